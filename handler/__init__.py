@@ -1,0 +1,1 @@
+"""The TorchServe adapter; imports `model`, never `training`."""

@@ -1,0 +1,109 @@
+"""The facade: bytes of photos in, captions out. Serving, scripts and scores all come this way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from model import checkpoint, image
+from model.beam_search import DecodingOptions, Hypothesis, beam_search
+from model.image import InvalidImage
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+
+DEFAULT_OPTIONS = DecodingOptions()
+BATCH_SIZE = 32  # photos that go through the network together
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption of a photo."""
+
+    text: str
+    log_prob: float  # natural logarithm, of the words and the end
+    words: list[str]  # T, as the word map has them
+    word_log_probs: list[float]
+    attention: torch.Tensor  # where each word looked, sums to 1, shape = (T, h, w)
+
+
+class Captioner:
+    """A network in evaluation mode with its word map."""
+
+    def __init__(self, network: ShowAttendTell, word_map: WordMap) -> None:
+        self.network = network
+        self.word_map = word_map
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+        """From a checkpoint folder; raises `checkpoint.InvalidCheckpoint`."""
+        return cls(*checkpoint.load(folder, device))
+
+    def caption(
+        self, images: Sequence[bytes], options: DecodingOptions = DEFAULT_OPTIONS
+    ) -> list[list[Caption]]:
+        """For each image its captions, best first.
+
+        Raises
+        ------
+        InvalidImage
+            The first image that is none, with its position in the list.
+        """
+        captions = []
+        for i, found in enumerate(self.caption_each(images, options)):
+            if isinstance(found, InvalidImage):
+                raise InvalidImage(f"image {i}: {found}") from found
+            captions.append(found)
+        return captions
+
+    def caption_each(
+        self, images: Sequence[bytes], options: DecodingOptions = DEFAULT_OPTIONS
+    ) -> list[list[Caption] | InvalidImage]:
+        """As `caption`, but a bad image's place holds its error and the others are captioned."""
+        found: list[list[Caption] | InvalidImage] = []
+        for start in range(0, len(images), BATCH_SIZE):
+            photos = [self._decode(data) for data in images[start : start + BATCH_SIZE]]
+            good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
+            captions = iter(self.caption_photos(torch.stack(good), options) if good else ())
+            found += (p if isinstance(p, InvalidImage) else next(captions) for p in photos)
+        return found
+
+    @torch.inference_mode()
+    def caption_photos(
+        self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
+    ) -> list[list[Caption]]:
+        """Of photos decoded by `model.image.decode`, stacked, shape = (B, 3, H, W)."""
+        device = self.network.encoder.image_mean.device
+        return self.caption_grid(self.network.encoder(photos.to(device)), options)
+
+    def caption_grid(
+        self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
+    ) -> list[list[Caption]]:
+        """Of photos encoded already, shape = (B, P, D)."""
+        found = beam_search(self.network.decoder, grid, self.word_map, options)
+        return [[self._caption(hypothesis) for hypothesis in each] for each in found]
+
+    def warm_up(self, options: DecodingOptions = DEFAULT_OPTIONS) -> None:
+        """Caption a grey square, so that the first photo does not pay for first-time set-up."""
+        size = self.network.config.image_size
+        self.caption_photos(torch.full((1, 3, size, size), 127, dtype=torch.uint8), options)
+
+    def _decode(self, data: bytes) -> torch.Tensor | InvalidImage:
+        try:
+            return image.decode(data, self.network.config.image_size)
+        except InvalidImage as error:
+            return error
+
+    def _caption(self, hypothesis: Hypothesis) -> Caption:
+        side = isqrt(hypothesis.alphas.shape[1])  # photos are squashed to squares, so grids are too
+        return Caption(
+            text=self.word_map.decode(hypothesis.tokens),
+            log_prob=hypothesis.log_prob,
+            words=[self.word_map.words[token] for token in hypothesis.tokens],
+            word_log_probs=hypothesis.token_log_probs,
+            attention=hypothesis.alphas.view(-1, side, side),
+        )

@@ -1,0 +1,141 @@
+"""A checkpoint: a folder with everything inference needs and nothing that runs code.
+
+``model.safetensors`` (matrices in half precision), ``config.json``, ``word_map.json`` and, for
+people, ``README.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from model.config import ModelConfig
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+
+WEIGHTS, CONFIG, WORD_MAP, CARD = "model.safetensors", "config.json", "word_map.json", "README.md"
+
+
+class InvalidCheckpoint(ValueError):
+    """The folder is no checkpoint, or its parts are damaged or do not fit together."""
+
+
+def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: str) -> None:
+    """Write a checkpoint folder whole or not at all; one that is there already is replaced.
+
+    Parameters
+    ----------
+    card
+        The model card, Markdown: what it was trained on, licence, figures.
+
+    Raises
+    ------
+    ValueError
+        The word map does not fit the network, or a weight does not fit half precision.
+    """
+    folder = Path(folder)
+    if len(word_map) != network.config.vocabulary_size:
+        raise ValueError(
+            f"the word map has {len(word_map)} words, the network {network.config.vocabulary_size}"
+        )
+    weights = {name: _halved(name, tensor) for name, tensor in network.state_dict().items()}
+    contents = {
+        WEIGHTS: save_tensors(weights),
+        CONFIG: (json.dumps(network.config.to_dict(), indent=2) + "\n").encode(),
+        WORD_MAP: word_map.to_json().encode(),
+        CARD: card.encode(),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        new.chmod(0o755)
+        for name, content in contents.items():
+            with open(new / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():  # no rename replaces a folder: the old one steps aside first
+            old = new.with_name(new.name + ".old")
+            folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old)
+        else:
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAttendTell, WordMap]:
+    """The network, in evaluation mode and float32, and its word map; the network stays untouched.
+
+    Raises
+    ------
+    InvalidCheckpoint
+        Names the file at fault and what is wrong with it.
+    """
+    folder = Path(folder)
+    if missing := [n for n in (WEIGHTS, CONFIG, WORD_MAP) if not (folder / n).is_file()]:
+        raise InvalidCheckpoint(
+            f"{folder} is no checkpoint folder: it lacks {', '.join(missing)};"
+            " 'captioner train' makes one"
+        )
+    try:
+        config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
+    try:
+        word_map = WordMap.load(folder / WORD_MAP)
+    except ValueError as error:
+        raise InvalidCheckpoint(str(error)) from error
+    if len(word_map) != config.vocabulary_size:
+        raise InvalidCheckpoint(
+            f"{folder / WORD_MAP} has {len(word_map)} words, but {CONFIG} and the weights"
+            f" {config.vocabulary_size}; they come from different trainings"
+        )
+    try:
+        network = ShowAttendTell(config)
+    except ValueError as error:
+        raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
+    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    return network.to(device).eval(), word_map
+
+
+def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Matrices in half precision; vectors (biases, statistics) are small and want their range."""
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.is_floating_point() or tensor.ndim < 2:
+        return tensor
+    half = tensor.half()
+    if not half.isfinite().all():
+        raise ValueError(f"{name} holds values that are not finite in half precision")
+    return half
+
+
+def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of the file, once their names, shapes and values are those of a network."""
+    try:
+        weights = load_tensors(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise InvalidCheckpoint(f"{path} is damaged: {error}") from error
+    faults = [f"lacks {name}" for name in expected.keys() - weights.keys()]
+    faults += [f"has an unknown {name}" for name in weights.keys() - expected.keys()]
+    for name in expected.keys() & weights.keys():
+        shape, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
+        if shape != wanted:
+            faults.append(f"has {name} of shape {shape}, not {wanted}")
+        elif not weights[name].isfinite().all():
+            faults.append(f"has values in {name} that are not finite")
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise InvalidCheckpoint(
+            f"{path} does not fit {CONFIG}: it {'; '.join(sorted(faults)[:3])}{more}"
+        )
+    return weights

@@ -1,0 +1,172 @@
+"""Soft attention over the grid and an LSTM that writes the caption (Xu et al. 2015, section 3.1.2).
+
+Parameters carry the names of the PyTorch image-captioning tutorial, so its weights convert by name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from model.config import ModelConfig
+
+
+class Memory(NamedTuple):
+    """What attention looks at and no step changes; the beams of a photo share it."""
+
+    grid: torch.Tensor  # shape = (B, P, D)
+    projected: torch.Tensor  # the grid brought to the attention size, shape = (B, P, A)
+
+    def select(self, images: torch.Tensor | slice) -> Memory:
+        return Memory(self.grid[images], self.projected[images])
+
+
+class DecoderState(NamedTuple):
+    """What every step changes."""
+
+    hidden: torch.Tensor  # shape = (B, K, H)
+    cell: torch.Tensor  # shape = (B, K, H)
+
+    def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
+        """Of ``images`` (b,), the ``beams`` (b, k): shape = (b, k, H)."""
+        rows = images.unsqueeze(1)
+        return DecoderState(self.hidden[rows, beams], self.cell[rows, beams])
+
+
+class TeacherForced(NamedTuple):
+    """What `Decoder.forward` returns; rows by decreasing length, N captions, T = longest - 1."""
+
+    scores: (
+        PackedSequence  # word scores, one row a word that is predicted, data (sum of lengths, V)
+    )
+    captions: torch.Tensor  # sorted, shape = (N, T + 1)
+    decode_lengths: list[int]  # caption lengths without ``<start>``, decreasing
+    alphas: torch.Tensor  # zero past a caption's end, shape = (N, T, P)
+    sort_order: torch.Tensor  # row i is caption sort_order[i] of the input, shape = (N,)
+
+
+class Attention(nn.Module):
+    """``alpha = softmax(full_att(relu(encoder_att(grid) + decoder_att(hidden))))``."""
+
+    def __init__(self, feature_size: int, hidden_size: int, attention_size: int) -> None:
+        super().__init__()
+        self.encoder_att = nn.Linear(feature_size, attention_size)
+        self.decoder_att = nn.Linear(hidden_size, attention_size)
+        self.full_att = nn.Linear(attention_size, 1)
+
+    def forward(self, projected: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """From ``encoder_att(grid)`` (B, P, A) and hidden (B, K, H) to alpha (B, K, P)."""
+        joint = projected.unsqueeze(1) + self.decoder_att(hidden).unsqueeze(2)  # (B, K, P, A)
+        energy: torch.Tensor = self.full_att(joint.relu_()).squeeze(-1)
+        return energy.softmax(dim=-1)
+
+
+class Decoder(nn.Module):
+    """One LSTM cell that attends to the grid before every word.
+
+    Parameters
+    ----------
+    config
+        A, E, H, V and dropout.
+    feature_size
+        D.
+    """
+
+    def __init__(self, config: ModelConfig, feature_size: int) -> None:
+        super().__init__()
+        hidden_size, embedding_size = config.hidden_size, config.embedding_size
+        self.attention = Attention(feature_size, hidden_size, config.attention_size)
+        self.embedding = nn.Embedding(config.vocabulary_size, embedding_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.decode_step = nn.LSTMCell(embedding_size + feature_size, hidden_size)
+        self.init_h = nn.Linear(feature_size, hidden_size)
+        self.init_c = nn.Linear(feature_size, hidden_size)
+        self.f_beta = nn.Linear(hidden_size, feature_size)
+        self.fc = nn.Linear(hidden_size, config.vocabulary_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.fc.weight, -0.1, 0.1)
+        nn.init.zeros_(self.fc.bias)
+
+    def memory(self, grid: torch.Tensor) -> Memory:
+        """Everything about the grid (B, P, D) that can be computed before the first step."""
+        return Memory(grid, self.attention.encoder_att(grid))
+
+    def init_state(self, grid: torch.Tensor) -> DecoderState:
+        """From the mean of the grid (B, P, D), one beam an image: (B, 1, H)."""
+        mean = grid.mean(dim=1, keepdim=True)
+        return DecoderState(self.init_h(mean), self.init_c(mean))
+
+    def step(
+        self, tokens: torch.Tensor, state: DecoderState, memory: Memory
+    ) -> tuple[DecoderState, torch.Tensor]:
+        """Read one word and look at the grid.
+
+        Parameters
+        ----------
+        tokens
+            Previous words, shape = (B, K).
+
+        Returns
+        -------
+        The state to score the next word from, and alpha, shape = (B, K, P).
+        """
+        alpha = self.attention(memory.projected, state.hidden)
+        gate = self.f_beta(state.hidden).sigmoid()
+        attended = gate * (alpha @ memory.grid)  # (B, K, D)
+        read = torch.cat([self.embedding(tokens), attended], dim=-1)
+        hidden, cell = self.decode_step(
+            read.flatten(0, 1), (state.hidden.flatten(0, 1), state.cell.flatten(0, 1))
+        )
+        shape = (*tokens.shape, -1)
+        return DecoderState(hidden.view(shape), cell.view(shape)), alpha
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Unnormalised word scores, (..., H) to (..., V)."""
+        words: torch.Tensor = self.fc(self.dropout(hidden))
+        return words
+
+    def forward(
+        self,
+        grid: torch.Tensor,
+        captions: torch.Tensor,
+        caption_lengths: torch.Tensor,
+        image_of: torch.Tensor | None = None,
+    ) -> TeacherForced:
+        """Teacher forcing: every step reads the true previous word.
+
+        Captions are sorted by decreasing length; step t runs only the N_t that have a word left.
+
+        Parameters
+        ----------
+        grid
+            shape = (B, P, D)
+        captions
+            Ids from ``<start>`` to ``<end>``, then padding, shape = (N, longest).
+        caption_lengths
+            ``<start>`` and ``<end>`` included, each at least 2, shape = (N,).
+        image_of
+            Row of ``grid`` that a caption belongs to, shape = (N,); by default N = B, in order.
+        """
+        lengths, sort_order = caption_lengths.sort(descending=True, stable=True)
+        decode_lengths: list[int] = (lengths - 1).tolist()
+        rows = sort_order if image_of is None else image_of[sort_order]
+        captions = captions[sort_order, : decode_lengths[0] + 1]
+        memory = self.memory(grid).select(rows)
+        state = DecoderState(*(part[rows] for part in self.init_state(grid)))
+
+        hidden, alphas, batch_sizes = [], [], []
+        for t in range(decode_lengths[0]):
+            n = sum(length > t for length in decode_lengths)
+            state = DecoderState(state.hidden[:n], state.cell[:n])
+            state, alpha = self.step(captions[:n, t : t + 1], state, memory.select(slice(n)))
+            hidden.append(state.hidden.squeeze(1))
+            alphas.append(alpha.squeeze(1))
+            batch_sizes.append(n)
+
+        sizes = torch.tensor(batch_sizes)
+        scores = PackedSequence(self.scores(torch.cat(hidden)), sizes)
+        padded, _ = pad_packed_sequence(PackedSequence(torch.cat(alphas), sizes), batch_first=True)
+        return TeacherForced(scores, captions, decode_lengths, padded, sort_order)

@@ -1,0 +1,107 @@
+"""A convolutional backbone without its head: photos -> grid of features."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import nn
+
+from model.config import TIMM_PREFIX, ModelConfig
+
+
+class Encoder(nn.Module):
+    """Photos (B, 3, H, W) to grids (B, P, D); Xu et al. 2015, section 3.1.1.
+
+    Built with random weights: nothing is fetched here. ``feature_size`` is D.
+
+    Raises
+    ------
+    ValueError
+        timm knows no backbone of that name, or the backbone gives no feature map.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.name = config.encoder
+        self.backbone: nn.Module
+        if config.encoder.startswith(TIMM_PREFIX):
+            self.backbone, self.feature_size, self._upper = _timm(config.encoder)
+        else:
+            self.backbone, self.feature_size, self._upper = _resnet(config.encoder)
+        # Convolutions on a CPU are twice as fast with the channels innermost.
+        self.backbone = self.backbone.to(memory_format=torch.channels_last)
+        self.pool: nn.Module = (
+            nn.Identity()
+            if config.encoded_size is None
+            else nn.AdaptiveAvgPool2d(config.encoded_size)
+        )
+        for name in ("image_mean", "image_std"):
+            constant = torch.tensor(getattr(config, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, constant, persistent=False)
+        self.image_mean: torch.Tensor
+        self.image_std: torch.Tensor
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """
+        Parameters
+        ----------
+        photos
+            RGB 0..255, uint8, shape = (B, 3, H, W); any H and W the backbone can halve five times.
+
+        Returns
+        -------
+        shape = (B, P, D)
+        """
+        normalised = (photos.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
+        # timm's own forward would add pooling and a head; its feature map comes before them.
+        features = getattr(self.backbone, "forward_features", self.backbone)(normalised)
+        if features.ndim != 4 or features.shape[1] != self.feature_size:
+            raise ValueError(
+                f"encoder {self.name} gives {tuple(features.shape)}, not a feature map of"
+                f" (B, {self.feature_size}, h, w); choose a convolutional backbone"
+            )
+        pooled: torch.Tensor = self.pool(features)
+        return pooled.flatten(2).transpose(1, 2)
+
+    def fine_tune(self, enable: bool = True) -> None:
+        """Let the upper stages learn, or freeze all. The lower stages are always frozen.
+
+        Upper are a ResNet's convolutional blocks 2 to 4; of a timm backbone, all but the stem and
+        the first third of its stages.
+        """
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(enable and name in self._upper)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but frozen layers stay in evaluation mode: statistics included."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                module.eval()
+        return self
+
+
+def _resnet(name: str) -> tuple[nn.Module, int, frozenset[str]]:
+    import torchvision  # here, because a timm backbone needs none of it
+
+    resnet = torchvision.models.get_model(name, weights=None)
+    # Without pooling and classification; numbered children keep the tutorial's parameter names.
+    backbone = nn.Sequential(*list(resnet.children())[:-2])
+    upper = (n for n, _ in backbone.named_parameters() if int(n.split(".")[0]) >= 5)
+    return backbone, resnet.fc.in_features, frozenset(upper)
+
+
+def _timm(name: str) -> tuple[nn.Module, int, frozenset[str]]:
+    import timm  # here, because a ResNet needs none of it
+
+    timm_name = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(timm_name):
+        raise ValueError(f"encoder is {name!r}, but timm has no model {timm_name!r}")
+    backbone = timm.create_model(timm_name, pretrained=False, num_classes=0, global_pool="")
+    groups = timm.models.group_parameters(backbone, backbone.group_matcher(coarse=True))
+    stages = sorted(groups)[1:]
+    upper = (n for stage in stages[len(stages) // 3 :] for n in groups[stage])
+    return backbone, backbone.num_features, frozenset(upper)

