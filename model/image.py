@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Raster formats whose decoders are memory-safe enough to meet strangers' bytes; never EPS, PSD, ...
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 # Known from the header, before memory is spent: 100 million pixels are 300 MB of RGB.
 MAX_PIXELS = 100_000_000
 
