@@ -1,0 +1,95 @@
+"""The tiny captioner and the rendered photos that the tests share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from model.config import ModelConfig
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+
+WORDS = ["<pad>", "a", "red", "green", "blue", "circle", "square", "<unk>", "<start>", "<end>"]
+DEVICES = ["cpu"] + [f"cuda:{i}" for i in range(min(1, torch.cuda.device_count()))]
+
+RenderPhoto = Callable[..., bytes]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def word_map() -> WordMap:
+    return WordMap({word: i for i, word in enumerate(WORDS)})
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    return ModelConfig(
+        vocabulary_size=len(WORDS),
+        encoder="timm/test_efficientnet",
+        image_size=96,
+        encoded_size=None,
+        attention_size=16,
+        embedding_size=12,
+        hidden_size=20,
+        dropout=0.0,
+    )
+
+
+@pytest.fixture
+def network(config: ModelConfig) -> ShowAttendTell:
+    """Random, but with scores far enough apart that words and lengths differ between photos."""
+    torch.manual_seed(7)
+    network = ShowAttendTell(config).eval()
+    with torch.no_grad():
+        network.decoder.fc.weight.mul_(20)
+        network.decoder.embedding.weight.mul_(10)
+        network.decoder.init_h.weight.mul_(5)
+    return network
+
+
+@pytest.fixture
+def render() -> RenderPhoto:
+    """A function that draws a photo of one shape and gives its bytes."""
+
+    def draw(
+        color: str = "red",
+        shape: str = "circle",
+        size: tuple[int, int] = (120, 90),
+        format: str = "JPEG",
+    ) -> bytes:
+        image = Image.new("RGB", size, "white")
+        box = (size[0] // 6, size[1] // 6, size[0] * 5 // 6, size[1] * 5 // 6)
+        pen = ImageDraw.Draw(image)
+        (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=color)
+        buffer = io.BytesIO()
+        image.save(buffer, format)
+        return buffer.getvalue()
+
+    return draw
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, render: RenderPhoto) -> Path:
+    """A folder in Kaggle's form: four training photos, one of them for validation too."""
+    folder = tmp_path / "shapes"
+    (folder / "Images").mkdir(parents=True)
+    lines, names = ["image,caption"], []
+    for color in ("red", "blue"):
+        for shape in ("circle", "square"):
+            name = f"{color}_{shape}.jpg"
+            names.append(name)
+            (folder / "Images" / name).write_bytes(render(color, shape))
+            lines += [f"{name},A {color} {shape} .", f"{name},{color} {shape}"]
+    (folder / "captions.txt").write_text("\n".join(lines) + "\n")
+    (folder / "Flickr_8k.trainImages.txt").write_text("\n".join(names) + "\n")
+    (folder / "Flickr_8k.devImages.txt").write_text("\n".join(names) + "\n")
+    return folder
