@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from model import DecodingOptions
 
 # Jobs import what they need themselves: torch and its like take seconds.
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "checkpoints" / "flickr8k"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=8080,
         help="for predictions; management and metrics take the next two (8080)",
+    )
+    serve.add_argument(
+        "--model-store",
+        type=Path,
+        default=ROOT / "model_store",
+        help="where the archive is written and served from (model_store)",
+    )
+    serve.add_argument(
+        "--folder", type=Path, default=ROOT / ".serve", help="for the log and the pid (.serve)"
     )
     return parser
 
@@ -177,12 +187,21 @@ def _package(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from scripts import serve as serving
+    from scripts.serve import serve
+    from scripts.torchserve import Server
 
+    server = Server(options.folder)
     if options.stop:
-        serving.stop()
-    else:
-        serving.serve(options.checkpoint, options.version, options.port, options.detach)
+        print("stopped" if server.stop() else "nothing was running")
+        return
+    serve(
+        server,
+        options.checkpoint,
+        options.version,
+        options.model_store,
+        options.port,
+        options.detach,
+    )
 
 
 def _device(options: argparse.Namespace) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 from scripts.package import package
-from scripts.torchserve import ROOT, Ports, Server
+from scripts.torchserve import Ports, Server
 
 log = logging.getLogger("captioner")
 
-SERVER = Server(ROOT / ".serve")
 START_SECONDS = 180.0
 
 
@@ -24,41 +23,36 @@ def sample_photo() -> Path:
     return Path(str(photo))
 
 
-def serve(checkpoint: Path, version: str, port: int, detach: bool) -> None:
-    """Serve a checkpoint folder; returns at once when detached, else when it is stopped."""
-    if SERVER.process():
-        raise ValueError("already serving: 'scripts/serve --stop' stops it")
+def serve(
+    server: Server, checkpoint: Path, version: str, model_store: Path, port: int, detach: bool
+) -> None:
+    """Serve a checkpoint folder; returns once a caption came if detached, else when stopped."""
     ports = Ports(port)
-    ports.check_free()
-    archive = ROOT / "model_store" / "captioner.mar"
+    server.check_startable(ports)
+    archive = model_store / "captioner.mar"
     digest = package(checkpoint, version, archive)
     log.info("packaged %s, version %s, sha256 %s", archive.name, version, digest)
     signal.signal(signal.SIGTERM, _interrupt)
     url = f"http://127.0.0.1:{port}/predictions/captioner"
     photo = sample_photo()
     try:
-        process = SERVER.start(archive.parent, f"captioner={archive.name}", ports)
-        log.info("starting TorchServe, log in %s", SERVER.log)
-        reply = SERVER.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
+        server.start(archive.parent, f"captioner={archive.name}", ports)
+        log.info("starting TorchServe, log in %s", server.log)
+        reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
         print(f"{photo.name}: {reply.strip()}")
         print(f"\nServing. Try a photo of yours:\n\n    curl -T photo.jpg {url}\n", flush=True)
         if detach:
             print("Stop it with: scripts/serve --stop", flush=True)
             return
-        while process.is_running() and SERVER.process():
+        while server.process():
             time.sleep(0.5)
-        raise RuntimeError(f"TorchServe has ended by itself; its log: {SERVER.log}")
+        raise RuntimeError(f"TorchServe has ended by itself; its log: {server.log}")
     except KeyboardInterrupt:
         log.info("stopping")
-        SERVER.stop()
+        server.stop()
     except BaseException:
-        SERVER.stop()
+        server.stop()
         raise
-
-
-def stop() -> None:
-    """Stop what `serve` started."""
-    print("stopped" if SERVER.stop() else "nothing was running")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

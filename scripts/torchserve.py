@@ -98,7 +98,14 @@ class Server:
         self.log = folder / "server.log"
         self._state = folder / "server.json"
 
-    def start(self, model_store: Path, archive: str, ports: Ports) -> psutil.Process:
+    def check_startable(self, ports: Ports) -> Path:
+        """The Java to start with; raises `ValueError` if it runs already or cannot be started."""
+        if self.process():
+            raise ValueError(f"already serving from {self.folder}; stop it with --stop first")
+        ports.check_free()
+        return find_java()
+
+    def start(self, model_store: Path, archive: str, ports: Ports) -> None:
         """Start the frontend, which starts the workers; it outlives this process.
 
         Java is our child directly: TorchServe's own launcher would not pass signals on.
@@ -108,10 +115,7 @@ class Server:
         ValueError
             It runs already, a port is taken, or there is no Java.
         """
-        if self.process():
-            raise ValueError(f"already serving from {self.folder}: 'scripts/serve --stop' stops it")
-        ports.check_free()
-        java = find_java()
+        java = self.check_startable(ports)
         self.folder.mkdir(parents=True, exist_ok=True)
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
@@ -141,7 +145,6 @@ class Server:
         new = self._state.with_suffix(".new")
         new.write_text(json.dumps(state))
         new.replace(self._state)
-        return process
 
     def process(self) -> psutil.Process | None:
         """The frontend, if it runs."""
