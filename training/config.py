@@ -39,6 +39,7 @@ class TrainingConfig:
     clip_norm: float = _option(5.0, "gradients are scaled down to this norm")
     alpha_c: float = _option(1.0, "weight of the doubly stochastic attention term")
     label_smoothing: float = _option(0.0, "share of the target spread over all words")
+    ema_decay: float = _option(0.0, "of the averaged weights that are validated and kept; 0 is off")
     beam_size: int = _option(3, "of the search that validation scores are computed with")
     seed: int = _option(1, "of everything random")
     device: str = _option("auto", "cpu, cuda, cuda:1, ...; auto takes a GPU if there is one")
@@ -55,6 +56,7 @@ class TrainingConfig:
             ("weight_decay", 0, math.inf),
             ("alpha_c", 0, math.inf),
             ("label_smoothing", 0, 1),
+            ("ema_decay", 0, 0.99999),
         ):
             if not least <= getattr(self, name) <= most:
                 value = getattr(self, name)

@@ -11,6 +11,7 @@ from torch import nn
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
 from model.network import ShowAttendTell
+from training.averaging import AveragedWeights
 from training.batches import ENCODING_BATCH, Batch, EncodedSplit, decoded_batches
 from training.datasets import Example
 from training.metrics import score
@@ -26,6 +27,7 @@ def train_one_epoch(
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
+    averaged: AveragedWeights,
     clip_norm: float,
     device: torch.device,
     bf16: bool,
@@ -57,6 +59,7 @@ def train_one_epoch(
         nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
         schedule.step()
+        averaged.update()
         losses.append(value)
     return sum(losses) / len(losses)
 

@@ -18,6 +18,7 @@ from model.device import choose_device, has_bf16
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
 from training import datasets, engine
+from training.averaging import AveragedWeights
 from training.batches import EncodedSplit, TrainingBatches, encode_split
 from training.config import TrainingConfig
 from training.encoder_weights import load_encoder_weights, normalisation
@@ -104,7 +105,8 @@ def _fit(
         optimizer, warm_up_and_cosine(config.epochs * len(batches), warm_up=len(batches) // 2)
     )
     criterion = CaptionLoss(config.alpha_c, config.label_smoothing)
-    captioner = Captioner(network, word_map)
+    averaged = AveragedWeights(network, config.ema_decay)
+    captioner = Captioner(averaged.network, word_map)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(device))
 
     rows: list[dict[str, float]] = []
@@ -118,6 +120,7 @@ def _fit(
             criterion=criterion,
             optimizer=optimizer,
             schedule=schedule,
+            averaged=averaged,
             clip_norm=config.clip_norm,
             device=device,
             bf16=bf16,
@@ -131,7 +134,7 @@ def _fit(
         if scores["CIDEr"] > best:
             best, since_best = scores["CIDEr"], 0
             note = f"Training is under way: epoch {epoch}, validation CIDEr {best:.4f}.\n"
-            checkpoint.save(config.out, network, word_map, note)
+            checkpoint.save(config.out, captioner.network, word_map, note)
         else:
             since_best += 1
             if since_best >= config.patience:

@@ -1,0 +1,42 @@
+"""Exponential moving average of a network's weights (Polyak averaging)."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from model.network import ShowAttendTell
+
+
+class AveragedWeights:
+    """The averaged twin of a network; with decay 0 its twin is the network itself.
+
+    ``average = d * average + (1 - d) * weights`` after every step, where
+    ``d = min(decay, (1 + step) / (10 + step))`` lets go of the random start soon.
+    """
+
+    def __init__(self, network: ShowAttendTell, decay: float) -> None:
+        self._average: AveragedModel | None = None
+        self._source = network
+        if decay:
+
+            def move(
+                average: list[torch.Tensor], weights: list[torch.Tensor], step: torch.Tensor | int
+            ) -> None:
+                d = min(decay, (1 + int(step)) / (10 + int(step)))
+                torch._foreach_lerp_(average, weights, 1 - d)
+
+            self._average = AveragedModel(network, multi_avg_fn=move, use_buffers=False)
+
+    @property
+    def network(self) -> ShowAttendTell:
+        """The network to validate and keep."""
+        if self._average is None:
+            return self._source
+        averaged: ShowAttendTell = self._average.module
+        return averaged
+
+    def update(self) -> None:
+        """Take in the weights after a step of the optimizer."""
+        if self._average is not None:
+            self._average.update_parameters(self._source)
