@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from model.network import ShowAttendTell
+
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class AveragedWeights:
@@ -20,9 +24,7 @@ class AveragedWeights:
         self._source = network
         if decay:
 
-            def move(
-                average: list[torch.Tensor], weights: list[torch.Tensor], step: torch.Tensor | int
-            ) -> None:
+            def move(average: Tensors, weights: Tensors, step: torch.Tensor | int) -> None:
                 d = min(decay, (1 + int(step)) / (10 + int(step)))
                 torch._foreach_lerp_(average, weights, 1 - d)
 
@@ -33,8 +35,7 @@ class AveragedWeights:
         """The network to validate and keep."""
         if self._average is None:
             return self._source
-        averaged: ShowAttendTell = self._average.module
-        return averaged
+        return cast(ShowAttendTell, self._average.module)
 
     def update(self) -> None:
         """Take in the weights after a step of the optimizer."""

@@ -41,7 +41,7 @@ class EncodedSplit:
         return len(self.captions)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_split(
     encoder: Encoder, examples: Sequence[Example], image_size: int, device: torch.device
 ) -> EncodedSplit:
