@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 from model import Captioner, DecodingOptions
+from model.config import ModelConfig
+from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training import datasets, engine
@@ -65,11 +68,8 @@ def test_a_photo_travels_once_with_all_of_its_captions(
             assert ids[0] == word_map.start
             assert ids[length - 1] == word_map.end
             assert (ids[length:] == word_map.pad).all()
-            photo = next(
-                i
-                for i, grid in enumerate(encoded.grids)
-                if torch.equal(grid.float(), batch.grid[row])
-            )
+            grids = encoded.grids.float()
+            (photo,) = (i for i in range(4) if torch.equal(grids[i], batch.grid[row]))
             text = word_map.decode(ids.tolist())
             assert text in [c.lower().removesuffix(" .") for c in encoded.captions[photo]]
             texts.append(text)
@@ -140,7 +140,7 @@ def test_overfits_four_photos(
     spread = grids - grids.mean(dim=0)
     split = dataclasses.replace(split, grids=(spread / spread.std()).half())
     frozen = {n: p.clone() for n, p in network.encoder.named_parameters()}
-    losses = fit(network, split, word_map, 60, device)
+    losses = fit(network, split, word_map, 100, device)
     assert losses[0] > 2
     assert losses[-1] < 0.05
     assert all(torch.equal(p, frozen[n]) for n, p in network.encoder.named_parameters())
@@ -165,14 +165,9 @@ def test_average_of_weights(
     averaged = AveragedWeights(network, 0.5)
     weight = network.decoder.fc.weight
     history = []
-
-    def remember(*_: object) -> None:
-        history.append(weight.detach().clone())
-
-    batches = 6
-    for _ in range(batches):
+    for _ in range(6):
         fit(network, encoded, word_map, 1, torch.device("cpu"), averaged, rate=0.001)
-        remember()
+        history.append(weight.detach().clone())
     wanted = history[0]
     for step, value in enumerate(history[1:], 1):
         d = min(0.5, (1 + step) / (10 + step))
@@ -190,9 +185,6 @@ def test_warm_up_and_cosine() -> None:
 
 
 def test_weights_fill_the_encoder_in_order(tmp_path: Path) -> None:
-    from model.config import ModelConfig
-    from model.encoder import Encoder
-
     name = "timm/tf_efficientnet_lite0"
     encoder = Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
     load_encoder_weights(encoder, "imagenet")
@@ -215,11 +207,6 @@ def test_weights_fill_the_encoder_in_order(tmp_path: Path) -> None:
 
 
 def test_torchvision_weights_fit_without_their_head(tmp_path: Path) -> None:
-    import torchvision
-
-    from model.config import ModelConfig
-    from model.encoder import Encoder
-
     source = torchvision.models.resnet18(weights=None)
     torch.save(source.state_dict(), tmp_path / "resnet18.pth")
     encoder = Encoder(ModelConfig(10, encoder="resnet18"))
