@@ -17,6 +17,9 @@ from model.word_map import WordMap
 WORDS = ["<pad>", "a", "red", "green", "blue", "circle", "square", "<unk>", "<start>", "<end>"]
 DEVICES = ["cpu"] + [f"cuda:{i}" for i in range(min(1, torch.cuda.device_count()))]
 
+# Everything here is tiny: a second thread only waits, and for long if the machine is busy.
+torch.set_num_threads(1)
+
 RenderPhoto = Callable[..., bytes]
 
 
