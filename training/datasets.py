@@ -1,58 +1,141 @@
-"""The forms captioned photos come in -> one list of photos with captions and split."""
+"""A source of captioned photos, whatever its form -> photos with captions and split, judged."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-SPLITS = ("train", "val", "test")
+from model.word_map import tokenize
+from training import formats
+from training.formats import (
+    BAD_ROW,
+    DUPLICATE,
+    MISSING,
+    SPLITS,
+    Entry,
+    InvalidDataset,
+    Problem,
+    TarMember,
+)
 
+__all__ = [
+    "BAD_ROW",
+    "DUPLICATE",
+    "MISSING",
+    "NOTICES",
+    "SPLITS",
+    "Dataset",
+    "Example",
+    "InvalidDataset",
+    "Problem",
+    "TarMember",
+    "by_kind",
+    "of_split",
+    "read",
+    "require_few",
+    "summary",
+]
 
-class InvalidDataset(ValueError):
-    """The source cannot be read as captioned photos; the message says what and where."""
+NO_CAPTION = "photo without a caption"
+EMPTY_CAPTION = "caption without a word"
+LONG_CAPTION = "overlong caption"
+IN_NO_SPLIT = "photo in no split"
+IN_SEVERAL_SPLITS = "photo in several splits"
+# What splits leave out or share was decided by whoever made them: told, but no fault of a photo.
+NOTICES = frozenset({IN_NO_SPLIT, IN_SEVERAL_SPLITS})
 
 
 @dataclass(frozen=True)
 class Example:
     """A photo and everything people said about it."""
 
-    path: Path
+    name: str  # unique, but for a photo that is in several splits
+    photo: Path | TarMember
     captions: tuple[str, ...]
-    split: str  # one of SPLITS
+    split: str | None  # one of SPLITS; None if the source has no splits
 
 
-def read(source: str | Path) -> list[Example]:
+@dataclass(frozen=True)
+class Dataset:
+    """What a source holds, and what was wrong with the rest of it."""
+
+    examples: tuple[Example, ...]
+    problems: tuple[Problem, ...]
+    format: str
+
+
+def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Dataset:
     """Read a dataset, whatever its form.
 
     Parameters
     ----------
     source
-        A folder with ``captions.txt`` (Kaggle's CSV ``image,caption``), ``Images/`` and Flickr's
-        split lists, or a JSON file in Karpathy's form, its photos beside it or in a folder
-        ``images`` or ``Images`` beside it.
+        A file or folder in one of the forms of ``format``:
+
+        ``karpathy``
+            ``{"images": [{"filename", "split", "sentences": [{"raw" or "tokens"}]}]}``.
+        ``coco``
+            ``{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}``.
+        ``kaggle``
+            A folder with ``captions.txt`` (``image,caption``) and Flickr's split lists, if any.
+        ``flickr8k-token``
+            A folder with ``Flickr8k.token.txt`` (``file.jpg#0<TAB>caption``), as above.
+        ``imagefolder``
+            A folder with ``metadata.jsonl`` or ``.csv`` of ``file_name``, ``text`` and perhaps
+            ``split``, or with one in each of ``train``, ``val`` (``validation``) and ``test``.
+        ``webdataset``
+            A tar, or a folder of them, of ``KEY.jpg`` and ``KEY.txt`` (a caption a line) or
+            ``KEY.json`` (``caption`` or ``captions``); a shard named after a split belongs to it.
+
+        The photos of the first four lie in ``Images/`` or ``images/`` beside the file, or right
+        beside it.
+    format
+        ``auto`` recognises it.
+    max_words
+        Captions of more words are left out.
+
+    Returns
+    -------
+    The examples in the source's order. What is wrong with a row is among the problems and the row
+    is left out. If some photos have a split, those without are left out.
 
     Raises
     ------
     InvalidDataset
-        Names the file and what it lacks. A photo that is listed must be there and have a caption.
+        The source is of no known form, or not of the form it was said to be.
     """
     source = Path(source)
-    if source.is_dir():
-        examples = _read_kaggle(source)
-    elif source.suffix == ".json" and source.is_file():
-        examples = _read_karpathy(source)
-    else:
-        raise InvalidDataset(
-            f"{source} is neither a folder with captions.txt nor a JSON file in Karpathy's form"
-        )
-    _complain(source, "photos that do not exist", (e for e in examples if not e.path.is_file()))
-    _complain(source, "photos without a caption", (e for e in examples if not e.captions))
-    return examples
+    if format == "auto":
+        format = formats.recognise(source)
+    if format not in formats.READERS:
+        allowed = ", ".join(("auto", *formats.READERS))
+        raise InvalidDataset(f"format is {format!r}; allowed: {allowed}")
+    listing = list(formats.READERS[format](source))
+    if not listing:
+        raise InvalidDataset(f"{source} lists no photo in the form {format!r}")
+    has_splits = any(isinstance(item, Entry) and item.split for item in listing)
+
+    problems: list[Problem] = []
+    examples: dict[tuple[str, str | None], Example] = {}
+    names: set[str] = set()
+    for item in listing:
+        if isinstance(item, Problem):
+            problems.append(item)
+        elif has_splits and item.split is None:
+            problems.append(Problem(IN_NO_SPLIT, item.name))
+        elif item.photo is None:
+            problems.append(Problem(MISSING, item.name))
+        elif (item.name, item.split) in examples:
+            problems.append(Problem(DUPLICATE, item.name))
+        elif captions := _captions(item, max_words, problems):
+            if item.name in names:
+                problems.append(Problem(IN_SEVERAL_SPLITS, item.name))
+            names.add(item.name)
+            example = Example(item.name, item.photo, captions, item.split)
+            examples[item.name, item.split] = example
+    return Dataset(tuple(examples.values()), tuple(problems), format)
 
 
 def of_split(examples: Iterable[Example], split: str) -> list[Example]:
@@ -63,70 +146,55 @@ def of_split(examples: Iterable[Example], split: str) -> list[Example]:
     return chosen
 
 
-def _complain(source: Path, what: str, examples: Iterable[Example]) -> None:
-    if names := [example.path.name for example in examples]:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        raise InvalidDataset(f"{source} lists {len(names)} {what}: {shown}")
+def require_few(
+    problems: Iterable[Problem], names: set[str], allowed: float, source: str | Path
+) -> None:
+    """Raise `InvalidDataset` if a larger share of the photos than allowed, or each, has a fault.
+
+    Parameters
+    ----------
+    names
+        Of the photos that were read; rows that were not count as one each.
+    allowed
+        Share, 0..1.
+    """
+    faults = [problem for problem in problems if problem.kind not in NOTICES]
+    bad = {problem.name for problem in faults}
+    total = len(names | bad)
+    if len(bad) > allowed * total or not names - bad:
+        raise InvalidDataset(
+            f"{source}: {len(bad)} of {total} photos have problems, allowed are {allowed:.1%}:"
+            f" {summary(by_kind(faults))}. Mend them, or allow more with --max-problems"
+        )
 
 
-def _read_kaggle(folder: Path) -> list[Example]:
-    captions_file = folder / "captions.txt"
-    captions: dict[str, list[str]] = defaultdict(list)
-    with _opened(captions_file) as file:
-        rows = csv.reader(file)
-        if next(rows, None) != ["image", "caption"]:
-            raise InvalidDataset(f"{captions_file}: its first line must be 'image,caption'")
-        for row in rows:
-            # Captions hold commas and are not always quoted for it.
-            if text := ",".join(row[1:]).strip():
-                captions[row[0]].append(text)
-
-    examples = []
-    for split, name in (("train", "train"), ("val", "dev"), ("test", "test")):
-        split_list = folder / f"Flickr_8k.{name}Images.txt"
-        if split == "test" and not split_list.exists():
-            continue  # a test split may well be kept apart
-        with _opened(split_list) as file:
-            for photo in file.read().split():
-                path = folder / "Images" / photo
-                examples.append(Example(path, tuple(captions.get(photo, ())), split))
-    return examples
+def by_kind(problems: Iterable[Problem]) -> dict[str, list[str]]:
+    """What has problems, under the kind of problem it has."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(str(problem))
+    return dict(kinds)
 
 
-def _read_karpathy(source: Path) -> list[Example]:
-    with _opened(source) as file:
-        try:
-            images = json.load(file)["images"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidDataset(f"{source} is not JSON with a list 'images': {error!r}") from error
-    beside = (source.parent / name for name in ("images", "Images"))
-    folder = next((f for f in beside if f.is_dir()), source.parent)
-
-    def example(image: dict[str, Any]) -> Example:
-        split = {"restval": "train"}.get(image["split"], image["split"])  # COCO's way to say train
-        if split not in SPLITS:
-            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        path = folder / image.get("filepath", "") / image["filename"]
-        texts = (s["raw"] if "raw" in s else " ".join(s["tokens"]) for s in image["sentences"])
-        return Example(path, tuple(text for text in texts if text.strip()), split)
-
-    return _each(source, images, example)
+def summary(kinds: dict[str, list[str]]) -> str:
+    """One line: of every kind the number and the first names."""
+    return "; ".join(
+        f"{len(names)} x {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        for kind, names in kinds.items()
+    )
 
 
-def _each(
-    source: Path, items: list[dict[str, Any]], make: Callable[[dict[str, Any]], Example]
-) -> list[Example]:
-    made = []
-    for i, item in enumerate(items):
-        try:
-            made.append(make(item))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InvalidDataset(f"{source}: images[{i}]: {error!r}") from error
-    return made
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return open(path, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidDataset(f"{path}: {error.strerror}") from error
+def _captions(entry: Entry, max_words: int, problems: list[Problem]) -> tuple[str, ...]:
+    """The captions that are fit for use; what is wrong with others is added to ``problems``."""
+    kept = []
+    for text in entry.captions:
+        count = len(tokenize(text))
+        if count == 0:
+            problems.append(Problem(EMPTY_CAPTION, entry.name))
+        elif count > max_words:
+            problems.append(Problem(LONG_CAPTION, entry.name, f"{count} words"))
+        else:
+            kept.append(text.strip())
+    if not kept:
+        problems.append(Problem(NO_CAPTION, entry.name))
+    return tuple(kept)
