@@ -37,6 +37,26 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> torch.Tensor:
     InvalidImage
         The bytes are empty, no image, damaged, or hold more than `MAX_PIXELS` pixels.
     """
+    # Twice the target leaves the resampling enough to average over.
+    rgb = open_rgb(data, least=2 * size)
+    squashed = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(squashed)).permute(2, 0, 1).contiguous()
+
+
+def open_rgb(data: bytes | bytearray | memoryview, least: int) -> Image.Image:
+    """Decode a photo and turn it upright, in its own shape.
+
+    Parameters
+    ----------
+    least
+        Pixels a side that are wanted: a JPEG decodes at 1/2, 1/4 or 1/8 of its size, where that
+        still has them, for a fraction of the work.
+
+    Raises
+    ------
+    InvalidImage
+        As `decode`.
+    """
     if not len(data):
         raise InvalidImage("the image is empty (0 bytes)")
     try:
@@ -46,12 +66,8 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> torch.Tensor:
                 raise InvalidImage(
                     f"the image has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted"
                 )
-            # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the work; twice the target
-            # leaves the resampling below enough to average over.
-            image.draft("RGB", (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image)
-            rgb = _to_rgb(upright)
-            squashed = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            image.draft("RGB", (least, least))
+            return _to_rgb(ImageOps.exif_transpose(image))
     except (InvalidImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -60,7 +76,6 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> torch.Tensor:
         raise InvalidImage(f"the image has over {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow's decoders raise nearly every type there is
         raise InvalidImage(f"the image is damaged: {error}") from error
-    return torch.from_numpy(np.array(squashed)).permute(2, 0, 1).contiguous()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
