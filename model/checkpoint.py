@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -106,6 +107,29 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
         raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
     network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
     return network.to(device).eval(), word_map
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `ValueError` for a place where `save` would replace something else."""
+    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds something other than a checkpoint; choose another folder")
+
+
+def with_more_words(
+    network: ShowAttendTell, word_map: WordMap, more: WordMap
+) -> tuple[ShowAttendTell, WordMap]:
+    """The same network with the words of ``more`` added, theirs untrained; on the CPU."""
+    new = [word for word in more.words if word not in word_map.words]
+    words = WordMap({word: i for i, word in enumerate([*word_map.words, *new])})
+    larger = ShowAttendTell(replace(network.config, vocabulary_size=len(words)))
+    weights = larger.state_dict()
+    for name, tensor in network.state_dict().items():
+        if weights[name].ndim:
+            weights[name][: len(tensor)] = tensor  # old words keep their rows
+        else:
+            weights[name] = tensor
+    larger.load_state_dict(weights)
+    return larger, words
 
 
 def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:

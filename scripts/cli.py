@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.config import TrainingConfig
-
 if TYPE_CHECKING:
     from model import DecodingOptions
 
+FORMATS = ("karpathy", "coco", "kaggle", "flickr8k-token", "imagefolder", "webdataset")
 # Jobs import what they need themselves: torch and its like take seconds.
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "flickr8k"
@@ -22,7 +22,10 @@ SHIPPED = ROOT / "checkpoints" / "flickr8k"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user did wrong is one line on standard error and status 1."""
-    options = _parser().parse_args(arguments)
+    options, rest = _parser().parse_known_args(arguments)
+    options.rest = rest
+    if rest and options.run not in (_train, _bench):
+        _parser().parse_args(arguments)  # says which are not known
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
     )
@@ -55,6 +58,51 @@ def _parser() -> argparse.ArgumentParser:
     caption.add_argument("--num-captions", type=int, default=1, help="captions a photo (1)")
     _search_options(caption)
 
+    explain = _job(jobs, "explain", _explain, "Show where each word of a caption looked.")
+    explain.add_argument("image", type=Path, metavar="IMAGE", help="image file")
+    explain.add_argument(
+        "-o", "--out", type=Path, required=True, help="picture (.png) or figures (.json) to write"
+    )
+    explain.add_argument(
+        "--checkpoint", type=Path, default=SHIPPED, help="checkpoint folder (the shipped one)"
+    )
+    explain.add_argument(
+        "--blocky", action="store_true", help="the grid's cells as they are, not smoothed"
+    )
+    _search_options(explain)
+
+    prepare = _job(
+        jobs, "prepare", _prepare, "Decode captioned photos once, into a folder to train on."
+    )
+    prepare.add_argument(
+        "source", type=Path, help="folder, JSON file or tar; see the README for the forms"
+    )
+    prepare.add_argument("--out", type=Path, required=True, help="folder to write")
+    prepare.add_argument("--format", default="auto", help=f"{', '.join(FORMATS)} (auto)")
+    prepare.add_argument(
+        "--image-size", type=int, default=224, help="side of the square photos, pixels (224)"
+    )
+    prepare.add_argument(
+        "--val-share", type=float, default=0.1, help="for validation, without a split (0.1)"
+    )
+    prepare.add_argument("--seed", type=int, default=1, help="of that split (1)")
+    prepare.add_argument(
+        "--max-problems", type=float, default=0.05, help="share of photos that may fail (0.05)"
+    )
+    prepare.add_argument(
+        "--max-words", type=int, default=50, help="longer captions are left out (50)"
+    )
+
+    tutorial = _job(
+        jobs,
+        "import-tutorial",
+        _import_tutorial,
+        "Convert a checkpoint of the image-captioning tutorial, running none of its code.",
+    )
+    tutorial.add_argument("weights", type=Path, help="BEST_checkpoint_....pth.tar")
+    tutorial.add_argument("word_map", type=Path, help="WORDMAP_....json")
+    tutorial.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+
     evaluate = _job(
         jobs, "evaluate", _evaluate, "Caption a split by beam search and print its scores."
     )
@@ -63,9 +111,20 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, help="folder or JSON file of captioned photos"
     )
     evaluate.add_argument("--split", default="val", help="train, val or test (val)")
+    evaluate.add_argument(
+        "--json", type=Path, help="write captions here (COCO's results) and scores beside them"
+    )
     _search_options(evaluate)
 
-    _train_options(_job(jobs, "train", _train, "Train a captioner; write a checkpoint folder."))
+    jobs.add_parser(
+        "train", help="Train a captioner; write a checkpoint folder.", add_help=False
+    ).set_defaults(run=_train)
+
+    bench = jobs.add_parser(
+        "bench", help="Measure speed and memory against a baseline.", add_help=False
+    )
+    bench.add_argument("what", choices=["train"], help="train: captions a second, memory")
+    bench.set_defaults(run=_bench)
 
     pack = _job(jobs, "package", _package, "Write the TorchServe archive of a checkpoint.")
     pack.add_argument("checkpoint", type=Path, help="checkpoint folder")
@@ -125,22 +184,6 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (auto)")
 
 
-def _train_options(parser: argparse.ArgumentParser) -> None:
-    types = {"Path": Path, "int": int, "float": float, "str": str}
-    for field in dataclasses.fields(TrainingConfig):
-        name = field.name.replace("_", "-")
-        kind, text = types[str(field.type)], field.metadata["help"]
-        if field.name == "data":
-            parser.add_argument("data", type=kind, help=text)
-        elif field.default is dataclasses.MISSING:
-            parser.add_argument(f"--{name}", type=kind, required=True, help=text)
-        else:
-            shown = field.default if field.default != "" else "empty"
-            parser.add_argument(
-                f"--{name}", type=kind, default=field.default, help=f"{text} ({shown})"
-            )
-
-
 def _caption(options: argparse.Namespace) -> None:
     from model import Captioner, InvalidImage
 
@@ -159,25 +202,74 @@ def _caption(options: argparse.Namespace) -> None:
         raise ValueError(f"{bad} of {len(found)} files could not be captioned")
 
 
+def _explain(options: argparse.Namespace) -> None:
+    from model import Captioner
+    from scripts.explain import check_ending, save_explanation
+
+    check_ending(options.out)
+    captioner = Captioner.load(options.checkpoint, _device(options))
+    photo = options.image.read_bytes()
+    caption = captioner.caption([photo], _decoding(options))[0][0]
+    save_explanation(options.out, photo, caption, smooth=not options.blocky)
+    print(f"{options.out}: {caption.text}")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from model import Captioner
     from training import datasets, engine
+    from training.evaluation import assess
 
+    decoding = _decoding(options)
     captioner = Captioner.load(options.checkpoint, _device(options))
-    examples = datasets.of_split(datasets.read(options.data), options.split)
-    scores = engine.evaluate_photos(captioner, examples, _decoding(options))
+    examples = datasets.of_split(datasets.read(options.data).examples, options.split)
+    texts = engine.caption_files(captioner, [example.photo for example in examples], decoding)
+    references = [example.captions for example in examples]
+    evaluation = assess(texts, references, [example.name for example in examples])
     print(f"{len(examples)} photos of {options.data}, split {options.split}")
-    for name, value in scores.items():
-        print(f"{name:8} {value:.4f}")
+    print(evaluation.table())
+    if options.json:
+        about = {"checkpoint": str(options.checkpoint), "split": options.split}
+        print(evaluation.write_json(options.json, about | dataclasses.asdict(decoding)))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from training.prepare import prepare
+
+    prepared = prepare(
+        options.source,
+        options.out,
+        options.image_size,
+        format=options.format,
+        seed=options.seed,
+        val_share=options.val_share,
+        max_problems=options.max_problems,
+        max_words=options.max_words,
+    )
+    counts = ", ".join(f"{len(rows)} {split}" for split, rows in prepared.splits.items())
+    print(f"{options.out}: {counts}")
+
+
+def _import_tutorial(options: argparse.Namespace) -> None:
+    from scripts.import_tutorial import import_tutorial
+
+    import_tutorial(options.weights, options.word_map, options.out)
+    print(options.out)
 
 
 def _train(options: argparse.Namespace) -> None:
+    from scripts.training_options import parse
     from training.train import train
 
-    names = (field.name for field in dataclasses.fields(TrainingConfig))
-    scores = train(TrainingConfig(**{name: getattr(options, name) for name in names}))
+    config, resume = parse(options.rest)
+    scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
     figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-    print(f"{options.out}: {figures}")
+    print(f"{config.out}: {figures}")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from benchmarks import train
+
+    {"train": train.main}[options.what](options.rest)
 
 
 def _package(options: argparse.Namespace) -> None:

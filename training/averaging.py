@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -36,6 +36,13 @@ class AveragedWeights:
         if self._average is None:
             return self._source
         return cast(ShowAttendTell, self._average.module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._average is None else self._average.state_dict()
+
+    def load_state_dict(self, values: dict[str, Any]) -> None:
+        if self._average is not None:
+            self._average.load_state_dict(values)
 
     def update(self) -> None:
         """Take in the weights after a step of the optimizer."""

@@ -1,116 +1,152 @@
-"""Photos decoded and encoded once; batches in which a photo travels with all of its captions."""
+"""Batches in which a photo travels once with all of its captions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms.v2 import functional as transforms
 
-from model import image
-from model.encoder import Encoder
 from model.word_map import WordMap, tokenize
-from training.datasets import Example, InvalidDataset
-from training.progress import progress
 
-ENCODING_BATCH = 64
-DECODING_THREADS = 4
+_SIDES = re.compile(r"\b(left|right)\b")  # what a flip would make untrue
+_CROP_AREA = (0.7, 1.0)  # share of the photo that is kept
+_CROP_ASPECT = (0.9, 1.1)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B photos, encoded, with their N captions."""
+    """B photos with their N captions."""
 
-    grid: torch.Tensor  # shape = (B, P, D)
+    names: list[str]
+    images: torch.Tensor  # photos, uint8 (B, 3, S, S), or their grids, float16 (B, P, D)
     captions: torch.Tensor  # ids, padded, shape = (N, T)
     lengths: torch.Tensor  # with ``<start>`` and ``<end>``, shape = (N,)
-    image_of: torch.Tensor  # row of ``grid``, shape = (N,)
+    image_of: torch.Tensor  # row of ``images``, shape = (N,)
+
+    def to(self, device: torch.device) -> Batch:
+        parts = (self.images, self.captions, self.lengths, self.image_of)
+        return Batch(self.names, *(part.to(device, non_blocking=True) for part in parts))
 
 
-@dataclass(frozen=True)
-class EncodedSplit:
-    """The photos of a split as grids in half precision, with their captions."""
-
-    grids: torch.Tensor  # float16, shape = (photos, P, D)
-    captions: list[tuple[str, ...]]
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-
-@torch.no_grad()
-def encode_split(
-    encoder: Encoder, examples: Sequence[Example], image_size: int, device: torch.device
-) -> EncodedSplit:
-    """Run a frozen encoder over every photo of a split, once for the whole training."""
-    encoder.eval()
-    grids = []
-    batches = decoded_batches([example.path for example in examples], image_size)
-    total = -(-len(examples) // ENCODING_BATCH)
-    for photos in progress(batches, total, f"encoding {len(examples)} {examples[0].split} photos"):
-        grids.append(encoder(photos.to(device)).half().cpu())
-    return EncodedSplit(torch.cat(grids), [example.captions for example in examples])
-
-
-def decoded_batches(
-    paths: Sequence[Path], image_size: int, batch_size: int = ENCODING_BATCH
-) -> Iterator[torch.Tensor]:
-    """Photos in order, uint8, shape = (B, 3, image_size, image_size); threads decode ahead."""
-
-    def decoded(path: Path) -> torch.Tensor:
-        try:
-            return image.decode(path.read_bytes(), image_size)
-        except (OSError, image.InvalidImage) as error:
-            raise InvalidDataset(f"{path}: {error}") from error
-
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        starts = range(0, len(paths), batch_size)
-        ahead = [pool.submit(decoded, path) for path in paths[:batch_size]]
-        for start in starts:
-            current = ahead
-            following = paths[start + batch_size : start + 2 * batch_size]
-            ahead = [pool.submit(decoded, path) for path in following]
-            yield torch.stack([future.result() for future in current])
-
-
-class TrainingBatches:
-    """Batches of a split in an order drawn anew for every epoch.
+class TrainingSet(Dataset[Batch]):
+    """The photos of the training split; an item is a whole batch.
 
     Parameters
     ----------
-    batch_size
-        B, photos in a batch.
-    max_words
-        Longer captions are left out of training.
+    images
+        Photos, uint8 (all, 3, S, S), or grids, float16 (all, P, D); memory-mapped, so that loader
+        processes read the same pages.
+    names, captions
+        Of all photos.
+    rows
+        The photos to train on.
+    augment
+        Crop and flip; ``images`` must be photos. What happens to a photo depends on the seed, the
+        epoch and the photo alone.
     """
 
     def __init__(
-        self, split: EncodedSplit, word_map: WordMap, batch_size: int, max_words: int = 50
+        self,
+        images: np.ndarray,
+        names: Sequence[str],
+        captions: Sequence[Sequence[str]],
+        rows: Sequence[int],
+        word_map: WordMap,
+        augment: bool = False,
+        seed: int = 0,
     ) -> None:
-        self.split, self.word_map, self.batch_size = split, word_map, batch_size
-        self.ids = [
-            [torch.tensor(word_map.encode(w)) for w in map(tokenize, texts) if len(w) <= max_words]
-            for texts in split.captions
-        ]
+        self.images, self.names, self.pad = images, names, word_map.pad
+        self.augment, self.seed = augment, seed
+        self.rows = [row for row in rows if captions[row]]
+        self.ids = {
+            row: [torch.tensor(word_map.encode(tokenize(text))) for text in captions[row]]
+            for row in self.rows
+        }
+        self.sided = {row for row in rows if any(_SIDES.search(t.lower()) for t in captions[row])}
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return len(self.rows)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Every photo once, with all of its captions."""
-        order = torch.randperm(len(self.split), generator=generator)
-        for start in range(0, len(order), self.batch_size):
-            photos = order[start : start + self.batch_size]
-            captions = [ids for photo in photos.tolist() for ids in self.ids[photo]]
-            counts = torch.tensor([len(self.ids[photo]) for photo in photos.tolist()])
-            if not captions:
-                continue
-            yield Batch(
-                grid=self.split.grids[photos].float(),
-                captions=pad_sequence(captions, batch_first=True, padding_value=self.word_map.pad),
-                lengths=torch.tensor([len(ids) for ids in captions]),
-                image_of=torch.arange(len(photos)).repeat_interleave(counts),
+    def __getitem__(self, wanted: tuple[int, list[int]]) -> Batch:
+        """The batch of an epoch and the photos' places in ``rows``."""
+        epoch, places = wanted
+        rows = [self.rows[place] for place in places]
+        # A fancy index copies just these rows out of the memory map.
+        images = torch.from_numpy(self.images[rows])
+        if self.augment:
+            images = torch.stack(
+                [self._augmented(i, epoch, row) for i, row in zip(images, rows, strict=True)]
             )
+        captions = [ids for row in rows for ids in self.ids[row]]
+        counts = torch.tensor([len(self.ids[row]) for row in rows])
+        return Batch(
+            names=[self.names[row] for row in rows],
+            images=images,
+            captions=pad_sequence(captions, batch_first=True, padding_value=self.pad),
+            lengths=torch.tensor([len(ids) for ids in captions]),
+            image_of=torch.arange(len(rows)).repeat_interleave(counts),
+        )
+
+    def _augmented(self, photo: torch.Tensor, epoch: int, row: int) -> torch.Tensor:
+        random = np.random.default_rng([self.seed, epoch, row])
+        side = photo.shape[-1]
+        area, aspect = random.uniform(*_CROP_AREA), np.exp(random.uniform(*np.log(_CROP_ASPECT)))
+        height = min(side, round(side * np.sqrt(area / aspect)))
+        width = min(side, round(side * np.sqrt(area * aspect)))
+        top, left = random.integers(side - height + 1), random.integers(side - width + 1)
+        if random.random() < 0.5 and row not in self.sided:
+            photo = photo.flip(-1)
+        cropped: torch.Tensor = transforms.resized_crop(
+            photo, int(top), int(left), height, width, [side, side], antialias=True
+        )
+        return cropped
+
+
+class BatchOrder(Sampler[tuple[int, list[int]]]):
+    """Which photos every batch of an epoch holds: drawn from the seed and the epoch alone.
+
+    Of a batch, process r of w takes every w-th photo from the r-th on, so the batches of all
+    processes together are those of one. A last batch too small for all to have a photo is left out.
+
+    Parameters
+    ----------
+    size
+        Photos.
+    start
+        Batches that are done already.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, seed: int, epoch: int, rank: int, world: int, start: int
+    ) -> None:
+        order = np.random.default_rng([seed, epoch]).permutation(size)
+        batches = [order[i : i + batch_size] for i in range(0, size, batch_size)]
+        self.total = sum(len(batch) >= world for batch in batches)
+        self._left = [(epoch, b[rank::world].tolist()) for b in batches[start : self.total]]
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        return iter(self._left)
+
+
+def load(
+    dataset: TrainingSet, order: BatchOrder, workers: int, device: torch.device
+) -> DataLoader[Batch]:
+    """Batches in order, loaded ahead by ``workers`` processes."""
+    return DataLoader(
+        dataset,
+        sampler=order,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # the loader draws from it, and must not from the global one
+        multiprocessing_context="spawn" if workers else None,
+    )

@@ -2,75 +2,212 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _check(options: Any, limits: dict[str, tuple[float, float]]) -> None:
+    for name, (least, most) in limits.items():
+        value = getattr(options, name)
+        if not least <= value <= most:
+            raise ValueError(f"{name} is {value}; it must be in {least}..{most}")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What the network is built from; a network that training starts from brings its own.
+
+    Parameters
+    ----------
+    encoder
+        resnet18, 34, 50, 101, 152 or timm/NAME.
+    encoder_weights
+        imagenet, none, or a file with the backbone's state dict.
+    image_size
+        Side in pixels of the square a photo is resized to; that of the prepared data.
+    encoded_size
+        Side of the grid of features; 0 keeps the encoder's own.
+    attention_size
+        Size of the attention layers.
+    embedding_size
+        Size of the word embeddings.
+    hidden_size
+        Size of the LSTM.
+    dropout
+        Share of the hidden state dropped before the word layer.
+    """
+
+    encoder: str = "resnet101"
+    encoder_weights: str = "imagenet"
+    image_size: int = 256
+    encoded_size: int = 14
+    attention_size: int = 512
+    embedding_size: int = 512
+    hidden_size: int = 512
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check(self, {"encoded_size": (0, 64)})
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """One stage of training.
+
+    Parameters
+    ----------
+    epochs
+        Epochs at most; 0 leaves the stage out.
+    patience
+        The stage ends after so many epochs without a better CIDEr.
+    learning_rate
+        Of the decoder, at its peak.
+    encoder_learning_rate
+        Of the encoder's upper blocks; in the fine-tuning stage only.
+    optimizer
+        adamw or adam.
+    weight_decay
+        Of adamw.
+    schedule
+        cosine: to zero at the last epoch; decay: times `decay` whenever CIDEr has not risen for
+        `decay_after` epochs; constant.
+    warm_up
+        Epochs over which the rate rises to its peak.
+    decay
+        Factor of the decay schedule.
+    decay_after
+        Epochs without a better CIDEr that bring the factor on.
+    augment
+        Random crops, and flips of photos whose captions know neither left nor right.
+    """
+
+    epochs: int = 20
+    patience: int = 5
+    learning_rate: float = 4e-4
+    encoder_learning_rate: float = 1e-4
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "decay", "constant"] = "cosine"
+    warm_up: float = 0.5
+    decay: float = 0.8
+    decay_after: int = 8
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        infinite = math.inf
+        _check(
+            self,
+            {
+                "epochs": (0, infinite),
+                "patience": (1, infinite),
+                "learning_rate": (1e-12, 10),
+                "encoder_learning_rate": (0, 10),
+                "weight_decay": (0, infinite),
+                "warm_up": (0, infinite),
+                "decay": (0, 1),
+                "decay_after": (1, infinite),
+            },
+        )
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything a training depends on; `captioner train --help` prints it."""
+    """One training.
 
-    data: Path = field(metadata={"help": "folder or JSON file of captioned photos"})
-    out: Path = field(metadata={"help": "checkpoint folder to write"})
-    encoder: str = _option("resnet101", "resnet18/34/50/101/152 or timm/NAME")
-    encoder_weights: str = _option(
-        "imagenet", "imagenet, none, or a file with the backbone's state dict"
-    )
-    image_size: int = _option(256, "side in pixels of the square a photo is resized to")
-    encoded_size: int = _option(14, "side of the grid of features; 0 keeps the encoder's own")
-    attention_size: int = _option(512, "size of the attention layers")
-    embedding_size: int = _option(512, "size of the word embeddings")
-    hidden_size: int = _option(512, "size of the LSTM")
-    dropout: float = _option(0.5, "share of the hidden state dropped before the word layer")
-    minimum_count: int = _option(5, "words rarer than this in the training captions are unknown")
-    epochs: int = _option(20, "epochs at most")
-    patience: int = _option(5, "stop after so many epochs without a better CIDEr")
-    batch_size: int = _option(32, "photos in a batch, each with all of its captions")
-    learning_rate: float = _option(4e-4, "of AdamW at its peak; linear warm-up, cosine to zero")
-    weight_decay: float = _option(0.01, "of AdamW")
-    clip_norm: float = _option(5.0, "gradients are scaled down to this norm")
-    alpha_c: float = _option(1.0, "weight of the doubly stochastic attention term")
-    label_smoothing: float = _option(0.0, "share of the target spread over all words")
-    ema_decay: float = _option(0.0, "of the averaged weights that are validated and kept; 0 is off")
-    beam_size: int = _option(3, "of the search that validation scores are computed with")
-    seed: int = _option(1, "of everything random")
-    device: str = _option("auto", "cpu, cuda, cuda:1, ...; auto takes a GPU if there is one")
-    precision: str = _option("auto", "bf16, fp32; auto takes bf16 where the hardware has it")
-    notice: str = _option("", "what the model card says of the data: origin, licence")
+    Parameters
+    ----------
+    data
+        Folder that `captioner prepare` has written.
+    out
+        Checkpoint folder to write at the end.
+    run
+        Folder of everything on the way: states to resume from, the best checkpoint so far, figures
+        and pictures; by default runs/ and the name of `out`.
+    start_from
+        Checkpoint folder to start from, words it does not know added; also `--from`.
+    network
+        The network, where training does not start from one.
+    decoder
+        First stage: the decoder, on a frozen encoder.
+    fine_tune
+        Second stage: the encoder's upper blocks too, from the best decoder.
+    minimum_count
+        Words rarer than this in the training captions are unknown.
+    batch_size
+        Photos in a batch, over all processes, each with all of its captions.
+    clip_norm
+        Gradients are scaled down to this norm.
+    alpha_c
+        Weight of the doubly stochastic attention term.
+    label_smoothing
+        Share of the target spread over all words.
+    ema_decay
+        Of the averaged weights that are validated and kept; 0 is off.
+    beam_size
+        Of the search that validation scores are computed with.
+    seed
+        Of everything random.
+    device
+        cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
+    precision
+        bf16, fp32 or, to compare runs, fp64; auto takes bf16 where the hardware has it.
+    workers
+        Processes that load photos ahead, for each training process; 0 loads in line.
+    save_minutes
+        A state to resume from is written so often, and after every epoch.
+    keep
+        States that are kept.
+    tensorboard
+        Also write the figures for TensorBoard (pip install tensorboard).
+    notice
+        What the model card says of the data: origin, licence.
+    """
+
+    data: Path
+    out: Path
+    run: Path | None = None
+    start_from: Path | None = None
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    decoder: StageOptions = field(default_factory=StageOptions)
+    fine_tune: StageOptions = field(default_factory=lambda: StageOptions(epochs=0, augment=True))
+    minimum_count: int = 5
+    batch_size: int = 32
+    clip_norm: float = 5.0
+    alpha_c: float = 1.0
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    beam_size: int = 3
+    seed: int = 1
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
+    workers: int = 0
+    save_minutes: float = 5.0
+    keep: int = 2
+    tensorboard: bool = False
+    notice: str = ""
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("encoded_size", 0, 64),
-            ("minimum_count", 1, math.inf),
-            ("epochs", 1, math.inf),
-            ("patience", 1, math.inf),
-            ("batch_size", 1, math.inf),
-            ("weight_decay", 0, math.inf),
-            ("alpha_c", 0, math.inf),
-            ("label_smoothing", 0, 1),
-            ("ema_decay", 0, 0.99999),
-        ):
-            if not least <= getattr(self, name) <= most:
-                value = getattr(self, name)
-                raise ValueError(f"{name} is {value}; it must be in {least}..{most}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision is {self.precision!r}; allowed: auto, bf16, fp32")
+        infinite = math.inf
+        _check(
+            self,
+            {
+                "minimum_count": (1, infinite),
+                "batch_size": (1, infinite),
+                "clip_norm": (1e-12, infinite),
+                "alpha_c": (0, infinite),
+                "label_smoothing": (0, 1),
+                "ema_decay": (0, 0.99999),
+                "beam_size": (1, 20),
+                "workers": (0, 64),
+                "save_minutes": (0, infinite),
+                "keep": (1, infinite),
+            },
+        )
+        if self.decoder.epochs + self.fine_tune.epochs == 0:
+            raise ValueError("decoder.epochs and fine_tune.epochs are both 0: nothing to train")
 
-    def command(self) -> str:
-        """The command line that gives this configuration."""
-        words = ["captioner", "train", str(self.data), "--out", str(self.out)]
-        for entry in dataclasses.fields(self)[2:]:
-            if (value := getattr(self, entry.name)) != entry.default:
-                words += [f"--{entry.name.replace('_', '-')}", str(value)]
-        return shlex.join(words)
+    @property
+    def run_folder(self) -> Path:
+        return self.run or Path("runs") / self.out.name

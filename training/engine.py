@@ -3,91 +3,175 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
+from model.image import InvalidImage
 from model.network import ShowAttendTell
 from training.averaging import AveragedWeights
-from training.batches import ENCODING_BATCH, Batch, EncodedSplit, decoded_batches
-from training.datasets import Example
-from training.metrics import score
+from training.batches import Batch
+from training.datasets import InvalidDataset, TarMember
+from training.losses import CaptionLoss
+from training.processes import Processes
 from training.progress import progress
 
 VALIDATION_BATCH = 64
 
 
+class TrainingStep(nn.Module):
+    """From a batch to its loss, as one module, so that its gradients can be averaged.
+
+    ``images`` are photos or, with the encoder frozen, their grids.
+    """
+
+    def __init__(self, network: ShowAttendTell, criterion: CaptionLoss) -> None:
+        super().__init__()
+        self.network, self.criterion = network, criterion
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but the encoder's BatchNorm keeps ImageNet's statistics.
+
+        Those of a small batch are worse, and would depend on how many processes share it.
+        """
+        super().train(mode)
+        for module in self.network.encoder.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, batch: Batch, words: float, captions: float) -> torch.Tensor:
+        decoder = self.network.decoder
+        grid = batch.images
+        if grid.dtype == torch.uint8:
+            grid = self.network.encoder(grid)
+        forced = decoder(
+            grid.to(decoder.fc.weight.dtype), batch.captions, batch.lengths, batch.image_of
+        )
+        loss: torch.Tensor = self.criterion(forced, words, captions)
+        return loss
+
+
+@dataclass
+class EpochSoFar:
+    """Where an epoch stands; part of what a training resumes from."""
+
+    batches: int = 0
+    loss: float = 0.0  # summed over the batches
+
+
 def train_one_epoch(
-    network: ShowAttendTell,
+    *,
+    step: nn.Module,
     batches: Iterable[Batch],
     total: int,
-    criterion: nn.Module,
+    so_far: EpochSoFar,
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    set_rates: Callable[[int], None],
     averaged: AveragedWeights,
     clip_norm: float,
-    device: torch.device,
     bf16: bool,
+    processes: Processes,
+    after_batch: Callable[[], None],
     what: str,
-) -> float:
-    """Train the decoder on encoded photos; the mean loss of the batches.
+) -> None:
+    """Train on the batches that are left of an epoch.
+
+    Parameters
+    ----------
+    step
+        A `TrainingStep`, wrapped in DistributedDataParallel if there are several processes.
+    total
+        Batches in the whole epoch.
+    so_far
+        Kept up to date.
+    set_rates
+        Called with the number of a batch before it, to set the learning rates.
+    after_batch
+        Called after every batch.
 
     Raises
     ------
     ValueError
-        A loss is not finite; the weights are those before that batch.
+        A loss is not finite; names the photos. The weights are those before that batch.
     """
-    network.train()
-    losses: list[float] = []
-    for i, batch in enumerate(progress(batches, total, what)):
+    step.train()
+    device = processes.device
+    for batch in progress(batches, total, what, done=so_far.batches):
+        set_rates(so_far.batches)
+        # A mean over all processes' words: their gradients are averaged, so the share of each in
+        # the sum is scaled by how many they are.
+        words, captions = processes.sum(
+            [float((batch.lengths - 1).sum()), float(len(batch.lengths))]
+        )
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            forced = network.decoder(
-                batch.grid.to(device),
-                batch.captions.to(device),
-                batch.lengths.to(device),
-                batch.image_of.to(device),
-            )
-            loss = criterion(forced)
-        value = loss.item()
+            loss = step(batch.to(device), words / processes.world, captions / processes.world)
+        (value,) = processes.sum([loss.item() / processes.world])
         if not math.isfinite(value):
-            raise ValueError(f"{what}: the loss of batch {i} is {value}; lower the learning rate")
+            names = ", ".join(batch.names)
+            raise ValueError(
+                f"{what}: the loss of batch {so_far.batches} is {value}; lower the learning rate,"
+                f" or look at its photos: {names}"
+            )
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        nn.utils.clip_grad_norm_(step.parameters(), clip_norm)
         optimizer.step()
-        schedule.step()
         averaged.update()
-        losses.append(value)
-    return sum(losses) / len(losses)
+        so_far.batches += 1
+        so_far.loss += value
+        after_batch()
 
 
-def evaluate(
-    captioner: Captioner,
-    split: EncodedSplit,
-    options: DecodingOptions,
-    device: torch.device,
-) -> dict[str, float]:
-    """Scores of the captions that would be served: by beam search, never by teacher forcing."""
-    captioner.network.eval()
-    texts = []
-    for start in range(0, len(split), VALIDATION_BATCH):
-        grid = split.grids[start : start + VALIDATION_BATCH].to(device).float()
-        texts += [captions[0].text for captions in captioner.caption_grid(grid, options)]
-    return score(texts, split.captions)
-
-
-def evaluate_photos(
-    captioner: Captioner, examples: Sequence[Example], options: DecodingOptions
-) -> dict[str, float]:
-    """As `evaluate`, all the way from the photos' files."""
-    batches = decoded_batches(
-        [example.path for example in examples], captioner.network.config.image_size
-    )
+def caption_files(
+    captioner: Captioner, photos: Sequence[Path | TarMember], options: DecodingOptions
+) -> list[str]:
+    """As `write_captions`, all the way from the photos' bytes, as they are served."""
     texts: list[str] = []
-    total = -(-len(examples) // ENCODING_BATCH)
-    for photos in progress(batches, total, f"captioning {len(examples)} photos"):
-        texts += [captions[0].text for captions in captioner.caption_photos(photos, options)]
-    return score(texts, [example.captions for example in examples])
+    starts = range(0, len(photos), VALIDATION_BATCH)
+    for start in progress(starts, len(starts), f"captioning {len(photos)} photos"):
+        chosen = photos[start : start + VALIDATION_BATCH]
+        found = captioner.caption_each([photo.read_bytes() for photo in chosen], options)
+        for photo, captions in zip(chosen, found, strict=True):
+            if isinstance(captions, InvalidImage):
+                raise InvalidDataset(f"{photo}: {captions}") from captions
+            texts.append(captions[0].text)
+    return texts
+
+
+def write_captions(
+    captioner: Captioner,
+    images: np.ndarray,
+    rows: Sequence[int],
+    options: DecodingOptions,
+    processes: Processes,
+) -> list[str]:
+    """The captions that would be served, by beam search; each process writes its share.
+
+    Parameters
+    ----------
+    images
+        Photos, uint8 (all, 3, S, S), or grids, float16 (all, P, D).
+    rows
+        Those to caption.
+    """
+    captioner.network.eval()
+    mine = rows[processes.rank :: processes.world]
+    dtype = captioner.network.decoder.fc.weight.dtype
+    texts: list[str] = []
+    for start in range(0, len(mine), VALIDATION_BATCH):
+        batch = torch.from_numpy(images[mine[start : start + VALIDATION_BATCH]])
+        if batch.dtype == torch.uint8:
+            found = captioner.caption_photos(batch, options)
+        else:
+            found = captioner.caption_grid(batch.to(processes.device, dtype), options)
+        texts += [captions[0].text for captions in found]
+    shares = processes.gather(texts)
+    return [shares[i % processes.world][i // processes.world] for i in range(len(rows))]

@@ -24,15 +24,28 @@ class CaptionLoss(nn.Module):
     def __init__(self, alpha_c: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.alpha_c = alpha_c
-        self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing, reduction="sum")
 
-    def forward(self, forced: TeacherForced) -> torch.Tensor:
-        """The mean over all words that are predicted, a scalar; padding counts for nothing."""
+    def forward(
+        self, forced: TeacherForced, words: float | None = None, captions: float | None = None
+    ) -> torch.Tensor:
+        """A scalar.
+
+        Parameters
+        ----------
+        words, captions
+            What the two terms' sums are divided by; those of ``forced`` unless it is a part of a
+            larger batch. Padding counts for nothing.
+        """
         # Packed like the scores: step by step, the captions that still run.
         targets = pack_padded_sequence(
             forced.captions[:, 1:], torch.tensor(forced.decode_lengths), batch_first=True
         )
-        loss: torch.Tensor = self.cross_entropy(forced.scores.data.float(), targets.data)
+        scores = forced.scores.data
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        loss: torch.Tensor = self.cross_entropy(scores, targets.data) / (words or len(targets.data))
         if self.alpha_c:
-            loss = loss + self.alpha_c * (1 - forced.alphas.float().sum(dim=1)).square().mean()
+            seen = forced.alphas.sum(dim=1, dtype=scores.dtype)
+            uneven = (1 - seen).square().mean(dim=1).sum()
+            loss = loss + self.alpha_c * uneven / (captions or len(forced.captions))
         return loss

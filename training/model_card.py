@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from model.captioner import Captioner
 from training.config import TrainingConfig
-from training.datasets import Example
+from training.prepare import Prepared
 
 
 def model_card(
     config: TrainingConfig,
-    examples: list[Example],
+    prepared: Prepared,
     captioner: Captioner,
     scores: dict[str, float],
-    epochs: list[dict[str, float]],
+    epochs: list[dict[str, Any]],
+    command: str,
 ) -> str:
     """Markdown; every figure in it was computed by the training that calls this."""
-    counts = {split: sum(e.split == split for e in examples) for split in ("train", "val")}
+    counts = {split: len(rows) for split, rows in prepared.splits.items()}
+    network = captioner.network.config
     parameters = sum(p.numel() for p in captioner.network.parameters()) / 1e6
     best = max(epochs, key=lambda row: row["CIDEr"])
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     history = "\n".join(
-        f"| {row['epoch']:.0f} | {row['loss']:.3f} | {row['BLEU-4']:.4f} | {row['CIDEr']:.4f} |"
+        f"| {row['epoch']} | {row['stage']} | {row['loss']:.3f} | {row['BLEU-4']:.4f}"
+        f" | {row['CIDEr']:.4f} |"
         for row in epochs
     )
     return f"""# {config.out.name}
 
-Show, Attend and Tell: writes a short English caption for a photo. Encoder `{config.encoder}`
-(frozen, ImageNet weights), soft attention, LSTM decoder; {parameters:.1f} million parameters,
-{len(captioner.word_map)} words.
+Show, Attend and Tell: writes a short English caption for a photo. Encoder `{network.encoder}`,
+soft attention, LSTM decoder; {parameters:.1f} million parameters, {network.vocabulary_size} words.
 
 ## Data
 
-{counts["train"]} training and {counts["val"]} validation photos from `{config.data.name}`.
+{counts["train"]} training and {counts["val"]} validation photos from `{prepared.source}`.
 {config.notice}
 
 ## Figures
@@ -49,13 +53,13 @@ Printed by
 The epoch with the best CIDEr was {best["epoch"]:.0f}; the validation photos chose it, so expect
 photos that had no say to score a little differently.
 
-| epoch | loss | BLEU-4 | CIDEr |
-|---|---|---|---|
+| epoch | stage | loss | BLEU-4 | CIDEr |
+|---|---|---|---|---|
 {history}
 
 ## Made by
 
-    {config.command()}
+    {command}
 
 ## Limits
 

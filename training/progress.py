@@ -17,14 +17,14 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield the items and show how many of ``total`` have passed."""
+def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterator[T]:
+    """Yield the items and show how many of ``total`` have passed, ``done`` of them before."""
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=what, leave=False)
+        yield from tqdm(items, total=total, desc=what, leave=False, initial=done)
         return
     last = time.monotonic()
-    for done, item in enumerate(items):
+    for passed, item in enumerate(items, done):
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
-            log.info("%s: %d of %d", what, done, total)
+            log.info("%s: %d of %d", what, passed, total)
             last = time.monotonic()
         yield item

@@ -1,35 +1,63 @@
-"""Train a captioner from photos and captions to a checkpoint folder."""
+"""Train a captioner: stages, early stopping, states to resume from, the checkpoint at the end."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
-import math
+import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
 from model.config import ModelConfig
-from model.device import choose_device, has_bf16
+from model.device import has_bf16
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
-from training import datasets, engine
+from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
-from training.batches import EncodedSplit, TrainingBatches, encode_split
-from training.config import TrainingConfig
+from training.config import StageOptions, TrainingConfig
+from training.datasets import InvalidDataset
 from training.encoder_weights import load_encoder_weights, normalisation
+from training.engine import EpochSoFar, TrainingStep
+from training.features import cached_grids
 from training.losses import CaptionLoss
 from training.model_card import model_card
+from training.pictures import write_whole
+from training.prepare import Prepared
+from training.processes import Processes, joined
+from training.report import write_report, write_samples
+from training.schedules import rate_factor
 
 log = logging.getLogger("captioner")
 
+STAGES = ("decoder", "fine-tune")
 
-def train(config: TrainingConfig) -> dict[str, float]:
-    """Train with a frozen encoder; the checkpoint of the best epoch by validation CIDEr stays.
+
+class TrainingStopped(Exception):
+    """A signal ended the training after its state was saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; --resume goes on")
+        self.number = number
+
+
+def train(config: TrainingConfig, resume: bool = False, command: str = "") -> dict[str, float]:
+    """Train; the checkpoint of the best epoch by validation CIDEr is written to ``config.out``.
+
+    Parameters
+    ----------
+    resume
+        Go on where the run folder's newest state stands; from the start if it has none.
+    command
+        What the model card says made it.
 
     Returns
     -------
@@ -39,123 +67,331 @@ def train(config: TrainingConfig) -> dict[str, float]:
     ------
     ValueError
         The data, the configuration or the place to write to will not do; before any work is done.
+    TrainingStopped
+        SIGTERM or SIGINT came; the state is saved.
     """
-    _check_writable(config.out)
-    options = DecodingOptions(beam_size=config.beam_size)
-    device = choose_device(config.device)
-    torch.manual_seed(config.seed)
-    examples = datasets.read(config.data)
-    splits = {name: datasets.of_split(examples, name) for name in ("train", "val")}
-    words = (tokenize(text) for example in splits["train"] for text in example.captions)
-    word_map = WordMap.build(words, config.minimum_count)
-
-    network = ShowAttendTell(_model_config(config, len(word_map)))
-    load_encoder_weights(network.encoder, config.encoder_weights)
-    network.to(device)
-    log.info(
-        "%d training and %d validation photos, %d words, on %s",
-        len(splits["train"]),
-        len(splits["val"]),
-        len(word_map),
-        device,
-    )
-    encoded = {
-        name: encode_split(network.encoder, split, config.image_size, device)
-        for name, split in splits.items()
-    }
-    epochs = _fit(config, network, word_map, encoded, options, device)
-
-    # What is shipped is scored once more, as it is read back.
-    captioner = Captioner.load(config.out, device)
-    scores = engine.evaluate(captioner, encoded["val"], options, device)
-    card = model_card(config, examples, captioner, scores, epochs)
-    checkpoint.save(config.out, captioner.network, captioner.word_map, card)
-    return scores
+    with joined(config.device) as processes:
+        return _Training(config, processes, resume).run(command)
 
 
-def _model_config(config: TrainingConfig, vocabulary_size: int) -> ModelConfig:
-    return ModelConfig(
-        vocabulary_size=vocabulary_size,
-        encoder=config.encoder,
-        image_size=config.image_size,
-        encoded_size=config.encoded_size or None,
-        attention_size=config.attention_size,
-        embedding_size=config.embedding_size,
-        hidden_size=config.hidden_size,
-        dropout=config.dropout,
-        **normalisation(config.encoder),
-    )
+class _Training:
+    """One training in one of its processes."""
 
+    def __init__(self, config: TrainingConfig, processes: Processes, resume: bool) -> None:
+        self.config, self.processes = config, processes
+        self.run_folder = config.run_folder
+        self.prepared = Prepared.open(config.data)
+        if missing := [s for s in ("train", "val") if not self.prepared.splits.get(s)]:
+            raise InvalidDataset(f"{config.data} has no photo in its {missing[0]} split")
+        checkpoint.check_writable(config.out)
+        self.network, self.word_map = _network(config, self.prepared)
+        if (size := self.network.config.image_size) != self.prepared.image_size:
+            raise ValueError(
+                f"{config.data} was prepared with image_size {self.prepared.image_size}, the"
+                f" network wants {size}; prepare it again with --image-size {size}"
+            )
+        self.network.to(processes.device)
+        if config.precision == "fp64":
+            self.network.double()
+        auto = config.precision == "auto" and has_bf16(processes.device)
+        self.bf16 = auto or config.precision == "bf16"
+        self.options = DecodingOptions(beam_size=config.beam_size)
+        self.standing, self.parts = self._standing(resume)
+        self.last_saved = time.monotonic()
+        self.signal = 0
 
-def _fit(
-    config: TrainingConfig,
-    network: ShowAttendTell,
-    word_map: WordMap,
-    encoded: dict[str, EncodedSplit],
-    options: DecodingOptions,
-    device: torch.device,
-) -> list[dict[str, float]]:
-    """Train until the end or until patience is lost; one row of figures an epoch."""
-    batches = TrainingBatches(encoded["train"], word_map, config.batch_size)
-    generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(
-        network.decoder.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, warm_up_and_cosine(config.epochs * len(batches), warm_up=len(batches) // 2)
-    )
-    criterion = CaptionLoss(config.alpha_c, config.label_smoothing)
-    averaged = AveragedWeights(network, config.ema_decay)
-    captioner = Captioner(averaged.network, word_map)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(device))
+    def _standing(self, resume: bool) -> tuple[state.Standing, dict[str, Any]]:
+        """A fresh start or the newest state."""
+        found = state.load_latest(self.run_folder) if self.run_folder.exists() else None
+        if found and not resume:
+            raise ValueError(
+                f"{self.run_folder} holds a training that has begun: go on with --resume, or choose"
+                " another --run"
+            )
+        if self.processes.first:
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+        self.processes.wait()
+        torch.manual_seed(self.config.seed + self.processes.rank)
+        if not found:
+            return state.Standing(), {}
+        standing, parts = found
+        if parts["fingerprint"] != self._fingerprint():
+            raise ValueError(
+                f"{self.run_folder} was begun with other data or another configuration; choose"
+                " another --run"
+            )
+        log.info("resuming: %s, epoch %d", STAGES[standing.stage], standing.epoch)
+        return standing, parts
 
-    rows: list[dict[str, float]] = []
-    best, since_best = -math.inf, 0
-    for epoch in range(1, config.epochs + 1):
-        start = time.monotonic()
-        loss = engine.train_one_epoch(
-            network=network,
-            batches=batches.epoch(generator),
-            total=len(batches),
-            criterion=criterion,
-            optimizer=optimizer,
-            schedule=schedule,
-            averaged=averaged,
-            clip_norm=config.clip_norm,
-            device=device,
-            bf16=bf16,
-            what=f"epoch {epoch}",
+    def _fingerprint(self) -> str:
+        """What must not change between a state and going on from it."""
+        free = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
+        fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in free}
+        return f"{self.prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+
+    def run(self, command: str) -> dict[str, float]:
+        log.info(
+            "%d training and %d validation photos, %d words, %d process(es), on %s",
+            len(self.prepared.splits["train"]),
+            len(self.prepared.splits["val"]),
+            len(self.word_map),
+            self.processes.world,
+            self.processes.device,
         )
-        scores = engine.evaluate(captioner, encoded["val"], options, device)
-        rows.append({"epoch": epoch, "loss": loss, **scores})
-        seconds = time.monotonic() - start
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        log.info("epoch %d: loss %.4f  %s  (%.0f s)", epoch, loss, figures, seconds)
-        if scores["CIDEr"] > best:
-            best, since_best = scores["CIDEr"], 0
-            note = f"Training is under way: epoch {epoch}, validation CIDEr {best:.4f}.\n"
-            checkpoint.save(config.out, captioner.network, word_map, note)
+        before = {n: signal.signal(n, self._stop) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for index, options in enumerate((self.config.decoder, self.config.fine_tune)):
+                if index >= self.standing.stage and options.epochs:
+                    self._train_stage(index, options)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._finish(command)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self.signal = number
+
+    def _train_stage(self, index: int, options: StageOptions) -> None:
+        """Train until the epochs are over or patience is lost."""
+        standing, network = self.standing, self.network
+        if standing.stage != index:  # the stage before is complete: from its best
+            standing.stage, standing.epoch, standing.since_best = index, 1, 0
+            standing.rate_factor = 1.0
+            network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
+        network.encoder.fine_tune(STAGES[index] == "fine-tune")
+        optimizer = _optimizer(options, network)
+        averaged = AveragedWeights(network, self.config.ema_decay)
+        self._restore(optimizer, averaged)
+        frozen = not any(p.requires_grad for p in network.encoder.parameters())
+        grids = cached_grids(network.encoder, self.prepared, self.processes) if frozen else None
+        dataset = batches.TrainingSet(
+            self.prepared.photos if grids is None or options.augment else grids,
+            self.prepared.names,
+            self.prepared.captions,
+            self.prepared.splits["train"],
+            self.word_map,
+            options.augment,
+            self.config.seed,
+        )
+        criterion = CaptionLoss(self.config.alpha_c, self.config.label_smoothing)
+        step: torch.nn.Module = TrainingStep(network, criterion)
+        if self.processes.world > 1:
+            on_gpu = [self.processes.device] if self.processes.device.type == "cuda" else None
+            step = DistributedDataParallel(step, device_ids=on_gpu, broadcast_buffers=False)
+
+        while standing.epoch <= options.epochs and standing.since_best < options.patience:
+            began = time.monotonic()
+            self._train_epoch(options, step, dataset, optimizer, averaged)
+            images = self.prepared.photos if grids is None else grids
+            self._validate(index, averaged, images, optimizer, time.monotonic() - began)
+            if standing.since_best and standing.since_best % options.decay_after == 0:
+                standing.rate_factor *= options.decay
+            standing.epoch, standing.so_far = standing.epoch + 1, EpochSoFar()
+            self._save(optimizer, averaged)
+
+    def _train_epoch(
+        self,
+        options: StageOptions,
+        step: torch.nn.Module,
+        dataset: batches.TrainingSet,
+        optimizer: torch.optim.Optimizer,
+        averaged: AveragedWeights,
+    ) -> None:
+        standing, processes = self.standing, self.processes
+        order = batches.BatchOrder(
+            len(dataset),
+            self.config.batch_size,
+            self.config.seed,
+            len(standing.rows),  # epochs of all stages
+            processes.rank,
+            processes.world,
+            standing.so_far.batches,
+        )
+
+        def set_rates(batch: int) -> None:
+            done = standing.epoch - 1 + batch / order.total
+            factor = rate_factor(options, done, 1 / order.total, standing.rate_factor)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+
+        def after_batch() -> None:
+            due = time.monotonic() - self.last_saved > 60 * self.config.save_minutes
+            number, save = processes.sum([float(self.signal), float(processes.first and due)])
+            if number or save:
+                self._save(optimizer, averaged)
+            if number:
+                raise TrainingStopped(self.signal or signal.SIGTERM)
+
+        engine.train_one_epoch(
+            step=step,
+            batches=batches.load(dataset, order, self.config.workers, processes.device),
+            total=order.total,
+            so_far=standing.so_far,
+            optimizer=optimizer,
+            set_rates=set_rates,
+            averaged=averaged,
+            clip_norm=self.config.clip_norm,
+            bf16=self.bf16,
+            processes=processes,
+            after_batch=after_batch,
+            what=f"epoch {len(standing.rows) + 1}",
+        )
+
+    def _validate(
+        self,
+        index: int,
+        averaged: AveragedWeights,
+        images: np.ndarray,
+        optimizer: torch.optim.Optimizer,
+        seconds: float,
+    ) -> None:
+        """Score the epoch; keep it if it is the best; write down its figures."""
+        standing, rows = self.standing, self.prepared.splits["val"]
+        captioner = Captioner(averaged.network, self.word_map)
+        texts = engine.write_captions(captioner, images, rows, self.options, self.processes)
+        scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
+        row: dict[str, Any] = {
+            "epoch": len(standing.rows) + 1,
+            "stage": STAGES[index],
+            "loss": standing.so_far.loss / max(1, standing.so_far.batches),
+            **scores,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "seconds": round(seconds, 1),
+        }
+        if len(optimizer.param_groups) > 1:
+            row["encoder_learning_rate"] = optimizer.param_groups[1]["lr"]
+        standing.rows.append(row)
+        standing.since_best += 1
+        if scores["CIDEr"] > standing.best:
+            standing.best, standing.since_best = scores["CIDEr"], 0
+            if self.processes.first:
+                note = f"On the way: epoch {row['epoch']}, validation CIDEr {standing.best:.4f}.\n"
+                checkpoint.save(self.best_folder, averaged.network, self.word_map, note)
+        self.processes.wait()
+        if self.processes.first:
+            self._write_figures()
+            figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            log.info(
+                "epoch %d: loss %.4f  %s  (%.0f s)", row["epoch"], row["loss"], figures, seconds
+            )
+
+    @property
+    def best_folder(self) -> Path:
+        return self.run_folder / "best"
+
+    def _write_figures(self) -> None:
+        lines = "".join(json.dumps(row) + "\n" for row in self.standing.rows)
+        write_whole(self.run_folder / "metrics.jsonl", lines.encode())
+        if self.config.tensorboard:
+            row = self.standing.rows[-1]
+            from torch.utils.tensorboard import SummaryWriter  # an extra
+
+            with SummaryWriter(str(self.run_folder / "tensorboard")) as board:
+                for name, value in row.items():
+                    if isinstance(value, float):
+                        board.add_scalar(name, value, row["epoch"])
+
+    def _save(self, optimizer: torch.optim.Optimizer, averaged: AveragedWeights) -> None:
+        """Write a state; every process gives its random numbers' state, the first one writes."""
+        random = self.processes.gather(_random_state(self.processes.device))
+        if self.processes.first:
+            parts = {
+                "fingerprint": self._fingerprint(),
+                "network": self.network.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "random": random,
+            }
+            state.save(self.run_folder, self.standing, parts, self.config.keep)
+        self.processes.wait()
+        self.last_saved = time.monotonic()
+
+    def _restore(self, optimizer: torch.optim.Optimizer, averaged: AveragedWeights) -> None:
+        """Take up the state that was found, once."""
+        parts, self.parts = self.parts, {}
+        if not parts:
+            return
+        self.network.load_state_dict(parts["network"])
+        averaged.load_state_dict(parts["averaged"])
+        optimizer.load_state_dict(parts["optimizer"])
+        if self.processes.world == len(parts["random"]):
+            _set_random_state(parts["random"][self.processes.rank], self.processes.device)
         else:
-            since_best += 1
-            if since_best >= config.patience:
-                log.info("no better CIDEr for %d epochs: stopping", since_best)
-                break
-    return rows
+            log.warning("another number of processes than before: dropout is drawn anew")
+
+    def _finish(self, command: str) -> dict[str, float]:
+        """Score the best checkpoint as it is read back, and write it with its card."""
+        captioner = Captioner.load(self.best_folder, self.processes.device)
+        rows, photos = self.prepared.splits["val"], self.prepared.photos
+        texts = engine.write_captions(captioner, photos, rows, self.options, self.processes)
+        scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
+        if self.processes.first:
+            card = model_card(
+                self.config, self.prepared, captioner, scores, self.standing.rows, command
+            )
+            checkpoint.save(self.config.out, captioner.network, captioner.word_map, card)
+            write_report(self.standing.rows, self.run_folder / "report.png")
+            shown = rows[:: max(1, len(rows) // 50)]
+            write_samples(
+                captioner,
+                torch.from_numpy(photos[shown]),
+                [self.prepared.captions[row] for row in shown],
+                self.run_folder / "samples.png",
+                self.config.seed,
+                self.options,
+            )
+            log.info(
+                "pictures: %s, %s", *(self.run_folder / f"{n}.png" for n in ("report", "samples"))
+            )
+        self.processes.wait()
+        return scores
 
 
-def warm_up_and_cosine(steps: int, warm_up: int) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: linear to 1, then half a cosine to 0."""
+def _network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAttendTell, WordMap]:
+    """A new network for the words of the training captions, or one to start from."""
+    torch.manual_seed(config.seed)
+    captions = (text for row in prepared.splits["train"] for text in prepared.captions[row])
+    words = WordMap.build(map(tokenize, captions), config.minimum_count)
+    if config.start_from is not None:
+        return checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
+    options = config.network
+    network = ShowAttendTell(
+        ModelConfig(
+            vocabulary_size=len(words),
+            encoder=options.encoder,
+            image_size=options.image_size,
+            encoded_size=options.encoded_size or None,
+            attention_size=options.attention_size,
+            embedding_size=options.embedding_size,
+            hidden_size=options.hidden_size,
+            dropout=options.dropout,
+            **normalisation(options.encoder),
+        )
+    )
+    load_encoder_weights(network.encoder, options.encoder_weights)
+    return network, words
 
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
-    return factor
+def _optimizer(options: StageOptions, network: ShowAttendTell) -> torch.optim.Optimizer:
+    """Groups: the decoder and, where it learns, the encoder; each remembers its peak rate."""
+    groups: list[dict[str, Any]] = [
+        {"params": list(network.decoder.parameters()), "peak": options.learning_rate}
+    ]
+    if upper := [p for p in network.encoder.parameters() if p.requires_grad]:
+        groups.append({"params": upper, "peak": options.encoder_learning_rate})
+    if options.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=options.learning_rate)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
 
 
-def _check_writable(out: Path) -> None:
-    """Refuse now what would fail after an hour."""
-    if out.exists() and not (out / checkpoint.CONFIG).is_file() and any(out.iterdir()):
-        raise ValueError(f"{out} holds something other than a checkpoint; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    found = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        found["cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def _set_random_state(values: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(values["cpu"])
+    if device.type == "cuda" and "cuda" in values:
+        torch.cuda.set_rng_state(values["cuda"], device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,21 +42,35 @@ def test_caption_goes_on_after_a_bad_file(
     ]
 
 
-def test_train_evaluate_package(
+def test_from_photos_to_an_archive(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "trained"
-    sizes = ["--attention-size", "8", "--embedding-size", "8", "--hidden-size", "8"]
-    encoder = ["--encoder", "timm/test_efficientnet", "--encoder-weights", "none"]
-    few = ["--image-size", "64", "--encoded-size", "0", "--epochs", "1", "--minimum-count", "1"]
-    assert main(["train", str(dataset), "--out", str(out), *encoder, *sizes, *few]) == 0
+    data, out, run = tmp_path / "data", tmp_path / "trained", tmp_path / "run"
+    assert main(["prepare", str(dataset), "--out", str(data), "--image-size", "64"]) == 0
+    assert capsys.readouterr().out == f"{data}: 4 train, 4 val\n"
+
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "network: {encoder: timm/test_efficientnet, encoder_weights: none, image_size: 64,"
+        " encoded_size: 0, attention_size: 8, embedding_size: 8, hidden_size: 8}\n"
+        "decoder: {epochs: 3}\nminimum_count: 1\n"
+    )
+    arguments = ["--config", recipe, "--data", data, "--out", out, "--run", run]
+    assert main(["train", *map(str, arguments), "--decoder.epochs", "1"]) == 0
     trained = capsys.readouterr().out
-    assert main(["evaluate", str(out), "--data", str(dataset), "--device", "cpu"]) == 0
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    assert "--decoder.epochs 1" in (out / "README.md").read_text()
+
+    results = tmp_path / "results.json"
+    arguments = ["evaluate", out, "--data", dataset, "--device", "cpu", "--json", results]
+    assert main([str(a) for a in arguments]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"4 photos of {dataset}, split val"
-    names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
-    assert [line.split()[0] for line in printed[1:]] == names
-    assert all(name in trained for name in names)
+    values = {line.rsplit("  ", 3)[0].split("  ")[0]: line for line in printed[2:]}
+    for name in ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr"):
+        value = trained.split(f"{name} ")[1].split()[0]
+        assert value in values[name]
+    assert len(json.loads(results.read_text())) == 4
 
     archive = tmp_path / "store" / "captioner.mar"
     arguments = ["package", str(out), "--version", "1.0", "--out", str(archive)]
@@ -65,6 +80,17 @@ def test_train_evaluate_package(
     assert len(first.split()[0]) == 64
 
 
+def test_explain(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, out = tmp_path / "photo.jpg", tmp_path / "out.png"
+    photo.write_bytes(render())
+    arguments = ["explain", str(photo), "--checkpoint", str(folder), "--device", "cpu", "-o"]
+    assert main([*arguments, str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.startswith(f"{out}: ")
+    assert main([*arguments, str(tmp_path / "out.gif")]) == 1
+    assert "out.gif: the name must end in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -72,8 +98,12 @@ def test_train_evaluate_package(
         (["caption", "x.jpg", "--beam-size", "0"], "beam_size is 0"),
         (["caption", "x.jpg", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["evaluate", "nowhere", "--data", "x"], "nowhere is no checkpoint folder"),
-        (["train", "nowhere", "--out", "out"], "nowhere is neither a folder"),
-        (["train", "nowhere", "--out", "out", "--epochs", "0"], "epochs is 0"),
+        (["train", "--data", "nowhere", "--out", "out"], "nowhere"),
+        (["train", "--data", "x", "--out", "out", "--alpha_c", "-1"], "alpha_c is -1.0"),
+        (["train", "--data", "x", "--out", "out", "--colour", "red"], "--colour"),
+        (["train", "--data", "x", "--out", "out", "--config", "no.yaml"], "no.yaml"),
+        (["prepare", "nowhere", "--out", "out"], "nowhere"),
+        (["import-tutorial", "no.pth.tar", "no.json", "--out", "out"], "no."),
         (["package", "nowhere", "--version", "1.0"], "nowhere is no checkpoint folder"),
         (["package", "nowhere", "--version", "v1"], "version is 'v1'"),
     ],
@@ -99,9 +129,12 @@ def test_one_line_names_the_fault(
         main(["--debug", *arguments])
 
 
-@pytest.mark.parametrize("job", ["caption", "evaluate", "train", "package", "serve"])
+@pytest.mark.parametrize(
+    "job",
+    ["caption", "explain", "prepare", "train", "evaluate", "import-tutorial", "package", "serve"],
+)
 def test_help_explains_every_option(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
-        main([job, "--help"])
+        main([job, *(["train"] * (job == "bench")), "--help"])
     assert exit.value.code == 0
     assert len(capsys.readouterr().out) > 300

@@ -1,10 +1,11 @@
-"""Batches, engine and the whole of `train` on four rendered photos."""
+"""Batches, losses in parts, and one epoch on four rendered photos."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -14,160 +15,232 @@ from model.config import ModelConfig
 from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training import datasets, engine
+from training import engine
 from training.averaging import AveragedWeights
-from training.batches import EncodedSplit, TrainingBatches, decoded_batches, encode_split
-from training.config import TrainingConfig
-from training.datasets import InvalidDataset
+from training.batches import Batch, BatchOrder, TrainingSet, load
+from training.config import StageOptions
 from training.encoder_weights import load_encoder_weights, normalisation
+from training.engine import EpochSoFar, TrainingStep
+from training.features import cached_grids
 from training.losses import CaptionLoss
-from training.train import train, warm_up_and_cosine
+from training.metrics import score
+from training.prepare import Prepared, prepare
+from training.processes import Processes
+from training.schedules import rate_factor
+
+CPU = Processes(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture
-def encoded(dataset: Path, network: ShowAttendTell) -> EncodedSplit:
-    examples = datasets.of_split(datasets.read(dataset), "train")
-    return encode_split(network.encoder, examples, 96, torch.device("cpu"))
+def prepared(dataset: Path, tmp_path: Path) -> Prepared:
+    return prepare(dataset, tmp_path / "prepared", 96)
 
 
-def test_every_photo_is_encoded_once_in_order(
-    dataset: Path, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    forward = network.encoder.forward
-    monkeypatch.setattr(
-        network.encoder, "forward", lambda photos: seen.append(len(photos)) or forward(photos)
+def training_set(prepared: Prepared, word_map: WordMap, images=None, **options) -> TrainingSet:
+    return TrainingSet(
+        prepared.photos if images is None else images,
+        prepared.names,
+        prepared.captions,
+        prepared.splits["train"],
+        word_map,
+        **options,
     )
-    monkeypatch.setattr("training.batches.ENCODING_BATCH", 3)
-    examples = datasets.of_split(datasets.read(dataset), "train")
-    split = encode_split(network.encoder, examples, 96, torch.device("cpu"))
-    assert sum(seen) == len(examples) == len(split)
-    paths = [e.path for e in examples]
-    one_by_one = torch.cat([forward(p) for p in decoded_batches(paths, 96, batch_size=1)])
-    torch.testing.assert_close(split.grids.float(), one_by_one, atol=2e-3, rtol=2e-3)
 
 
-def test_a_damaged_photo_is_named(dataset: Path) -> None:
-    path = dataset / "Images" / "red_circle.jpg"
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InvalidDataset, match=r"red_circle\.jpg: .*damaged|not an image"):
-        list(decoded_batches([path], 32))
+def batches(dataset: TrainingSet, size: int, epoch: int = 0, **share: int) -> list[Batch]:
+    order = BatchOrder(len(dataset), size, 1, epoch, **{"rank": 0, "world": 1, "start": 0} | share)
+    return list(load(dataset, order, 0, CPU.device))
 
 
 def test_a_photo_travels_once_with_all_of_its_captions(
-    encoded: EncodedSplit, word_map: WordMap
+    prepared: Prepared, word_map: WordMap
 ) -> None:
-    batches = TrainingBatches(encoded, word_map, batch_size=3)
-    assert len(batches) == 2
-    drawn = list(batches.epoch(torch.Generator().manual_seed(0)))
-    assert [len(b.grid) for b in drawn] == [3, 1]
-    texts = []
+    drawn = batches(training_set(prepared, word_map), 3)
+    assert [len(b.images) for b in drawn] == [3, 1]
+    assert sorted(name for b in drawn for name in b.names) == sorted(prepared.names)
     for batch in drawn:
-        assert batch.image_of.tolist() == [i for i in range(len(batch.grid)) for _ in range(2)]
-        for ids, length, row in zip(batch.captions, batch.lengths, batch.image_of, strict=True):
-            assert ids[0] == word_map.start
-            assert ids[length - 1] == word_map.end
-            assert (ids[length:] == word_map.pad).all()
-            grids = encoded.grids.float()
-            (photo,) = (i for i in range(4) if torch.equal(grids[i], batch.grid[row]))
-            text = word_map.decode(ids.tolist())
-            assert text in [c.lower().removesuffix(" .") for c in encoded.captions[photo]]
-            texts.append(text)
-    assert len(set(texts)) == 8
+        for row, name in enumerate(batch.names):
+            photo = prepared.names.index(name)
+            assert np.array_equal(batch.images[row], prepared.photos[photo])
+            mine = (batch.image_of == row).nonzero().flatten().tolist()
+            texts = [word_map.decode(batch.captions[i].tolist()) for i in mine]
+            wanted = [c.lower().removesuffix(" .") for c in prepared.captions[photo]]
+            assert texts == wanted
+            for i in mine:
+                ids, length = batch.captions[i], batch.lengths[i]
+                assert ids[0] == word_map.start
+                assert ids[length - 1] == word_map.end
+                assert (ids[length:] == word_map.pad).all()
 
 
-def test_order_is_the_generators(encoded: EncodedSplit, word_map: WordMap) -> None:
-    batches = TrainingBatches(encoded, word_map, batch_size=4)
+def test_processes_share_the_batches_of_one() -> None:
+    def order(**share: int) -> list[list[int]]:
+        options = {"rank": 0, "world": 1, "start": 0} | share
+        return [places for _, places in BatchOrder(10, 4, 1, 2, **options)]
 
-    def order(seed: int) -> list[int]:
-        (batch,) = batches.epoch(torch.Generator().manual_seed(seed))
-        return batch.captions.flatten().tolist()
+    alone = order()
+    assert [len(b) for b in alone] == [4, 4, 2]
+    shares = [order(rank=rank, world=2) for rank in range(2)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert sorted(whole) == sorted(itertools.chain(*parts))
+    assert order(start=2) == alone[2:]
+    assert [len(b) for b in order(rank=2, world=3)] == [1, 1]  # the last has no photo for it
+    assert BatchOrder(10, 4, 1, 2, 0, 3, 0).total == 2
+    assert BatchOrder(10, 4, 1, 3, 0, 1, 0)._left != BatchOrder(10, 4, 1, 2, 0, 1, 0)._left
 
-    assert order(1) == order(1)
-    assert len({tuple(order(seed)) for seed in range(5)}) > 1
+
+def test_loader_processes_give_the_same_batches(prepared: Prepared, word_map: WordMap) -> None:
+    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    in_line = batches(dataset, 2)
+    order = BatchOrder(len(dataset), 2, 1, 0, 0, 1, 0)
+    before = torch.get_rng_state()
+    for one, two in zip(in_line, load(dataset, order, 1, CPU.device), strict=True):
+        assert one.names == two.names
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.captions, two.captions)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_long_captions_are_left_out(encoded: EncodedSplit, word_map: WordMap) -> None:
-    batches = TrainingBatches(encoded, word_map, batch_size=4, max_words=2)
-    (batch,) = batches.epoch(torch.Generator())
-    assert batch.lengths.tolist() == [4, 4, 4, 4]
-    assert sorted(batch.image_of.tolist()) == [0, 1, 2, 3]
+def test_augmentation_depends_on_seed_epoch_and_photo_alone(
+    prepared: Prepared, word_map: WordMap
+) -> None:
+    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    first = dataset[(0, [0, 1])].images
+    assert torch.equal(first, dataset[(0, [1, 0])].images.flip(0))
+    assert first.shape == (2, 3, 96, 96)
+    assert first.dtype == torch.uint8
+    assert not torch.equal(first, dataset[(1, [0, 1])].images)
+    assert not torch.equal(first, training_set(prepared, word_map)[(0, [0, 1])].images)
+
+
+def test_photos_with_sides_are_never_flipped(word_map: WordMap) -> None:
+    ramp = np.broadcast_to(np.arange(96, dtype=np.uint8), (2, 3, 96, 96)).copy()
+    captions = [("a dog on the Left",), ("a dog is leftover",)]
+    dataset = TrainingSet(ramp, ["sided", "free"], captions, [0, 1], word_map, augment=True)
+    rises = [
+        [bool(photo[0, 50, 90] > photo[0, 50, 5]) for photo in dataset[(epoch, [0, 1])].images]
+        for epoch in range(20)
+    ]
+    assert all(sided for sided, _ in rises)
+    assert {free for _, free in rises} == {True, False}
+
+
+def test_grids_are_computed_once(
+    prepared: Prepared, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = cached_grids(network.encoder, prepared, CPU)
+    with torch.no_grad():
+        direct = network.encoder(torch.from_numpy(np.array(prepared.photos)))
+    assert grids.dtype == np.float16
+    torch.testing.assert_close(
+        torch.from_numpy(np.array(grids)).float(), direct, atol=2e-3, rtol=2e-3
+    )
+
+    monkeypatch.setattr(network.encoder, "forward", lambda photos: pytest.fail("encoded again"))
+    assert np.array_equal(cached_grids(network.encoder, prepared, CPU), grids)
+    monkeypatch.undo()
+    with torch.no_grad():
+        network.encoder.backbone.conv_stem.weight.mul_(1.5)
+    assert not np.array_equal(cached_grids(network.encoder, prepared, CPU), grids)
+    assert len(list(prepared.folder.glob("grids-*.npy"))) == 2
+    assert not list(prepared.folder.glob("*.new"))
 
 
 def fit(
     network: ShowAttendTell,
-    split: EncodedSplit,
-    word_map: WordMap,
+    dataset: TrainingSet,
     epochs: int,
     device: torch.device,
     averaged: AveragedWeights | None = None,
     rate: float = 0.02,
 ) -> list[float]:
-    batches = TrainingBatches(split, word_map, batch_size=4)
-    optimizer = torch.optim.AdamW(network.decoder.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    generator = torch.Generator().manual_seed(0)
-    return [
+    step = TrainingStep(network, CaptionLoss(alpha_c=0.0))
+    learning = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, rate)
+    losses = []
+    for epoch in range(epochs):
+        so_far = EpochSoFar()
         engine.train_one_epoch(
-            network=network,
-            batches=batches.epoch(generator),
-            total=len(batches),
-            criterion=CaptionLoss(alpha_c=0.0),
+            step=step,
+            batches=batches(dataset, 4, epoch),
+            total=1,
+            so_far=so_far,
             optimizer=optimizer,
-            schedule=schedule,
+            set_rates=lambda batch: None,
             averaged=averaged or AveragedWeights(network, 0.0),
             clip_norm=5.0,
-            device=device,
             bf16=False,
+            processes=Processes(0, 1, device),
+            after_batch=lambda: None,
             what="test",
         )
-        for _ in range(epochs)
-    ]
+        losses.append(so_far.loss / so_far.batches)
+    return losses
+
+
+@pytest.fixture
+def spread_grids(prepared: Prepared, network: ShowAttendTell) -> np.ndarray:
+    """A random encoder's features hardly differ between photos; here they do."""
+    grids = np.array(cached_grids(network.encoder, prepared, CPU), dtype=np.float32)
+    difference = grids - grids.mean(axis=0)
+    spread: np.ndarray = (difference / difference.std()).astype(np.float16)
+    return spread
 
 
 def test_overfits_four_photos(
-    config, dataset: Path, word_map: WordMap, device: torch.device
+    config: ModelConfig,
+    prepared: Prepared,
+    spread_grids: np.ndarray,
+    word_map: WordMap,
+    device: torch.device,
 ) -> None:
     torch.manual_seed(0)
     network = ShowAttendTell(config).to(device)
-    examples = [
-        dataclasses.replace(e, captions=e.captions[:1])
-        for e in datasets.of_split(datasets.read(dataset), "train")
-    ]
-    split = encode_split(network.encoder, examples, config.image_size, device)
-    # A random encoder's features hardly differ between photos; training is not to amplify them.
-    grids = split.grids.float()
-    spread = grids - grids.mean(dim=0)
-    split = dataclasses.replace(split, grids=(spread / spread.std()).half())
+    one_each = [texts[:1] for texts in prepared.captions]
+    rows = prepared.splits["train"]
+    dataset = TrainingSet(spread_grids, prepared.names, one_each, rows, word_map)
     frozen = {n: p.clone() for n, p in network.encoder.named_parameters()}
-    losses = fit(network, split, word_map, 100, device)
+    losses = fit(network, dataset, 100, device)
     assert losses[0] > 2
     assert losses[-1] < 0.05
     assert all(torch.equal(p, frozen[n]) for n, p in network.encoder.named_parameters())
     captioner = Captioner(network, word_map)
-    scores = engine.evaluate(captioner, split, DecodingOptions(), device)
-    assert scores["BLEU-3"] == pytest.approx(1.0, abs=1e-3)
+    processes = Processes(0, 1, device)
+    texts = engine.write_captions(captioner, spread_grids, rows, DecodingOptions(), processes)
+    assert score(texts, [one_each[row] for row in rows])["BLEU-3"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_fine_tuning_moves_the_upper_stages_only(
+    network: ShowAttendTell, prepared: Prepared, word_map: WordMap
+) -> None:
+    network.encoder.fine_tune()
+    before = {n: t.clone() for n, t in network.encoder.state_dict().items()}
+    fit(network, training_set(prepared, word_map), 1, CPU.device, rate=0.01)
+    moved = {n for n, t in network.encoder.state_dict().items() if not torch.equal(t, before[n])}
+    learning = {n for n, p in network.encoder.named_parameters() if p.requires_grad}
+    assert moved
+    assert moved <= learning  # no statistics of BatchNorm among them
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(
-    network: ShowAttendTell, encoded: EncodedSplit, word_map: WordMap
+    network: ShowAttendTell, prepared: Prepared, spread_grids: np.ndarray, word_map: WordMap
 ) -> None:
-    encoded.grids[2] = torch.inf
+    spread_grids[2] = np.inf
     before = {n: p.clone() for n, p in network.named_parameters()}
-    with pytest.raises(ValueError, match="test: the loss of batch 0 is nan"):
-        fit(network, encoded, word_map, 1, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"loss of batch 0 is nan.*blue_circle\.jpg"):
+        fit(network, training_set(prepared, word_map, spread_grids), 1, CPU.device)
     assert all(torch.equal(p, before[n]) for n, p in network.named_parameters())
 
 
 def test_average_of_weights(
-    network: ShowAttendTell, encoded: EncodedSplit, word_map: WordMap
+    network: ShowAttendTell, prepared: Prepared, spread_grids: np.ndarray, word_map: WordMap
 ) -> None:
     averaged = AveragedWeights(network, 0.5)
-    weight = network.decoder.fc.weight
+    dataset = training_set(prepared, word_map, spread_grids)
     history = []
     for _ in range(6):
-        fit(network, encoded, word_map, 1, torch.device("cpu"), averaged, rate=0.001)
-        history.append(weight.detach().clone())
+        fit(network, dataset, 1, CPU.device, averaged, rate=0.001)
+        history.append(network.decoder.fc.weight.detach().clone())
     wanted = history[0]
     for step, value in enumerate(history[1:], 1):
         d = min(0.5, (1 + step) / (10 + step))
@@ -176,19 +249,22 @@ def test_average_of_weights(
     assert AveragedWeights(network, 0.0).network is network
 
 
-def test_warm_up_and_cosine() -> None:
-    factor = warm_up_and_cosine(steps=100, warm_up=10)
-    assert [factor(i) for i in (0, 4, 9)] == [0.1, 0.5, 1.0]
-    assert factor(10) == 1.0
-    assert factor(55) == pytest.approx(0.5)
-    assert factor(100) == pytest.approx(0.0)
+def test_learning_rate_over_a_stage() -> None:
+    cosine = StageOptions(epochs=10, warm_up=1.0)
+    assert rate_factor(cosine, 0.0, 0.1, 1.0) == pytest.approx(0.1)
+    assert rate_factor(cosine, 0.9, 0.1, 1.0) == pytest.approx(1.0)
+    assert rate_factor(cosine, 5.5, 0.1, 1.0) == pytest.approx(0.5)
+    assert rate_factor(cosine, 10.0, 0.1, 1.0) == pytest.approx(0.0)
+    decay = StageOptions(schedule="decay", warm_up=0.0)
+    assert rate_factor(decay, 3.0, 0.1, 0.64) == 0.64
+    assert rate_factor(StageOptions(schedule="constant", warm_up=0.0), 3.0, 0.1, 0.64) == 1.0
 
 
 def test_weights_fill_the_encoder_in_order(tmp_path: Path) -> None:
     name = "timm/tf_efficientnet_lite0"
     encoder = Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
     load_encoder_weights(encoder, "imagenet")
-    stem = encoder.backbone.conv_stem.weight
+    stem = encoder.backbone.get_parameter("conv_stem.weight")
     assert stem.std() > 0.1  # trained, not initialised
     assert normalisation(name)["image_mean"] == (0.5, 0.5, 0.5)
 
@@ -215,77 +291,3 @@ def test_torchvision_weights_fit_without_their_head(tmp_path: Path) -> None:
     assert torch.equal(
         encoder.backbone.get_parameter("7.1.conv2.weight"), source.layer4[1].conv2.weight
     )
-
-
-@pytest.fixture
-def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
-    return TrainingConfig(
-        data=dataset,
-        out=tmp_path / "out" / "shapes",
-        encoder="timm/test_efficientnet",
-        encoder_weights="none",
-        image_size=64,
-        encoded_size=0,
-        attention_size=8,
-        embedding_size=8,
-        hidden_size=8,
-        minimum_count=1,
-        epochs=2,
-        device="cpu",
-        precision="fp32",
-        ema_decay=0.9,
-        notice="Rendered shapes.",
-    )
-
-
-def test_train_writes_a_checkpoint_that_scores_what_it_says(
-    training: TrainingConfig, dataset: Path
-) -> None:
-    scores = train(training)
-    captioner = Captioner.load(training.out)
-    examples = datasets.of_split(datasets.read(dataset), "val")
-    assert engine.evaluate_photos(captioner, examples, DecodingOptions()) == pytest.approx(
-        scores, abs=1e-3
-    )
-    card = (training.out / "README.md").read_text()
-    assert f"{scores['CIDEr']:.4f}" in card
-    assert "Rendered shapes." in card
-    assert training.command() in card
-    assert list(training.out.parent.iterdir()) == [training.out]
-
-
-def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) -> None:
-    train(training)
-    other = dataclasses.replace(training, out=tmp_path / "out" / "again")
-    train(other)
-    for name in ("model.safetensors", "word_map.json", "config.json"):
-        assert (training.out / name).read_bytes() == (other.out / name).read_bytes()
-
-
-def test_refuses_to_write_over_something_else(training: TrainingConfig) -> None:
-    training.out.mkdir(parents=True)
-    (training.out / "thesis.txt").write_text("do not lose me")
-    with pytest.raises(ValueError, match="something other than a checkpoint"):
-        train(training)
-    assert (training.out / "thesis.txt").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epochs": 0}, "epochs is 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"label_smoothing": 1.5}, "label_smoothing is 1.5"),
-        ({"precision": "fp8"}, "precision is 'fp8'; allowed: auto, bf16, fp32"),
-    ],
-)
-def test_configuration_says_what_is_allowed(
-    training: TrainingConfig, change: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(training, **change)
-
-
-def test_a_device_that_is_not_there(training: TrainingConfig) -> None:
-    with pytest.raises(ValueError, match="device 'cuda:99' cannot be used here"):
-        train(dataclasses.replace(training, device="cuda:99"))

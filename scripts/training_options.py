@@ -1,0 +1,31 @@
+"""The command line of ``captioner train``: a YAML file and overrides make a `TrainingConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from training.config import TrainingConfig
+
+
+def parse(arguments: Sequence[str]) -> tuple[TrainingConfig, bool]:
+    """The configuration and whether to resume; raises `ValueError` for a bad option."""
+    parser = ArgumentParser(
+        prog="captioner train",
+        description="Train a captioner on prepared data. Options override the file.",
+        usage="captioner train [--config FILE] --data DIR --out DIR [--resume] [options]",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file, such as training/recipes/*")
+    parser.add_argument("--resume", action="store_true", help="Go on from the run's newest state.")
+    parser.add_class_arguments(TrainingConfig)
+    # `from` is no name for a field.
+    renamed = ["--start_from" + a[6:] if a.split("=")[0] == "--from" else a for a in arguments]
+    try:
+        values = parser.instantiate(parser.parse_args(renamed))
+    except ArgumentError as error:
+        raise ValueError(f"{error}; see captioner train --help") from error
+    values.pop("config")
+    resume = bool(values.pop("resume"))
+    return TrainingConfig(**vars(values)), resume

@@ -1,0 +1,295 @@
+"""Whole trainings: the same twice, after a kill, in two processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model import Captioner, DecodingOptions, checkpoint
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+from training import datasets, engine, state
+from training.config import NetworkOptions, StageOptions, TrainingConfig
+from training.datasets import InvalidDataset
+from training.metrics import score
+from training.prepare import prepare
+from training.train import TrainingStopped, train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TINY = NetworkOptions(
+    encoder="timm/test_efficientnet",
+    encoder_weights="none",
+    image_size=64,
+    encoded_size=0,
+    attention_size=8,
+    embedding_size=8,
+    hidden_size=8,
+    dropout=0.3,
+)
+STAGE = StageOptions(epochs=2, warm_up=0.0, learning_rate=0.01)
+
+
+@pytest.fixture
+def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
+    prepare(dataset, tmp_path / "data", 64)
+    return TrainingConfig(
+        data=tmp_path / "data",
+        out=tmp_path / "out" / "shapes",
+        run=tmp_path / "run",
+        network=TINY,
+        decoder=STAGE,
+        fine_tune=dataclasses.replace(STAGE, augment=True),
+        minimum_count=1,
+        batch_size=2,
+        ema_decay=0.5,
+        device="cpu",
+        precision="fp32",
+        save_minutes=0.0,  # a state after every batch
+        notice="Rendered shapes.",
+    )
+
+
+def figures(training: TrainingConfig) -> list[dict[str, Any]]:
+    lines = (training.run_folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def digest(training: TrainingConfig) -> str:
+    return hashlib.sha256((training.out / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_writes_a_checkpoint_that_scores_what_it_says(
+    training: TrainingConfig, dataset: Path
+) -> None:
+    scores = train(training, command="captioner train --this")
+    captioner = Captioner.load(training.out)
+    examples = datasets.of_split(datasets.read(dataset).examples, "val")
+    texts = engine.caption_files(captioner, [e.photo for e in examples], DecodingOptions())
+    assert score(texts, [e.captions for e in examples]) == pytest.approx(scores, abs=1e-6)
+    card = (training.out / "README.md").read_text()
+    assert f"{scores['CIDEr']:.4f}" in card
+    assert "Rendered shapes." in card
+    assert "captioner train --this" in card
+    assert list(training.out.parent.iterdir()) == [training.out]
+
+    rows = figures(training)
+    assert [row["stage"] for row in rows] == ["decoder"] * 2 + ["fine-tune"] * 2
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert max(row["CIDEr"] for row in rows) == pytest.approx(scores["CIDEr"], abs=0.2)
+    assert {p.name for p in training.run_folder.glob("*.png")} == {"report.png", "samples.png"}
+    assert len(state.states(training.run_folder)) == training.keep
+
+
+def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) -> None:
+    train(training)
+    other = dataclasses.replace(training, out=tmp_path / "out" / "again", run=tmp_path / "again")
+    train(other)
+    assert digest(training) == digest(other)
+
+
+COMMAND = """
+import pickle, sys, time, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from training import engine, train as module
+training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
+def slow(step):
+    def forward(self, *arguments):
+        time.sleep(wait)
+        return step(self, *arguments)
+    return forward
+engine.TrainingStep.forward = slow(engine.TrainingStep.forward)
+try:
+    module.train(training, resume=True)
+except module.TrainingStopped as stopped:
+    print(stopped)
+    sys.exit(128 + stopped.number)
+"""
+
+
+def start(
+    training: TrainingConfig, folder: Path, wait: float = 0.0, launcher: list[str] | None = None
+) -> subprocess.Popen[str]:
+    (folder / "config.pickle").write_bytes(pickle.dumps((training, wait)))
+    (folder / "command.py").write_text(COMMAND)
+    return subprocess.Popen(
+        [sys.executable, *(launcher or []), str(folder / "command.py"), folder / "config.pickle"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_state(training: TrainingConfig, beyond: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = state.states(training.run_folder)
+        if found and found[-1].name >= beyond:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no state beyond {beyond}")
+
+
+def test_killed_three_times_ends_as_if_nothing_had_been(
+    training: TrainingConfig, tmp_path: Path
+) -> None:
+    """In the first stage, between the stages and in the second; SIGTERM before that."""
+    undisturbed = dataclasses.replace(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
+    train(undisturbed)
+
+    stopped = start(training, tmp_path, wait=0.2)
+    wait_for_state(training, "state-0-0001-000001.pt")
+    stopped.send_signal(signal.SIGTERM)
+    out, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 128 + signal.SIGTERM, err
+    assert "stopped by SIGTERM; --resume goes on" in out
+    for moment in ("state-0-0002-000001.pt", "state-0-0003-000000.pt", "state-1-0002-000000.pt"):
+        process = start(training, tmp_path, wait=0.2)
+        wait_for_state(training, moment)
+        process.kill()
+        process.communicate()
+        assert not training.out.exists()
+    process = start(training, tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert digest(training) == digest(undisturbed)
+    for one, two in zip(figures(training), figures(undisturbed), strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_two_processes_train_like_one(training: TrainingConfig, tmp_path: Path) -> None:
+    """In float64 and without dropout the loss curves agree to 1e-9."""
+    exact = dataclasses.replace(
+        training,
+        network=dataclasses.replace(TINY, dropout=0.0),
+        precision="fp64",
+        batch_size=4,
+        fine_tune=dataclasses.replace(STAGE, augment=True, epochs=1),
+    )
+    alone = dataclasses.replace(exact, out=tmp_path / "one", run=tmp_path / "one-run")
+    train(alone)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = start(exact, tmp_path, launcher=launcher)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    curves = [[row["loss"] for row in figures(run)] for run in (alone, exact)]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-9)
+    assert digest(alone) == digest(exact)
+
+
+def test_resuming_is_asked_for_and_fits(training: TrainingConfig) -> None:
+    train(training)
+    with pytest.raises(ValueError, match="holds a training that has begun"):
+        train(training)
+    with pytest.raises(ValueError, match="begun with other data or another configuration"):
+        train(dataclasses.replace(training, alpha_c=0.5), resume=True)
+    before = digest(training)
+    train(training, resume=True)  # complete already: nothing to train
+    assert digest(training) == before
+
+    newest = state.states(training.run_folder)[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=f"{newest.name} cannot be read"):
+        train(training, resume=True)
+
+
+def test_a_signal_saves_and_stops(training: TrainingConfig, monkeypatch) -> None:
+    training = dataclasses.replace(training, save_minutes=60.0)
+    train_one_epoch = engine.train_one_epoch
+
+    def interrupted(**arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        train_one_epoch(**arguments)
+
+    monkeypatch.setattr(engine, "train_one_epoch", interrupted)
+    with pytest.raises(TrainingStopped, match="SIGINT"):
+        train(training)
+    (saved,) = state.states(training.run_folder)
+    assert saved.name == "state-0-0001-000001.pt"
+    assert not training.out.exists()
+
+
+def test_starts_from_a_checkpoint_and_learns_its_words(
+    training: TrainingConfig, tmp_path: Path, network: ShowAttendTell
+) -> None:
+    words = WordMap(
+        {w: i for i, w in enumerate(["<pad>", "a", "dog", "<unk>", "<start>", "<end>"])}
+    )
+    small = dataclasses.replace(network.config, vocabulary_size=6, image_size=64)
+    checkpoint.save(tmp_path / "old", ShowAttendTell(small), words, "")
+    training = dataclasses.replace(
+        training,
+        start_from=tmp_path / "old",
+        decoder=dataclasses.replace(STAGE, epochs=60, patience=60, schedule="constant"),
+        fine_tune=dataclasses.replace(STAGE, epochs=0),
+        save_minutes=60.0,
+    )
+    train(training)
+    loaded = Captioner.load(training.out)
+    assert loaded.word_map.words[:6] == words.words
+    assert {"red", "circle"} <= set(loaded.word_map.words)
+    texts = {
+        loaded.caption([path.read_bytes()])[0][0].text
+        for path in (tmp_path / "shapes" / "Images").iterdir()
+    }
+    assert any("circle" in t or "square" in t for t in texts)
+
+
+def test_more_words_leave_the_old_ones_scores_alone(
+    network: ShowAttendTell, word_map: WordMap
+) -> None:
+    more = WordMap.build([["purple", "red", "triangle"]], minimum_count=1)
+    larger, words = checkpoint.with_more_words(network, word_map, more)
+    assert words.words == [*word_map.words, "purple", "triangle"]
+    hidden = torch.randn(3, network.config.hidden_size)
+    old, new = network.decoder.scores(hidden), larger.eval().decoder.scores(hidden)
+    torch.testing.assert_close(new[:, :10], old)
+
+
+def test_refuses_what_will_not_do(training: TrainingConfig, tmp_path: Path) -> None:
+    wrong_size = dataclasses.replace(TINY, image_size=96)
+    with pytest.raises(ValueError, match="prepared with image_size 64, the network wants 96"):
+        train(dataclasses.replace(training, network=wrong_size))
+    with pytest.raises(InvalidDataset):
+        train(dataclasses.replace(training, data=tmp_path))
+    with pytest.raises(ValueError, match="device 'cuda:99' cannot be used here"):
+        train(dataclasses.replace(training, device="cuda:99"))
+    training.out.mkdir(parents=True)
+    (training.out / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(ValueError, match="something other than a checkpoint"):
+        train(training)
+    assert not training.run_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"label_smoothing": 1.5}, "label_smoothing is 1.5"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"decoder": StageOptions(epochs=0)}, "nothing to train"),
+    ],
+)
+def test_configuration_says_what_is_allowed(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(data=Path("x"), out=Path("y"), **change)
+
+
+def test_stage_options_say_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"learning_rate is 0\.0"):
+        StageOptions(learning_rate=0.0)

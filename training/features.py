@@ -1,0 +1,60 @@
+"""Grids of a frozen encoder, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+from model.encoder import Encoder
+from training.prepare import Prepared
+from training.processes import Processes
+from training.progress import progress
+
+ENCODING_BATCH = 64
+
+
+@torch.no_grad()
+def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> np.ndarray:
+    """The grid of every prepared photo, memory-mapped, float16, shape = (photos, P, D).
+
+    They lie beside the photos under a name that tells the photos, the weights and the grid's size;
+    if they are there they are not computed again. Each process computes its share.
+    """
+    path = prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
+    if not path.exists():
+        new = path.with_suffix(".new")
+        encoder.eval()
+        first = _encoded(encoder, prepared.photos[:1], processes)
+        shape = (len(prepared.names), *first.shape[1:])
+        if processes.first:
+            np.lib.format.open_memmap(new, "w+", np.float16, shape).flush()
+        processes.wait()
+        grids = np.lib.format.open_memmap(new, "r+")
+        starts = range(processes.rank * ENCODING_BATCH, shape[0], ENCODING_BATCH * processes.world)
+        for start in progress(starts, len(starts), f"encoding {shape[0]} photos"):
+            photos = prepared.photos[start : start + ENCODING_BATCH]
+            grids[start : start + ENCODING_BATCH] = _encoded(encoder, photos, processes)
+        grids.flush()
+        processes.wait()
+        if processes.first:
+            new.replace(path)
+        processes.wait()
+    cached: np.ndarray = np.load(path, mmap_mode="r")
+    return cached
+
+
+def _encoded(encoder: Encoder, photos: np.ndarray, processes: Processes) -> np.ndarray:
+    grid = encoder(torch.from_numpy(np.array(photos)).to(processes.device))
+    encoded: np.ndarray = grid.half().cpu().numpy()
+    return encoded
+
+
+def _digest(encoder: Encoder, prepared: Prepared) -> str:
+    digest = hashlib.sha256(f"{prepared.digest} {encoder.name} {encoder.pool}".encode())
+    for name, tensor in encoder.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    for constant in (encoder.image_mean, encoder.image_std):
+        digest.update(constant.cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""Training in one process or, under torchrun, in several that act as one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+from model.device import choose_device
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many processes this is, and where it computes."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and prints."""
+        return self.rank == 0
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Sums over all processes."""
+        if self.world == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def gather(self, value: T) -> list[T]:
+        """Everyone's value, by rank, for everyone."""
+        if self.world == 1:
+            return [value]
+        gathered: list[T | None] = [None] * self.world
+        distributed.all_gather_object(gathered, value)
+        return [item for item in gathered if item is not None]
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Join the processes that torchrun started, if it did: gloo on CPUs, NCCL on GPUs.
+
+    Parameters
+    ----------
+    device
+        As for `choose_device`; with ``auto``, each process of a machine takes a GPU of its own.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "auto" and torch.cuda.is_available():
+        device = f"cuda:{local}"
+    chosen = choose_device(device)
+    if world == 1:
+        yield Processes(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), world, chosen)
+    finally:
+        distributed.destroy_process_group()

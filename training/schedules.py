@@ -1,0 +1,27 @@
+"""The learning rate over a stage."""
+
+from __future__ import annotations
+
+import math
+
+from training.config import StageOptions
+
+
+def rate_factor(options: StageOptions, done: float, batch: float, decayed: float) -> float:
+    """What the peak rate is multiplied by.
+
+    Parameters
+    ----------
+    done
+        Epochs of the stage that are done, with the fraction of the present one.
+    batch
+        One batch, in epochs; the rate rises from the first batch on.
+    decayed
+        Factor of the decay schedule so far.
+    """
+    if done < options.warm_up:
+        return min(1.0, (done + batch) / options.warm_up)
+    if options.schedule == "cosine":
+        left = max(options.epochs - options.warm_up, batch)
+        return 0.5 * (1 + math.cos(math.pi * (done - options.warm_up) / left))
+    return decayed if options.schedule == "decay" else 1.0
