@@ -1,0 +1,243 @@
+"""Training: captions a second against the tutorial's loop, memory, two processes against one.
+
+The photos are noise and the captions random words of Flickr8k's lengths: neither changes the speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.tutorial import TutorialTraining
+from model.config import ModelConfig
+from model.device import has_bf16
+from model.network import ShowAttendTell
+from model.word_map import SPECIAL, WordMap
+from training.averaging import AveragedWeights
+from training.batches import BatchOrder, TrainingSet, load
+from training.engine import EpochSoFar, TrainingStep, train_one_epoch
+from training.losses import CaptionLoss
+from training.processes import Processes, joined
+
+WORDS = 2540
+CAPTIONS = 5  # a photo
+THRESHOLDS = {"encoder in the loop": 6.0, "cached features": 10.0, "two processes": 0.85}
+
+
+def word_map() -> WordMap:
+    words = [*SPECIAL, *(f"w{i}" for i in range(WORDS - len(SPECIAL)))]
+    return WordMap({word: i for i, word in enumerate(words)})
+
+
+def captions(photos: int) -> list[list[str]]:
+    """Of Flickr8k's lengths: 10.8 words on average, nearly all from 5 to 20."""
+    random = np.random.default_rng(0)
+    lengths = random.gamma(8.0, 10.8 / 8.0, (photos, CAPTIONS)).round().clip(3, 30).astype(int)
+    return [
+        [" ".join(f"w{i}" for i in random.integers(0, WORDS - 4, n)) for n in row]
+        for row in lengths
+    ]
+
+
+class Ours:
+    """Our training of the decoder on a frozen encoder, from photos or from cached grids."""
+
+    def __init__(self, images: np.ndarray, texts: list[list[str]], processes: Processes) -> None:
+        torch.manual_seed(0)
+        words = word_map()
+        self.config = ModelConfig(
+            len(words), "timm/tf_efficientnet_lite0", image_size=224, encoded_size=None
+        )
+        self.network = ShowAttendTell(self.config)
+        names = [str(i) for i in range(len(images))]
+        self.dataset = TrainingSet(images, names, texts, range(len(images)), words)
+        self.processes = processes
+        self.step: torch.nn.Module = TrainingStep(self.network, CaptionLoss())
+        if processes.world > 1:
+            self.step = torch.nn.parallel.DistributedDataParallel(
+                self.step, broadcast_buffers=False
+            )
+        self.optimizer = torch.optim.AdamW(self.network.decoder.parameters(), 4e-4)
+        self.averaged = AveragedWeights(self.network, 0.0)
+
+    def epoch(self, batch_size: int = 32) -> None:
+        world, rank = self.processes.world, self.processes.rank
+        order = BatchOrder(len(self.dataset), batch_size, 1, 0, rank, world, 0)
+        train_one_epoch(
+            step=self.step,
+            batches=load(self.dataset, order, 0, self.processes.device),
+            total=order.total,
+            so_far=EpochSoFar(),
+            optimizer=self.optimizer,
+            set_rates=lambda batch: None,
+            averaged=self.averaged,
+            clip_norm=5.0,
+            bf16=has_bf16(self.processes.device),
+            processes=self.processes,
+            after_batch=lambda: None,
+            what="bench",
+        )
+
+
+def noise(photos: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (photos, 3, 224, 224), dtype=np.uint8)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def speed(rounds: int, photos: int) -> dict[str, Any]:
+    """Captions a second, in turn, and the ratios pair by pair."""
+    alone = Processes(0, 1, torch.device("cpu"))
+    pictures, texts = noise(photos), captions(photos)
+    ours = Ours(pictures, texts, alone)
+    with torch.no_grad():
+        grids = ours.network.encoder(torch.from_numpy(pictures)).half().numpy()
+    cached = Ours(grids, texts, alone)
+    tutorial = TutorialTraining(ours.network.encoder.eval(), ours.config)
+    (sample,) = load(ours.dataset, BatchOrder(photos, photos, 1, 0, 0, 1, 0), 0, alone.device)
+    chosen = torch.randperm(len(sample.captions))[:32]
+    lengths = sample.lengths[chosen]
+    their_batch = (
+        sample.images[sample.image_of[chosen]],
+        sample.captions[chosen, : int(lengths.max())],
+        lengths,
+    )
+    runs: dict[str, tuple[Callable[[], object], int]] = {
+        "tutorial": (lambda: tutorial.step(*their_batch), 32),
+        "encoder in the loop": (ours.epoch, photos * CAPTIONS),
+        "cached features": (cached.epoch, photos * CAPTIONS),
+    }
+    for run, _ in runs.values():
+        run()
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, (run, count) in runs.items():
+            rates[name].append(count / seconds(run))
+    ratios = {
+        name: statistics.median(o / t for o, t in zip(rates[name], rates["tutorial"], strict=True))
+        for name in ("encoder in the loop", "cached features")
+    }
+    return {
+        "captions_per_second": {name: statistics.median(r) for name, r in rates.items()},
+        "ratios": ratios,
+    }
+
+
+def worker(photos: int, batch_size: int, threads: int, folder: Path) -> None:
+    """One process of a run on cached grids; the first prints its figures as JSON."""
+    torch.set_num_threads(threads)
+    grids = np.load(folder / f"grids-{photos}.npy", mmap_mode="r")
+    with joined("cpu") as processes:
+        ours = Ours(grids, captions(photos), processes)
+        ours.epoch(batch_size)
+        with PeakMemory() as memory:
+            taken = seconds(lambda: ours.epoch(batch_size))
+        if processes.first:
+            rate = photos * CAPTIONS / taken
+            print(json.dumps({"captions_per_second": rate, "megabytes": memory.megabytes}))
+
+
+class PeakMemory:
+    """Most memory of this process that is its own (not pages of mapped files), sampled."""
+
+    def __enter__(self) -> PeakMemory:
+        self.megabytes = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon"):
+                    self.megabytes = max(self.megabytes, int(line.split()[1]) / 1024)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def launch(folder: Path, photos: int, batch_size: int, processes: int, threads: int) -> Any:
+    arguments = [str(photos), str(batch_size), str(threads), str(folder)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "benchmarks.train"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [*command, "--worker", *arguments], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[str, Any]:
+    """Run everything, print the table, write JSON."""
+    figures = speed(rounds, photos)
+    rows = [
+        f"{name:22} {figures['captions_per_second'][name]:9.1f} captions/s"
+        f"   {ratio:5.1f} times the tutorial's   (at least {THRESHOLDS[name]:g})"
+        for name, ratio in figures["ratios"].items()
+    ]
+    rows.insert(0, f"{'tutorial':22} {figures['captions_per_second']['tutorial']:9.1f} captions/s")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random = np.random.default_rng(0)
+        for count in (128, 512):
+            grids = random.standard_normal((count, 49, 1280), dtype=np.float32)
+            np.save(folder / f"grids-{count}.npy", grids.astype(np.float16))
+        pairs = [
+            (launch(folder, 512, 32, 2, 1), launch(folder, 512, 32, 1, 2)) for _ in range(rounds)
+        ]
+        share = statistics.median(
+            two["captions_per_second"] / one["captions_per_second"] for two, one in pairs
+        )
+        figures["ratios"]["two processes"] = share
+        rows.append(
+            f"{'two processes':22} {'':20}   {share:5.2f} of one with two threads"
+            f"   (at least {THRESHOLDS['two processes']:g})"
+        )
+        figures["megabytes"] = {}
+        for count, batch_size in ((128, 32), (512, 32), (512, 16), (512, 64)):
+            megabytes = launch(folder, count, batch_size, 1, 2)["megabytes"]
+            figures["megabytes"][f"{count} photos, batch {batch_size}"] = megabytes
+            rows.append(f"memory, {count} photos, batch {batch_size}: {megabytes:.0f} MB")
+    print("\n".join(rows))
+    if out:
+        out.write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="captioner bench train", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (5)")
+    parser.add_argument("--photos", type=int, default=64, help="photos a round (64)")
+    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        photos, batch_size, threads, folder = options.worker
+        worker(int(photos), int(batch_size), int(threads), Path(folder))
+    else:
+        bench(options.rounds, options.photos, options.out)
+
+
+if __name__ == "__main__":
+    main()
