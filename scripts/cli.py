@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     logging.getLogger("captioner").setLevel(logging.INFO)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
     except (ValueError, OSError, RuntimeError) as error:
         if options.debug:
             raise
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("captioner: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
 def _job(
     jobs: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     text: str,
 ) -> argparse.ArgumentParser:
     parser = jobs.add_parser(name, help=text, description=text)
@@ -256,14 +257,20 @@ def _import_tutorial(options: argparse.Namespace) -> None:
     print(options.out)
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> int | None:
     from scripts.training_options import parse
-    from training.train import train
+    from training.train import TrainingStopped, train
 
     config, resume = parse(options.rest)
-    scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-    print(f"{config.out}: {figures}")
+    try:
+        scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
+    except TrainingStopped as stopped:
+        print(f"captioner: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
+    if os.environ.get("RANK", "0") == "0":  # under torchrun one speaks for all
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        print(f"{config.out}: {figures}")
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,10 @@ def joined(device: str) -> Iterator[Processes]:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    rank = distributed.get_rank()
+    if rank:
+        logging.getLogger("captioner").setLevel(logging.WARNING)  # the first speaks for all
     try:
-        yield Processes(distributed.get_rank(), world, chosen)
+        yield Processes(rank, world, chosen)
     finally:
         distributed.destroy_process_group()

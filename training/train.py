@@ -149,6 +149,8 @@ class _Training:
         return self._finish(command)
 
     def _stop(self, number: int, _frame: object) -> None:
+        if self.signal:  # asked a second time
+            raise KeyboardInterrupt
         self.signal = number
 
     def _train_stage(self, index: int, options: StageOptions) -> None:
@@ -157,7 +159,8 @@ class _Training:
         if standing.stage != index:  # the stage before is complete: from its best
             standing.stage, standing.epoch, standing.since_best = index, 1, 0
             standing.rate_factor = 1.0
-            network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
+            if standing.rows:
+                network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
         network.encoder.fine_tune(STAGES[index] == "fine-tune")
         optimizer = _optimizer(options, network)
         averaged = AveragedWeights(network, self.config.ema_decay)

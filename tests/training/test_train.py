@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import Captioner, DecodingOptions, checkpoint
 from model.network import ShowAttendTell
@@ -91,6 +92,16 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     assert max(row["CIDEr"] for row in rows) == pytest.approx(scores["CIDEr"], abs=0.2)
     assert {p.name for p in training.run_folder.glob("*.png")} == {"report.png", "samples.png"}
     assert len(state.states(training.run_folder)) == training.keep
+
+
+def test_figures_for_tensorboard(training: TrainingConfig) -> None:
+    train(dataclasses.replace(training, tensorboard=True, save_minutes=60.0))
+    events = EventAccumulator(str(training.run_folder / "tensorboard")).Reload()
+    assert {"loss", "CIDEr", "learning_rate", "encoder_learning_rate"} <= set(
+        events.Tags()["scalars"]
+    )
+    written = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert written == [(row["epoch"], pytest.approx(row["loss"])) for row in figures(training)]
 
 
 def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) -> None:
@@ -293,3 +304,9 @@ def test_configuration_says_what_is_allowed(change: dict[str, Any], message: str
 def test_stage_options_say_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"learning_rate is 0\.0"):
         StageOptions(learning_rate=0.0)
+
+
+def test_fine_tuning_alone(training: TrainingConfig) -> None:
+    alone = dataclasses.replace(training, decoder=StageOptions(epochs=0), save_minutes=60.0)
+    train(alone)
+    assert [row["stage"] for row in figures(alone)] == ["fine-tune"] * 2

@@ -1,0 +1,51 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+CARD = (ROOT / "checkpoints" / "flickr8k" / "README.md").read_text()
+
+
+def test_the_python_example_runs(tmp_path: Path, render) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    log_probs = [float(line.split()[-1]) for line in lines]
+    assert log_probs == sorted(log_probs, reverse=True)
+
+
+def test_the_figures_are_the_model_cards() -> None:
+    heading = "| BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | CIDEr |"
+    rows = [text.split(heading)[1].split("\n")[2] for text in (README, CARD)]
+    assert rows[0] == rows[1]
+    assert re.fullmatch(r"(\| 0\.\d{4} ){6}\|", rows[0])
+
+
+def test_every_command_named_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = set(re.findall(r"^captioner ([a-z-]+)", README, re.MULTILINE))
+    assert len(jobs) >= 8
+    for job in jobs:
+        with pytest.raises(SystemExit) as exit:
+            main([job, *(["train"] if job == "bench" else []), "--help"])
+        assert exit.value.code == 0
+
+
+def test_every_file_linked_is_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert all((ROOT / link).exists() for link in links)
