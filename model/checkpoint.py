@@ -7,7 +7,6 @@ people, ``README.md``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -19,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model.config import ModelConfig
+from model.files import write_whole
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -40,9 +40,11 @@ def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: s
     Raises
     ------
     ValueError
-        The word map does not fit the network, or a weight does not fit half precision.
+        The folder holds something else, the word map does not fit the network, or a weight does
+        not fit half precision.
     """
     folder = Path(folder)
+    check_writable(folder)
     if len(word_map) != network.config.vocabulary_size:
         raise ValueError(
             f"the word map has {len(word_map)} words, the network {network.config.vocabulary_size}"
@@ -59,10 +61,7 @@ def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: s
     try:
         new.chmod(0o755)
         for name, content in contents.items():
-            with open(new / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_whole(new / name, content)
         if folder.exists():  # no rename replaces a folder: the old one steps aside first
             old = new.with_name(new.name + ".old")
             folder.rename(old)
@@ -110,9 +109,31 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `ValueError` for a place where `save` would replace something else."""
-    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+    """Raise `ValueError` for a place that `save` refuses: it holds something else."""
+    if not folder.exists() or (folder / CONFIG).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
         raise ValueError(f"{folder} holds something other than a checkpoint; choose another folder")
+
+
+def weight_faults(weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> str:
+    """What keeps weights from being a network's, the first three faults; empty if they are.
+
+    Parameters
+    ----------
+    expected
+        The network's ``state_dict``; its names and shapes count, its values do not.
+    """
+    faults = [f"lacks {name}" for name in expected.keys() - weights.keys()]
+    faults += [f"has an unknown {name!r}" for name in weights.keys() - expected.keys()]
+    for name in expected.keys() & weights.keys():
+        shape, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
+        if shape != wanted:
+            faults.append(f"has {name} of shape {shape}, not {wanted}")
+        elif not weights[name].isfinite().all():
+            faults.append(f"has values in {name} that are not finite")
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return "; ".join(sorted(faults)[:3]) + more
 
 
 def with_more_words(
@@ -144,22 +165,11 @@ def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of the file, once their names, shapes and values are those of a network."""
+    """The tensors of the file, once they are those of a network."""
     try:
         weights = load_tensors(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise InvalidCheckpoint(f"{path} is damaged: {error}") from error
-    faults = [f"lacks {name}" for name in expected.keys() - weights.keys()]
-    faults += [f"has an unknown {name}" for name in weights.keys() - expected.keys()]
-    for name in expected.keys() & weights.keys():
-        shape, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
-        if shape != wanted:
-            faults.append(f"has {name} of shape {shape}, not {wanted}")
-        elif not weights[name].isfinite().all():
-            faults.append(f"has values in {name} that are not finite")
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise InvalidCheckpoint(
-            f"{path} does not fit {CONFIG}: it {'; '.join(sorted(faults)[:3])}{more}"
-        )
+    if faults := weight_faults(weights, expected):
+        raise InvalidCheckpoint(f"{path} does not fit {CONFIG}: it {faults}")
     return weights

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.formats import READERS
+
 if TYPE_CHECKING:
     from model import DecodingOptions
 
-FORMATS = ("karpathy", "coco", "kaggle", "flickr8k-token", "imagefolder", "webdataset")
 # Jobs import what they need themselves: torch and its like take seconds.
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "flickr8k"
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "source", type=Path, help="folder, JSON file or tar; see the README for the forms"
     )
     prepare.add_argument("--out", type=Path, required=True, help="folder to write")
-    prepare.add_argument("--format", default="auto", help=f"{', '.join(FORMATS)} (auto)")
+    prepare.add_argument("--format", default="auto", help=f"{', '.join(READERS)} (auto)")
     prepare.add_argument(
         "--image-size", type=int, default=224, help="side of the square photos, pixels (224)"
     )

@@ -9,7 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from model import Caption, image
-from training.pictures import Page, attention_page, write_whole
+from model.files import write_whole
+from training.pictures import Page, attention_page
 
 ENDINGS = (".png", ".json")
 LEAST_PIXELS = 1200  # a side, twice what the largest panel shows

@@ -50,8 +50,7 @@ def import_tutorial(weights: Path, word_map: Path, out: Path) -> None:
     ValueError
         Names the file at fault: it holds what is not the tutorial's, is damaged or does not fit.
     """
-    if out.exists() and not (out / checkpoint.CONFIG).is_file():
-        raise ValueError(f"{out} is there and is no checkpoint folder; choose another name")
+    checkpoint.check_writable(out)
     words = WordMap.load(word_map)
     try:
         with open(weights, "rb") as file:
@@ -93,20 +92,8 @@ def _network(given: TutorialCheckpoint) -> ShowAttendTell:
     for name in expected:
         if name.endswith(".num_batches_tracked"):  # torch 0.4.0 had none; inference reads none
             weights.setdefault(name, torch.tensor(0))
-    faults = [f"lacks {name}" for name in expected.keys() - weights.keys()]
-    faults += [f"has an unknown {name!r}" for name in weights.keys() - expected.keys()]
-    for name in expected.keys() & weights.keys():
-        shape, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
-        if shape != wanted:
-            faults.append(f"has {name} of shape {shape}, not {wanted}")
-        elif not weights[name].isfinite().all():
-            faults.append(f"has values in {name} that are not finite")
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise Fault(
-            f"does not fit the tutorial's modules on a {config.encoder}:"
-            f" it {'; '.join(sorted(faults)[:3])}{more}"
-        )
+    if faults := checkpoint.weight_faults(weights, expected):
+        raise Fault(f"does not fit the tutorial's modules on a {config.encoder}: it {faults}")
     network.load_state_dict(weights, assign=True)
     return network
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import re
-import tempfile
 import zipfile
 from pathlib import Path
 
 from model import checkpoint
+from model.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDLER, MODEL_CONFIG = "captioner_handler.py", "model-config.yaml"
@@ -57,25 +57,17 @@ def package(folder: Path, version: str, out: Path) -> str:
         members[name] = (ROOT / "handler" / name).read_bytes()
     for source in (ROOT / "model").glob("*.py"):
         members[f"model/{source.name}"] = source.read_bytes()
-    return _write(members, out)
+    archive = _archive(members)
+    write_whole(out, archive)
+    return hashlib.sha256(archive).hexdigest()
 
 
-def _write(members: dict[str, bytes], out: Path) -> str:
+def _archive(members: dict[str, bytes]) -> bytes:
     """Store, not deflate: weights do not shrink, and TorchServe unpacks while it answers others."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, new = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name in sorted(members):
-                    entry = zipfile.ZipInfo(name, EPOCH)
-                    entry.external_attr = 0o644 << 16
-                    archive.writestr(entry, members[name])
-            file.flush()
-            os.fsync(file.fileno())
-        Path(new).chmod(0o644)
-        Path(new).replace(out)
-    finally:
-        Path(new).unlink(missing_ok=True)
-    with open(out, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, members[name])
+    return buffer.getvalue()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.word_map import tokenize
 from training import formats
-from training.formats import (
+from training.listing import (
     BAD_ROW,
     DUPLICATE,
     MISSING,

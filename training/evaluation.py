@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.files import write_whole
 from training import metrics
 from training.meteor import MeteorUnavailable, meteor
 from training.metrics import Corpus, Measure
@@ -220,19 +219,5 @@ def _image_ids(names: Sequence[str]) -> Sequence[int | str]:
 
 
 def _write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     # COCO's tools read with whatever encoding the machine has: nothing but ASCII is written.
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="ascii", prefix=f".{path.name}.", dir=path.parent, delete=False
-    ) as file:
-        new = Path(file.name)
-        try:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-            new.chmod(0o644)
-            new.replace(path)
-        except BaseException:
-            new.unlink()
-            raise
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode("ascii"))

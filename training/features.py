@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from model.encoder import Encoder
-from training.prepare import Prepared
+from training.prepared import Prepared
 from training.processes import Processes
 from training.progress import progress
 

@@ -5,67 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-SPLITS = ("train", "val", "test")
-# Other names of a split; "restval" is what Karpathy's COCO calls further training photos.
-_SPLIT_NAMES = {"restval": "train", "validation": "val", "valid": "val", "dev": "val"}
-_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join((*SPLITS, *_SPLIT_NAMES))})(?![a-z])")
+from training.listing import (
+    BAD_ROW,
+    SPLIT_NAMES,
+    SPLITS,
+    Entry,
+    InvalidDataset,
+    Listing,
+    Problem,
+)
+from training.shards import tars, webdataset
+
 _SPLIT_LISTS = {name: f"Flickr_8k.{name}Images.txt" for name in ("train", "dev", "test")}
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-BAD_ROW = "row that cannot be read"
-MISSING = "missing photo"
-DUPLICATE = "photo listed twice"
-
-
-class InvalidDataset(ValueError):
-    """The source cannot be read as captioned photos; the message says what and where."""
-
-
-@dataclass(frozen=True)
-class TarMember:
-    """A file within a tar that is not compressed, read in place."""
-
-    path: Path
-    offset: int  # bytes
-    size: int  # bytes
-
-    def read_bytes(self) -> bytes:
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A photo as its source lists it; ``None`` where there is no such photo or no split."""
-
-    name: str
-    photo: Path | TarMember | None
-    captions: tuple[str, ...]
-    split: str | None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a photo or a row."""
-
-    kind: str
-    name: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.detail})" if self.detail else self.name
-
-
-Listing = Iterator[Entry | Problem]
 
 
 def recognise(source: Path) -> str:
@@ -78,7 +35,7 @@ def recognise(source: Path) -> str:
         return "flickr8k-token"
     if any(_metadata_files(source)):
         return "imagefolder"
-    if _tars(source):
+    if tars(source):
         return "webdataset"
     if not source.exists():
         raise InvalidDataset(f"{source} does not exist")
@@ -95,7 +52,7 @@ def _karpathy(source: Path) -> Listing:
     def entry(image: dict[str, Any]) -> Entry:
         name = str(PurePosixPath(image.get("filepath") or "", image["filename"]))
         texts = [s["raw"] if "raw" in s else " ".join(s["tokens"]) for s in image["sentences"]]
-        return _entry(roots, name, texts, image.get("split"))
+        return Entry.checked(roots, name, texts, image.get("split"))
 
     return _each(_numbered("images", _document(source)["images"]), entry)
 
@@ -109,13 +66,13 @@ def _coco(source: Path) -> Listing:
         try:
             captions[annotation["image_id"]].append(annotation["caption"])
         except (KeyError, TypeError) as error:
-            yield Problem(BAD_ROW, where, _reason(error))
+            yield Problem.of_row(where, error)
     # COCO keeps annotations/captions_val2017.json apart from val2017/.
     year = source.stem.rpartition("_")[2]
     roots = [*_roots(source.parent), source.parent / year, source.parent.parent / year]
     yield from _each(
         _numbered("images", document["images"]),
-        lambda image: _entry(roots, image["file_name"], captions.pop(image["id"], []), None),
+        lambda image: Entry.checked(roots, image["file_name"], captions.pop(image["id"], []), None),
     )
     for left in captions:
         yield Problem(BAD_ROW, f"annotations of image_id {left!r}", "no image has this id")
@@ -163,7 +120,7 @@ def _listed(folder: Path, captions: dict[str, list[str]]) -> Listing:
     rows += [(name, None) for name in captions if name not in listed]
     return _each(
         ((name, (name, split)) for name, split in rows),
-        lambda row: _entry(roots, row[0], captions.get(row[0], []), row[1]),
+        lambda row: Entry.checked(roots, row[0], captions.get(row[0], []), row[1]),
     )
 
 
@@ -182,7 +139,7 @@ def _imagefolder(folder: Path) -> Listing:
 
 
 def _metadata_files(folder: Path) -> list[Path]:
-    folders = [folder, *(folder / name for name in (*SPLITS, *_SPLIT_NAMES))]
+    folders = [folder, *(folder / name for name in (*SPLITS, *SPLIT_NAMES))]
     paths = (inner / f"metadata.{kind}" for inner in folders for kind in ("jsonl", "csv"))
     return [path for path in paths if path.is_file()]
 
@@ -194,7 +151,7 @@ def _metadata(folder: Path, path: Path) -> Listing:
         fields = json.loads(row) if isinstance(row, str) else row
         texts = fields["text"] if isinstance(fields["text"], list) else [fields["text"]]
         split = inner.name or fields.get("split")
-        return _entry([folder], str(inner / fields["file_name"]), texts, split)
+        return Entry.checked([folder], str(inner / fields["file_name"]), texts, split)
 
     rows: list[tuple[int, Any]]
     if path.suffix == ".jsonl":
@@ -210,77 +167,9 @@ def _metadata(folder: Path, path: Path) -> Listing:
     return _each(((f"{inner / path.name} line {n}", row) for n, row in rows), entry)
 
 
-def _webdataset(source: Path) -> Listing:
-    for path in _tars(source):
-        shard = path.relative_to(source) if source.is_dir() else Path(path.name)
-        word = _SPLIT_WORD.search(shard.as_posix().lower())
-        split = word.group() if word else None
-        samples: dict[str, dict[str, TarMember]] = defaultdict(dict)
-        for name, member in _members(path):
-            key, dot, kind = name.rpartition(".")
-            if (suffix := dot + kind.lower()) not in (*_PHOTO_SUFFIXES, ".txt", ".json"):
-                continue
-            if suffix in samples[key]:
-                yield Problem(DUPLICATE, f"{shard}/{name}")
-            else:
-                samples[key][suffix] = member
-        for key, files in samples.items():
-            photo = next((suffix for suffix in _PHOTO_SUFFIXES if suffix in files), "")
-            # Keys are only certain to differ within a shard.
-            name = f"{shard.as_posix()}/{key}{photo}"
-            try:
-                entry = _entry([], name, _sample_captions(files), split)
-                yield replace(entry, photo=files.get(photo))
-            except (KeyError, TypeError, ValueError) as error:
-                yield Problem(BAD_ROW, name, _reason(error))
-
-
-def _sample_captions(files: dict[str, TarMember]) -> Any:
-    if ".txt" in files:
-        lines = files[".txt"].read_bytes().decode("utf-8-sig").splitlines()
-        return [line for line in lines if line.strip()]
-    if ".json" in files:
-        fields = json.loads(files[".json"].read_bytes())
-        return fields["captions"] if "captions" in fields else [fields["caption"]]
-    return []
-
-
-def _members(path: Path) -> Iterator[tuple[str, TarMember]]:
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                if info.isfile() and not PurePosixPath(info.name).name.startswith("."):
-                    yield info.name, TarMember(path, info.offset_data, info.size)
-            # tarfile takes a damaged header for the end, which is a block of zeros.
-            if any(TarMember(path, tar.offset, tarfile.BLOCKSIZE).read_bytes()):
-                raise tarfile.ReadError(f"damaged at byte {tar.offset}")
-    except (OSError, tarfile.TarError) as error:
-        wanted = "it must be a whole tar that is not compressed"
-        raise InvalidDataset(f"{path}: {error}; {wanted}") from error
-
-
-def _tars(source: Path) -> list[Path]:
-    if source.suffix == ".tar" and source.is_file():
-        return [source]
-    return sorted([*source.glob("*.tar"), *source.glob("*/*.tar")])
-
-
 def _roots(folder: Path) -> list[Path]:
     """Where photos may lie: in a folder beside what lists them, or right beside it."""
     return [*(folder / name for name in ("Images", "images", "Flicker8k_Dataset")), folder]
-
-
-def _entry(roots: list[Path], name: Any, captions: Any, split: Any) -> Entry:
-    """A checked row; raises `ValueError` for what no row may hold."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"the photo's name is {name!r}")
-    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
-        raise ValueError("its captions are not all text")
-    split = _SPLIT_NAMES.get(split, split) or None
-    if split not in (None, *SPLITS):
-        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    photo = next((root / name for root in roots if (root / name).is_file()), None)
-    return Entry(name, photo, tuple(captions), split)
 
 
 def _numbered(what: str, rows: list[Any]) -> Iterator[tuple[str, Any]]:
@@ -293,11 +182,7 @@ def _each(rows: Iterable[tuple[str, Any]], entry: Callable[[Any], Entry]) -> Lis
         try:
             yield entry(row)
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-            yield Problem(BAD_ROW, where, _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            yield Problem.of_row(where, error)
 
 
 def _document(source: Path) -> dict[str, Any]:
@@ -327,5 +212,5 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "kaggle": _kaggle,
     "flickr8k-token": _flickr8k_token,
     "imagefolder": _imagefolder,
-    "webdataset": _webdataset,
+    "webdataset": webdataset,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from model.captioner import Captioner
 from training.config import TrainingConfig
-from training.prepare import Prepared
+from training.prepared import Prepared
 
 
 def model_card(

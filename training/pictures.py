@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -220,18 +217,3 @@ def _legend(page: Page, log_prob: float, base: float) -> None:
     grey = Image.new("RGB", (90, 12), (150, 150, 150))
     page.picture(overlay(grey, ramp, smooth=False), left, base - 0.1, 0.6, 0.1)
     page.text(f"{FULL:.0f} times that", left + 0.7, base, color=GREY)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; one that is there already is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(new).chmod(0o644)
-        Path(new).replace(path)
-    finally:
-        Path(new).unlink(missing_ok=True)

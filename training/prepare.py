@@ -1,4 +1,4 @@
-"""Photos decoded once into one file that every process of a training maps into memory."""
+"""Photos decoded once into a folder that trainings read; killed at any time, it goes on."""
 
 from __future__ import annotations
 
@@ -13,95 +13,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from model import image
+from model.files import write_whole
 from training import datasets
-from training.datasets import SPLITS, Example, InvalidDataset, Problem, TarMember
+from training.datasets import InvalidDataset, Problem
+from training.photos import Photo, merged, source_digest, with_validation
+from training.prepared import DESCRIPTION, PHOTOS, VERSION, Prepared, read_json
 from training.progress import progress
 
 log = logging.getLogger("captioner")
 
-PHOTOS, DESCRIPTION = "photos.npy", "dataset.json"
 # What is there only while a preparation is under way.
 PART, STATE = PHOTOS + ".part", "progress.json"
-VERSION = 1  # of the folder's layout
 SAVE_EVERY = 256  # photos between two points that a killed preparation can go on from
 UNREADABLE = "photo that cannot be decoded"
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A folder that `prepare` has written: N photos and what belongs to them, in one order.
-
-    It may be sent to other processes; all that they share is the file of photos.
-    """
-
-    folder: Path
-    names: list[str]  # unique
-    captions: list[tuple[str, ...]]
-    splits: dict[str, list[int]]  # of every split that has photos, their places in the order
-    image_size: int  # S, pixels
-    digest: str  # of photos, names, captions and splits
-    source: str  # name of the file or folder it was made from
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Prepared:
-        """Open a prepared folder; no photo is read yet.
-
-        Raises
-        ------
-        InvalidDataset
-            The folder is not prepared, or its files are damaged or do not fit each other.
-        """
-        folder = Path(folder)
-        again = "run `captioner prepare` again, into a new folder"
-        if not (folder / DESCRIPTION).is_file():
-            raise InvalidDataset(
-                f"{folder} is no prepared dataset, it has no {DESCRIPTION}: make it, or finish it,"
-                f" with `captioner prepare SOURCE --out {folder}`"
-            )
-        found = _read_json(folder / DESCRIPTION)
-        if found.get("version") != VERSION:
-            raise InvalidDataset(
-                f"{folder / DESCRIPTION} was not written by this `captioner prepare`; {again}"
-            )
-        try:
-            photos = found["photos"]
-            prepared = cls(
-                folder,
-                [photo["name"] for photo in photos],
-                [tuple(photo["captions"]) for photo in photos],
-                _places([photo["splits"] for photo in photos]),
-                found["image_size"],
-                found["digest"],
-                found["source"],
-            )
-            held, shape = prepared.photos, (len(photos), 3, *[prepared.image_size] * 2)
-            if held.shape != shape or held.dtype != np.uint8:
-                raise ValueError(f"it holds {held.dtype} {held.shape}, not uint8 {shape}")
-        except (KeyError, TypeError) as error:
-            raise InvalidDataset(f"{folder / DESCRIPTION}: {error!r}; {again}") from error
-        except (OSError, ValueError) as error:
-            raise InvalidDataset(f"{folder / PHOTOS}: {error}; {again}") from error
-        return prepared
-
-    @cached_property
-    def photos(self) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """RGB, uint8, shape = (N, 3, S, S), mapped read-only."""
-        mapped: np.memmap[Any, np.dtype[np.uint8]] = np.load(self.folder / PHOTOS, mmap_mode="r")
-        return mapped
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "photos"}
 
 
 def prepare(
@@ -152,7 +85,7 @@ def prepare(
         if not least <= value <= most:
             raise ValueError(f"{option} is {value}; it must be in {least}..{most}")
     dataset = datasets.read(source, format, max_words)
-    listed = _merged(dataset.examples)
+    listed = merged(dataset.examples)
     names = {photo.name for photo in listed}
 
     def judge(unreadable: list[Problem]) -> None:
@@ -160,10 +93,10 @@ def prepare(
         datasets.require_few(problems, names, max_problems, source)
 
     judge([])
-    photos = _with_validation(listed, seed, val_share)
+    photos = with_validation(listed, seed, val_share)
     plan = {
         "version": VERSION,
-        "source_digest": _source_digest(listed),
+        "source_digest": source_digest(listed),
         "image_size": image_size,
         "seed": seed,
         "val_share": val_share,
@@ -171,7 +104,7 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         if (out / DESCRIPTION).exists():
-            _require_same(out, plan, _read_json(out / DESCRIPTION))
+            _require_same(out, plan, read_json(out / DESCRIPTION))
             log.info("%s is prepared from %s already", out, source)
         else:
             unreadable = _decode(photos, out, plan, threads, judge)
@@ -181,8 +114,11 @@ def prepare(
             if problems:
                 log.warning("%s has problems: %s", source, datasets.summary(problems))
             origin = {"source": source.resolve().name, "format": dataset.format}
-            _write_json(out / DESCRIPTION, plan | origin | _content(out, kept, problems))
-        (out / STATE).unlink(missing_ok=True)
+            content = plan | origin | _content(out, kept, problems)
+            write_whole(out / DESCRIPTION, _json(content))
+        # Besides the state, what a process that was killed while writing may have left.
+        for path in (out / STATE, *out.glob(f".{STATE}.*"), *out.glob(f".{DESCRIPTION}.*")):
+            path.unlink(missing_ok=True)
     return Prepared.open(out)
 
 
@@ -201,52 +137,8 @@ def _content(
     }
 
 
-@dataclass(frozen=True)
-class _Photo:
-    name: str
-    photo: Path | TarMember
-    captions: tuple[str, ...]
-    splits: tuple[str, ...]
-
-    def described(self) -> dict[str, Any]:
-        return {"name": self.name, "splits": self.splits, "captions": self.captions}
-
-
-def _merged(examples: Iterable[Example]) -> list[_Photo]:
-    """Every photo once, sorted by name, so that the order of the listing does not matter."""
-    photos: dict[str, _Photo] = {}
-    for example in examples:
-        splits = (example.split,) if example.split else ()
-        photo = _Photo(example.name, example.photo, example.captions, splits)
-        if before := photos.get(photo.name):
-            captions = tuple(dict.fromkeys(before.captions + photo.captions))
-            photo = replace(photo, captions=captions, splits=before.splits + splits)
-        photos[photo.name] = photo
-    return [photos[name] for name in sorted(photos)]
-
-
-def _with_validation(photos: list[_Photo], seed: int, share: float) -> list[_Photo]:
-    """Photos with a split, some of them for validation if the source says of none that it is."""
-    photos = [photo if photo.splits else replace(photo, splits=("train",)) for photo in photos]
-    pool = [photo.name for photo in photos if photo.splits == ("train",)]
-    if share == 0 or len(pool) < 2 or any("val" in photo.splits for photo in photos):
-        return photos
-    pool.sort(key=lambda name: hashlib.sha256(json.dumps([seed, name]).encode()).digest())
-    chosen = set(pool[: max(1, round(share * len(pool)))])
-    return [replace(photo, splits=("val",)) if photo.name in chosen else photo for photo in photos]
-
-
-def _source_digest(photos: Iterable[_Photo]) -> str:
-    digest = hashlib.sha256()
-    for photo in photos:
-        held = photo.photo
-        place = (held.offset, held.size) if isinstance(held, TarMember) else held.stat().st_size
-        digest.update(json.dumps([place, photo.described()]).encode())
-    return digest.hexdigest()
-
-
 def _decode(
-    photos: list[_Photo],
+    photos: list[Photo],
     out: Path,
     plan: dict[str, Any],
     threads: int | None,
@@ -266,7 +158,7 @@ def _decode(
             " choose another --out or a smaller image size"
         )
 
-    def decoded(photo: _Photo) -> bytes | Problem:
+    def decoded(photo: Photo) -> bytes | Problem:
         try:
             return image.decode(photo.photo.read_bytes(), size).numpy().tobytes()
         except (OSError, image.InvalidImage) as error:
@@ -290,7 +182,8 @@ def _decode(
                 judge(unreadable)
                 _flush(file)
                 found = {problem.name: problem.detail for problem in unreadable}
-                _write_json(out / STATE, plan | {"done": done, "unreadable": found})
+                state = plan | {"done": done, "unreadable": found}
+                write_whole(out / STATE, _json(state))
     with open(out / PART, "r+b") as part:
         part.write(_npy_header(len(photos) - len(unreadable), size))
         _flush(part)
@@ -302,7 +195,7 @@ def _resumed(out: Path, plan: dict[str, Any]) -> tuple[int, list[Problem]]:
     """How many photos a preparation that was killed has done, and which it could not decode."""
     if not (out / STATE).exists():
         return 0, []
-    state = _read_json(out / STATE)
+    state = read_json(out / STATE)
     _require_same(out, plan, state)
     done, unreadable = state["done"], state["unreadable"]
     written = next((path for path in (out / PART, out / PHOTOS) if path.exists()), None)
@@ -338,11 +231,6 @@ def _npy_bytes(count: int, size: int) -> int:
     return len(_npy_header(count, size)) + count * 3 * size**2
 
 
-def _places(splits: list[list[str]]) -> dict[str, list[int]]:
-    places = {split: [i for i, of in enumerate(splits) if split in of] for split in SPLITS}
-    return {split: found for split, found in places.items() if found}
-
-
 def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> None:
     if not plan.keys() <= found.keys():
         raise InvalidDataset(f"{out} holds files of something else; choose another --out")
@@ -372,23 +260,8 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("it holds no object")
-    except (OSError, ValueError) as error:
-        raise InvalidDataset(f"{path} cannot be read: {error}; choose another folder") from error
-    return found
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write the file whole or not at all."""
-    new = path.with_name(path.name + ".part")
-    with open(new, "wb") as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
-        _flush(file)
-    new.replace(path)
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def _flush(file: BinaryIO) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from model.beam_search import DecodingOptions
 from model.captioner import DEFAULT_OPTIONS, Caption, Captioner
+from model.files import write_whole
 from training.pictures import (
     ACCENT,
     DPI,
@@ -29,7 +30,6 @@ from training.pictures import (
     attention_page,
     panel_size,
     wrap,
-    write_whole,
 )
 
 Row = Mapping[str, Any]

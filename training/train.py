@@ -19,6 +19,7 @@ from model.beam_search import DecodingOptions
 from model.captioner import Captioner
 from model.config import ModelConfig
 from model.device import has_bf16
+from model.files import write_whole
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
 from training import batches, engine, metrics, state
@@ -30,8 +31,7 @@ from training.engine import EpochSoFar, TrainingStep
 from training.features import cached_grids
 from training.losses import CaptionLoss
 from training.model_card import model_card
-from training.pictures import write_whole
-from training.prepare import Prepared
+from training.prepared import Prepared
 from training.processes import Processes, joined
 from training.report import write_report, write_samples
 from training.schedules import rate_factor

@@ -74,6 +74,22 @@ def test_a_failing_save_leaves_the_old_one(
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_other_things_are_not_replaced(
+    tmp_path: Path, network: ShowAttendTell, word_map: WordMap
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("other", "file"):
+        with pytest.raises(ValueError, match=f"{name} holds something other than a checkpoint"):
+            checkpoint.save(tmp_path / name, network, word_map, "")
+    assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    checkpoint.save(tmp_path / "empty", network, word_map, "")
+    checkpoint.load(tmp_path / "empty")
+
+
 def test_refuses_to_save_what_cannot_be_loaded(
     tmp_path: Path, network: ShowAttendTell, word_map: WordMap
 ) -> None:

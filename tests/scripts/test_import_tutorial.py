@@ -548,6 +548,6 @@ def test_other_folders_are_not_replaced(state_dicts, wordmap: Path, tmp_path: Pa
     import_tutorial(weights, wordmap, out)
     import_tutorial(weights, wordmap, out)
     (out / "config.json").unlink()
-    with pytest.raises(ValueError, match="out is there and is no checkpoint folder"):
+    with pytest.raises(ValueError, match="out holds something other than a checkpoint; choose"):
         import_tutorial(weights, wordmap, out)
     assert (out / "model.safetensors").is_file()

@@ -20,7 +20,8 @@ import pytest
 from model import image
 from training import prepare as preparing
 from training.datasets import InvalidDataset
-from training.prepare import Prepared, prepare
+from training.prepare import prepare
+from training.prepared import Prepared
 
 SIZE = 16
 COUNT = 40

@@ -24,7 +24,8 @@ from training.engine import EpochSoFar, TrainingStep
 from training.features import cached_grids
 from training.losses import CaptionLoss
 from training.metrics import score
-from training.prepare import Prepared, prepare
+from training.prepare import prepare
+from training.prepared import Prepared
 from training.processes import Processes
 from training.schedules import rate_factor
 

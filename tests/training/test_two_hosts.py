@@ -26,8 +26,16 @@ from training.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# At the end of the cable; an agent is known by it, and the rank follows its order.
+# Ranks follow their order: the first host's worker writes. Its agent holds the rendezvous.
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
+
+AGENT = {
+    "GLOO_SOCKET_IFNAME": "eth0",
+    "TP_SOCKET_IFNAME": "eth0",
+    # Shared, the store's address is told in the first round only: a host that comes later waits
+    # for it in vain.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 COMMAND = """
 import logging, pickle, sys, time, torch
@@ -58,7 +66,7 @@ class Host:
             agent = subprocess.Popen(
                 ["ip", "netns", "exec", self.name, *command],
                 cwd=log.parent,
-                env=environment(GLOO_SOCKET_IFNAME="eth0", TP_SOCKET_IFNAME="eth0"),
+                env=environment(**AGENT),
                 stdout=file,
                 stderr=file,
             )
