@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image, ImageDraw
 
 from model.config import ModelConfig
@@ -19,6 +20,10 @@ DEVICES = ["cpu"] + [f"cuda:{i}" for i in range(min(1, torch.cuda.device_count()
 
 # Everything here is tiny: a second thread only waits, and for long if the machine is busy.
 torch.set_num_threads(1)
+
+# No test measures time, on a busy machine least of all.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 RenderPhoto = Callable[..., bytes]
 

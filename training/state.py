@@ -75,3 +75,18 @@ def load_latest(folder: Path) -> tuple[Standing, dict[str, Any]] | None:
         raise ValueError(
             f"{found[-1]} cannot be read ({error}); delete it to resume from the state before it"
         ) from error
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Of the generators that dropout draws from."""
+    found = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        found["cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def set_random_state(values: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go back to what `random_state` gave."""
+    torch.set_rng_state(values["cpu"])
+    if device.type == "cuda" and "cuda" in values:
+        torch.cuda.set_rng_state(values["cuda"], device)

@@ -17,16 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from model import checkpoint
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
-from model.config import ModelConfig
 from model.device import has_bf16
 from model.files import write_whole
-from model.network import ShowAttendTell
-from model.word_map import WordMap, tokenize
 from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
+from training.building import new_network, new_optimizer
 from training.config import StageOptions, TrainingConfig
 from training.datasets import InvalidDataset
-from training.encoder_weights import load_encoder_weights, normalisation
 from training.engine import EpochSoFar, TrainingStep
 from training.features import cached_grids
 from training.losses import CaptionLoss
@@ -84,7 +81,7 @@ class _Training:
         if missing := [s for s in ("train", "val") if not self.prepared.splits.get(s)]:
             raise InvalidDataset(f"{config.data} has no photo in its {missing[0]} split")
         checkpoint.check_writable(config.out)
-        self.network, self.word_map = _network(config, self.prepared)
+        self.network, self.word_map = new_network(config, self.prepared)
         if (size := self.network.config.image_size) != self.prepared.image_size:
             raise ValueError(
                 f"{config.data} was prepared with image_size {self.prepared.image_size}, the"
@@ -162,7 +159,7 @@ class _Training:
             if standing.rows:
                 network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
         network.encoder.fine_tune(STAGES[index] == "fine-tune")
-        optimizer = _optimizer(options, network)
+        optimizer = new_optimizer(options, network)
         averaged = AveragedWeights(network, self.config.ema_decay)
         self._restore(optimizer, averaged)
         frozen = not any(p.requires_grad for p in network.encoder.parameters())
@@ -296,7 +293,7 @@ class _Training:
 
     def _save(self, optimizer: torch.optim.Optimizer, averaged: AveragedWeights) -> None:
         """Write a state; every process gives its random numbers' state, the first one writes."""
-        random = self.processes.gather(_random_state(self.processes.device))
+        random = self.processes.gather(state.random_state(self.processes.device))
         if self.processes.first:
             parts = {
                 "fingerprint": self._fingerprint(),
@@ -318,7 +315,7 @@ class _Training:
         averaged.load_state_dict(parts["averaged"])
         optimizer.load_state_dict(parts["optimizer"])
         if self.processes.world == len(parts["random"]):
-            _set_random_state(parts["random"][self.processes.rank], self.processes.device)
+            state.set_random_state(parts["random"][self.processes.rank], self.processes.device)
         else:
             log.warning("another number of processes than before: dropout is drawn anew")
 
@@ -348,53 +345,3 @@ class _Training:
             )
         self.processes.wait()
         return scores
-
-
-def _network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAttendTell, WordMap]:
-    """A new network for the words of the training captions, or one to start from."""
-    torch.manual_seed(config.seed)
-    captions = (text for row in prepared.splits["train"] for text in prepared.captions[row])
-    words = WordMap.build(map(tokenize, captions), config.minimum_count)
-    if config.start_from is not None:
-        return checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
-    options = config.network
-    network = ShowAttendTell(
-        ModelConfig(
-            vocabulary_size=len(words),
-            encoder=options.encoder,
-            image_size=options.image_size,
-            encoded_size=options.encoded_size or None,
-            attention_size=options.attention_size,
-            embedding_size=options.embedding_size,
-            hidden_size=options.hidden_size,
-            dropout=options.dropout,
-            **normalisation(options.encoder),
-        )
-    )
-    load_encoder_weights(network.encoder, options.encoder_weights)
-    return network, words
-
-
-def _optimizer(options: StageOptions, network: ShowAttendTell) -> torch.optim.Optimizer:
-    """Groups: the decoder and, where it learns, the encoder; each remembers its peak rate."""
-    groups: list[dict[str, Any]] = [
-        {"params": list(network.decoder.parameters()), "peak": options.learning_rate}
-    ]
-    if upper := [p for p in network.encoder.parameters() if p.requires_grad]:
-        groups.append({"params": upper, "peak": options.encoder_learning_rate})
-    if options.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=options.learning_rate)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, weight_decay=options.weight_decay)
-
-
-def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    found = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        found["cuda"] = torch.cuda.get_rng_state(device)
-    return found
-
-
-def _set_random_state(values: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(values["cpu"])
-    if device.type == "cuda" and "cuda" in values:
-        torch.cuda.set_rng_state(values["cuda"], device)

@@ -1,4 +1,4 @@
-"""Training on two hosts, one of which is lost: two network namespaces with a cable between them."""
+"""Training on two hosts, one of which is lost: two network namespaces and a cable between them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,17 @@ from training.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Ranks follow their order: the first host's worker writes. Its agent holds the rendezvous.
+# By their order the agents' workers are ranked: that of the first, which holds the rendezvous,
+# is the one that writes.
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
-AGENT = {
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
     "GLOO_SOCKET_IFNAME": "eth0",
     "TP_SOCKET_IFNAME": "eth0",
-    # Shared, the store's address is told in the first round only: a host that comes later waits
-    # for it in vain.
+    # The address of a shared store is told in the first round only: an agent that comes in a later
+    # one asks for it until it times out.
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 
@@ -44,101 +48,96 @@ torch.set_num_threads(1)
 from training import engine, train as module
 logging.basicConfig(level=logging.INFO)
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
-forward = engine.TrainingStep.forward
-def slow(*arguments):
+step = engine.TrainingStep.forward
+def forward(*arguments):
     time.sleep(wait)
-    return forward(*arguments)
-engine.TrainingStep.forward = slow
+    return step(*arguments)
+engine.TrainingStep.forward = forward
 module.train(training, resume=True)
 """
 
 
 @dataclass
 class Host:
-    """A network namespace; a process in it sees nothing but the cable to the other host."""
+    """A network namespace: what runs in it sees nothing but the cable to the other one."""
 
     name: str
     address: str
+    log: Path
     agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, *command: str | Path, log: Path) -> None:
-        with log.open("ab") as file:
+    def start(self, torchrun: list[str]) -> None:
+        with self.log.open("ab") as file:
             agent = subprocess.Popen(
-                ["ip", "netns", "exec", self.name, *command],
-                cwd=log.parent,
-                env=environment(**AGENT),
+                ["ip", "netns", "exec", self.name, *torchrun],
+                cwd=self.log.parent,
+                env=os.environ | ENVIRONMENT,
                 stdout=file,
                 stderr=file,
             )
         self.agents.append(agent)
 
     def processes(self) -> set[int]:
-        """Everything that runs here: the agent and, in a session of its own, its worker."""
+        """The agent and, in a session of its own, its worker."""
         return {int(number) for number in ip("netns", "pids", self.name).split()}
 
     def kill_worker(self) -> None:
-        kill(self.processes() - {self.agents[-1].pid})
+        for process in self.processes() - {self.agents[-1].pid}:
+            kill(process)
 
     def lose(self) -> None:
-        """SIGKILL everything that runs here."""
+        """SIGKILL whatever runs here, and see it gone."""
+        for agent in self.agents:
+            agent.kill()
+            agent.wait(20)
         deadline = time.monotonic() + 20
         while found := self.processes():
             assert time.monotonic() < deadline, f"{found} outlive SIGKILL"
-            kill(found)
-            for agent in self.agents:
-                agent.poll()  # no zombies
+            for process in found:
+                kill(process)
             time.sleep(0.05)
 
 
-def kill(processes: set[int]) -> None:
-    for process in processes:
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def kill(process: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def ip(*arguments: str) -> str:
-    done = subprocess.run(
-        ["ip", *arguments], check=True, capture_output=True, text=True, timeout=20
-    )
-    return done.stdout
-
-
-def environment(**more: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
+    command = ["ip", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 @pytest.fixture
-def hosts() -> Iterator[list[Host]]:
+def hosts(tmp_path: Path) -> Iterator[list[Host]]:
     if shutil.which("ip") is None:
-        pytest.skip("no `ip` here to make network namespaces with: install iproute2")
+        pytest.skip("no `ip` to make network namespaces with: install iproute2")
     unique = f"captioner-{uuid.uuid4().hex[:8]}"
-    pair = [Host(f"{unique}-{i}", address) for i, address in enumerate(ADDRESSES)]
+    pair = [Host(f"{unique}-{a}", a, tmp_path / f"{a}.log") for a in ADDRESSES]
     try:
         try:
-            _connect(pair)
+            lay_cable(pair)
         except subprocess.CalledProcessError as error:
-            command = " ".join(error.cmd)
-            pytest.skip(f"no network namespaces here: `{command}` says: {error.stderr.strip()}")
+            said = f"`{' '.join(error.cmd)}` says: {error.stderr.strip()}"
+            pytest.skip(f"no network namespaces can be made here: {said}")
         yield pair
     finally:
         for host in pair:
-            if Path("/run/netns", host.name).exists():
+            if Path("/var/run/netns", host.name).exists():
                 host.lose()
-                ip("netns", "delete", host.name)  # the cable goes with it
+                ip("netns", "delete", host.name)  # its end of the cable goes with it
 
 
-def _connect(pair: list[Host]) -> None:
+def lay_cable(pair: list[Host]) -> None:
     for host in pair:
         ip("netns", "add", host.name)
-    ends = [["eth0", "netns", host.name] for host in pair]
-    ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+        ip("netns", "exec", host.name, "true")
+    one, other = (["eth0", "netns", host.name] for host in pair)
+    ip("link", "add", *one, "type", "veth", "peer", "name", *other)
     for host in pair:
         ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
         ip("-n", host.name, "link", "set", "eth0", "up")
         ip("-n", host.name, "link", "set", "lo", "up")
-        ip("netns", "exec", host.name, "true")
 
 
 @pytest.fixture
@@ -170,12 +169,55 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
     )
 
 
-def wait_until(happened: Callable[[], object], seconds: float, what: str, logs: list[Path]) -> None:
-    deadline = time.monotonic() + seconds
+def torchrun(training: TrainingConfig, folder: Path, wait: float, *options: str) -> list[str]:
+    command, config = folder / "command.py", folder / f"{training.out.name}.pickle"
+    command.write_text(COMMAND)
+    config.write_bytes(pickle.dumps((training, wait)))
+    launcher = [sys.executable, "-m", "torch.distributed.run", *options]
+    return [*launcher, str(command), str(config)]
+
+
+def train_undisturbed(training: TrainingConfig, folder: Path) -> None:
+    """In two processes of this machine."""
+    command = torchrun(training, folder, 0.0, "--standalone", "--nproc-per-node=2")
+    environment = os.environ | ENVIRONMENT | {"GLOO_SOCKET_IFNAME": "lo", "TP_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def start(host: Host, training: TrainingConfig) -> None:
+    """An agent and its one worker; as long as the other host lacks, they wait for it."""
+    options = [
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        "--max-restarts=3",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={ADDRESSES[0]}:29400",
+        f"--rdzv-conf=is_host={int(host.address == ADDRESSES[0])},keep_alive_interval=1",
+        f"--local-addr={host.address}",
+        "--monitor-interval=0.1",
+    ]
+    host.start(torchrun(training, host.log.parent, 0.2, *options))
+
+
+def wait_until(happened: Callable[[], bool], what: str, hosts: list[Host]) -> None:
+    deadline = time.monotonic() + 120
     while not happened():
-        said = "\n".join(log.read_text() for log in logs)
-        assert time.monotonic() < deadline, f"{what} did not come in {seconds} s\n{said}"
+        assert time.monotonic() < deadline, f"{what} has not come\n{logs(hosts)}"
         time.sleep(0.01)
+
+
+def wait_for_state(training: TrainingConfig, beyond: str, hosts: list[Host]) -> None:
+    def written() -> bool:
+        return any(found.name >= beyond for found in state.states(training.run_folder))
+
+    wait_until(written, beyond, hosts)
+
+
+def logs(hosts: list[Host]) -> str:
+    return "\n".join(f"{host.log.name}:\n{host.log.read_text()}" for host in hosts)
 
 
 def figures(training: TrainingConfig) -> list[dict[str, Any]]:
@@ -187,65 +229,33 @@ def digest(training: TrainingConfig) -> str:
     return hashlib.sha256((training.out / "model.safetensors").read_bytes()).hexdigest()
 
 
-def command(folder: Path, training: TrainingConfig, wait: float, *options: str) -> list[str]:
-    (folder / "command.py").write_text(COMMAND)
-    config = folder / f"{training.out.name}.pickle"
-    config.write_bytes(pickle.dumps((training, wait)))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", *options]
-    return [*torchrun, str(folder / "command.py"), str(config)]
-
-
-def test_a_host_is_lost_and_comes_back(
+def test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been(
     hosts: list[Host], training: TrainingConfig, tmp_path: Path
 ) -> None:
-    """And later the worker that writes is killed; it ends as two processes left in peace do."""
-    t0 = time.monotonic()
-    calm = dataclasses.replace(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
-    options = ["--standalone", "--nproc-per-node", "2"]
-    alone = subprocess.run(
-        command(tmp_path, calm, 0.0, *options),
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert alone.returncode == 0, alone.stderr
-    print("calm", time.monotonic() - t0)
+    """Later the worker that writes is killed too, and starts again under the same agent."""
+    undisturbed = dataclasses.replace(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
+    train_undisturbed(undisturbed, tmp_path)
 
-    def start(host: Host) -> None:
-        first = host is hosts[0]
-        options = [
-            "--nnodes=2",
-            "--nproc-per-node=1",
-            "--max-restarts=3",
-            "--monitor-interval=0.1",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={ADDRESSES[0]}:29400",
-            f"--rdzv-conf=is_host={int(first)},keep_alive_interval=1",
-            f"--local-addr={host.address}",
-        ]
-        host.start(*command(tmp_path, training, 0.2, *options), log=logs[hosts.index(host)])
-
-    def has(moment: str) -> Callable[[], object]:
-        return lambda: any(p.name >= moment for p in state.states(training.run_folder))
-
-    logs = [tmp_path / "0.log", tmp_path / "1.log"]
+    first, second = hosts
     for host in hosts:
-        start(host)
-    wait_until(has("state-0-0002-000001.pt"), 120, "the first epoch", logs)
-    hosts[1].lose()
-    assert hosts[0].agents[-1].poll() is None
-    print("lost", time.monotonic() - t0)
-    start(hosts[1])
-    wait_until(has("state-1-0001-000001.pt"), 120, "the second stage", logs)
-    print("killing worker", time.monotonic() - t0)
-    hosts[0].kill_worker()
+        start(host, training)
+    wait_for_state(training, "state-0-0002-000001.pt", hosts)
+    second.lose()
+    assert first.agents[0].poll() is None, logs(hosts)
+    half = state.states(training.run_folder)[-1].read_bytes()[:1000]
+    unfinished = training.run_folder / ".state-1-0002-000002.pt.new"  # newer than all others
+    unfinished.write_bytes(half)
+    start(second, training)
+
+    wait_for_state(training, "state-1-0001-000001.pt", hosts)
+    first.kill_worker()
+    assert not training.out.exists()
+
     agents = [host.agents[-1] for host in hosts]
-    wait_until(lambda: all(a.poll() is not None for a in agents), 120, "the end", logs)
-    print("end", time.monotonic() - t0)
-    said = [log.read_text() for log in logs]
-    print(*said, sep="\n------\n")
-    assert [agent.returncode for agent in agents] == [0, 0], said
-    assert digest(training) == digest(calm)
-    assert figures(training) == figures(calm)
+    wait_until(lambda: all(a.poll() is not None for a in agents), "the end", hosts)
+    assert [agent.returncode for agent in agents] == [0, 0], logs(hosts)
+    said = first.log.read_text()
+    assert said.index("resuming: decoder, epoch 2") < said.index("resuming: fine-tune, epoch 1")
+    assert digest(training) == digest(undisturbed)
+    assert figures(training) == figures(undisturbed)
+    assert not unfinished.exists()  # it has been written anew, and whole

@@ -1,0 +1,156 @@
+"""What the subcommands do: each a thin call into a package.
+
+A job imports what it needs itself: torch and its like take seconds, and ``--help`` should not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model import DecodingOptions
+
+
+def caption(options: argparse.Namespace) -> None:
+    from model import Captioner, InvalidImage
+
+    captioner = Captioner.load(options.checkpoint, _device(options))
+    decoding = _decoding(options, options.num_captions)
+    found = captioner.caption_each([path.read_bytes() for path in options.images], decoding)
+    bad = 0
+    for path, captions in zip(options.images, found, strict=True):
+        if isinstance(captions, InvalidImage):
+            bad += 1
+            print(f"captioner: {path}: {captions}", file=sys.stderr)
+        else:
+            for caption in captions:
+                print(f"{path}: {caption.text} ({caption.log_prob:.2f})")
+    if bad:
+        raise ValueError(f"{bad} of {len(found)} files could not be captioned")
+
+
+def explain(options: argparse.Namespace) -> None:
+    from model import Captioner, InvalidImage
+    from scripts.explain import check_ending, save_explanation
+
+    check_ending(options.out)
+    captioner = Captioner.load(options.checkpoint, _device(options))
+    photo = options.image.read_bytes()
+    try:
+        caption = captioner.caption([photo], _decoding(options))[0][0]
+    except InvalidImage as error:
+        raise ValueError(f"{options.image}: {error.__cause__}") from error
+    save_explanation(options.out, photo, caption, smooth=not options.blocky)
+    print(f"{options.out}: {caption.text}")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from model import Captioner
+    from training import datasets, engine
+    from training.evaluation import assess
+
+    if options.json and options.json.suffix != ".json":
+        raise ValueError(f"{options.json}: the file of captions must be named *.json")
+    decoding = _decoding(options)
+    captioner = Captioner.load(options.checkpoint, _device(options))
+    examples = datasets.of_split(datasets.read(options.data).examples, options.split)
+    texts = engine.caption_files(captioner, [example.photo for example in examples], decoding)
+    references = [example.captions for example in examples]
+    evaluation = assess(texts, references, [example.name for example in examples])
+    print(f"{len(examples)} photos of {options.data}, split {options.split}")
+    print(evaluation.table())
+    if options.json:
+        about = {"checkpoint": str(options.checkpoint), "split": options.split}
+        print(evaluation.write_json(options.json, about | dataclasses.asdict(decoding)))
+
+
+def prepare(options: argparse.Namespace) -> None:
+    from training.prepare import prepare
+
+    prepared = prepare(
+        options.source,
+        options.out,
+        options.image_size,
+        format=options.format,
+        seed=options.seed,
+        val_share=options.val_share,
+        max_problems=options.max_problems,
+        max_words=options.max_words,
+    )
+    counts = ", ".join(f"{len(rows)} {split}" for split, rows in prepared.splits.items())
+    print(f"{options.out}: {counts}")
+
+
+def import_tutorial(options: argparse.Namespace) -> None:
+    from scripts.import_tutorial import import_tutorial
+
+    import_tutorial(options.weights, options.word_map, options.out)
+    print(options.out)
+
+
+def train(options: argparse.Namespace) -> int | None:
+    from scripts.training_options import parse
+    from training.train import TrainingStopped, train
+
+    config, resume = parse(options.rest)
+    try:
+        scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
+    except TrainingStopped as stopped:
+        print(f"captioner: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
+    if os.environ.get("RANK", "0") == "0":  # under torchrun one speaks for all
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        print(f"{config.out}: {figures}")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> None:
+    from benchmarks import train
+
+    {"train": train.main}[options.what](options.rest)
+
+
+def package(options: argparse.Namespace) -> None:
+    from scripts.package import package
+
+    print(f"{package(options.checkpoint, options.version, options.out)}  {options.out}")
+
+
+def serve(options: argparse.Namespace) -> None:
+    from scripts.serve import serve
+    from scripts.torchserve import Server
+
+    server = Server(options.folder)
+    if options.stop:
+        print("stopped" if server.stop() else "nothing was running")
+        return
+    serve(
+        server,
+        options.checkpoint,
+        options.version,
+        options.model_store,
+        options.port,
+        options.detach,
+    )
+
+
+def _device(options: argparse.Namespace) -> str:
+    from model.device import choose_device
+
+    return str(choose_device(options.device))
+
+
+def _decoding(options: argparse.Namespace, num_captions: int = 1) -> DecodingOptions:
+    from model import DecodingOptions
+
+    return DecodingOptions(
+        beam_size=options.beam_size,
+        num_captions=num_captions,
+        max_length=options.max_length,
+        length_penalty=options.length_penalty,
+    )
