@@ -67,9 +67,7 @@ class Ours:
         self.processes = processes
         self.step: torch.nn.Module = TrainingStep(self.network, CaptionLoss())
         if processes.world > 1:
-            self.step = torch.nn.parallel.DistributedDataParallel(
-                self.step, broadcast_buffers=False
-            )
+            self.step = torch.nn.parallel.DistributedDataParallel(self.step)
         self.optimizer = torch.optim.AdamW(self.network.decoder.parameters(), 4e-4)
         self.averaged = AveragedWeights(self.network, 0.0)
 

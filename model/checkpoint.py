@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model.config import ModelConfig
-from model.files import write_whole
+from model.files import replace_folder, write_whole
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -62,13 +62,7 @@ def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: s
         new.chmod(0o755)
         for name, content in contents.items():
             write_whole(new / name, content)
-        if folder.exists():  # no rename replaces a folder: the old one steps aside first
-            old = new.with_name(new.name + ".old")
-            folder.rename(old)
-            new.rename(folder)
-            shutil.rmtree(old)
-        else:
-            new.rename(folder)
+        replace_folder(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -47,7 +47,8 @@ def save(folder: Path, standing: Standing, parts: dict[str, Any], keep: int) -> 
         file.flush()
         os.fsync(file.fileno())
     new.replace(folder / name)
-    for old in states(folder)[:-keep]:
+    killed = folder.glob(".state-*.new")  # while writing
+    for old in (*states(folder)[:-keep], *killed):
         old.unlink()
 
 

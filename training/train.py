@@ -177,7 +177,7 @@ class _Training:
         step: torch.nn.Module = TrainingStep(network, criterion)
         if self.processes.world > 1:
             on_gpu = [self.processes.device] if self.processes.device.type == "cuda" else None
-            step = DistributedDataParallel(step, device_ids=on_gpu, broadcast_buffers=False)
+            step = DistributedDataParallel(step, device_ids=on_gpu)
 
         while standing.epoch <= options.epochs and standing.since_best < options.patience:
             began = time.monotonic()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model.files import write_whole
+from model import files
+from model.files import replace_folder, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -46,3 +47,33 @@ def test_failure_leaves_what_was_there(
         write_whole(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_folder_takes_anothers_name(
+    tmp_path: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for content in ("first", "second"):
+        new = tmp_path / ".new"
+        new.mkdir()
+        (new / content).write_text(content)
+        replace_folder(new, tmp_path / "folder")
+        assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+        assert [path.name for path in (tmp_path / "folder").iterdir()] == [content]
+
+
+def test_the_name_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails after the exchange, the new folder has the name."""
+    for name in ("folder", ".new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        replace_folder(tmp_path / ".new", tmp_path / "folder")
+    assert (tmp_path / "folder" / ".new").exists()
