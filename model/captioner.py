@@ -43,6 +43,10 @@ class Captioner:
         """From a checkpoint folder; raises `checkpoint.InvalidCheckpoint`."""
         return cls(*checkpoint.load(folder, device))
 
+    @property
+    def device(self) -> torch.device:
+        return self.network.encoder.image_mean.device
+
     def caption(
         self, images: Sequence[bytes], options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
@@ -77,8 +81,7 @@ class Captioner:
         self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
         """Of photos decoded by `model.image.decode`, stacked, shape = (B, 3, H, W)."""
-        device = self.network.encoder.image_mean.device
-        return self.caption_grid(self.network.encoder(photos.to(device)), options)
+        return self.caption_grid(self.network.encoder(photos.to(self.device)), options)
 
     def caption_grid(
         self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS

@@ -103,7 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("checkpoint", type=Path, help="checkpoint folder")
     evaluate.add_argument(
-        "--data", type=Path, required=True, help="folder or JSON file of captioned photos"
+        "--data",
+        type=Path,
+        required=True,
+        help="captioned photos, prepared or as prepare reads them",
     )
     evaluate.add_argument("--split", default="val", help="train, val or test (val)")
     evaluate.add_argument(

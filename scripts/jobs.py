@@ -53,16 +53,28 @@ def evaluate(options: argparse.Namespace) -> None:
     from model import Captioner
     from training import datasets, engine
     from training.evaluation import assess
+    from training.prepared import DESCRIPTION, Prepared
+    from training.processes import Processes
 
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
     decoding = _decoding(options)
     captioner = Captioner.load(options.checkpoint, _device(options))
-    examples = datasets.of_split(datasets.read(options.data).examples, options.split)
-    texts = engine.caption_files(captioner, [example.photo for example in examples], decoding)
-    references = [example.captions for example in examples]
-    evaluation = assess(texts, references, [example.name for example in examples])
-    print(f"{len(examples)} photos of {options.data}, split {options.split}")
+    if (options.data / DESCRIPTION).is_file():
+        prepared = Prepared.open(options.data)
+        prepared.require_size(captioner.network.config.image_size)
+        rows = prepared.rows(options.split)
+        names = [prepared.names[row] for row in rows]
+        references = [prepared.captions[row] for row in rows]
+        here = Processes(0, 1, captioner.device)
+        texts = engine.write_captions(captioner, prepared.photos, rows, decoding, here)
+    else:
+        examples = datasets.of_split(datasets.read(options.data).examples, options.split)
+        names = [example.name for example in examples]
+        references = [example.captions for example in examples]
+        texts = engine.caption_files(captioner, [example.photo for example in examples], decoding)
+    evaluation = assess(texts, references, names)
+    print(f"{len(names)} photos of {options.data}, split {options.split}")
     print(evaluation.table())
     if options.json:
         about = {"checkpoint": str(options.checkpoint), "split": options.split}

@@ -72,6 +72,20 @@ class Prepared:
             raise InvalidDataset(f"{folder / PHOTOS}: {error}; {again}") from error
         return prepared
 
+    def rows(self, split: str) -> list[int]:
+        """The places of a split's photos; raises `InvalidDataset` if it has none."""
+        if split not in self.splits:
+            raise InvalidDataset(f"{self.folder} has no photo in its {split} split")
+        return self.splits[split]
+
+    def require_size(self, image_size: int) -> None:
+        """Raise `InvalidDataset` unless the photos are of the size that a network wants."""
+        if self.image_size != image_size:
+            raise InvalidDataset(
+                f"{self.folder} was prepared with image_size {self.image_size}, the network wants"
+                f" {image_size}; prepare it again with --image-size {image_size}"
+            )
+
     @cached_property
     def photos(self) -> np.memmap[Any, np.dtype[np.uint8]]:
         """RGB, uint8, shape = (N, 3, S, S), mapped read-only."""

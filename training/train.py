@@ -23,7 +23,6 @@ from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
 from training.building import new_network, new_optimizer
 from training.config import StageOptions, TrainingConfig
-from training.datasets import InvalidDataset
 from training.engine import EpochSoFar, TrainingStep
 from training.features import cached_grids
 from training.losses import CaptionLoss
@@ -78,15 +77,11 @@ class _Training:
         self.config, self.processes = config, processes
         self.run_folder = config.run_folder
         self.prepared = Prepared.open(config.data)
-        if missing := [s for s in ("train", "val") if not self.prepared.splits.get(s)]:
-            raise InvalidDataset(f"{config.data} has no photo in its {missing[0]} split")
+        for split in ("train", "val"):
+            self.prepared.rows(split)  # they are there
         checkpoint.check_writable(config.out)
         self.network, self.word_map = new_network(config, self.prepared)
-        if (size := self.network.config.image_size) != self.prepared.image_size:
-            raise ValueError(
-                f"{config.data} was prepared with image_size {self.prepared.image_size}, the"
-                f" network wants {size}; prepare it again with --image-size {size}"
-            )
+        self.prepared.require_size(self.network.config.image_size)
         self.network.to(processes.device)
         if config.precision == "fp64":
             self.network.double()
@@ -183,7 +178,7 @@ class _Training:
             began = time.monotonic()
             self._train_epoch(options, step, dataset, optimizer, averaged)
             images = self.prepared.photos if grids is None else grids
-            self._validate(index, averaged, images, optimizer, time.monotonic() - began)
+            self._validate(options, averaged, images, optimizer, time.monotonic() - began)
             if standing.since_best and standing.since_best % options.decay_after == 0:
                 standing.rate_factor *= options.decay
             standing.epoch, standing.so_far = standing.epoch + 1, EpochSoFar()
@@ -239,7 +234,7 @@ class _Training:
 
     def _validate(
         self,
-        index: int,
+        options: StageOptions,
         averaged: AveragedWeights,
         images: np.ndarray,
         optimizer: torch.optim.Optimizer,
@@ -250,16 +245,19 @@ class _Training:
         captioner = Captioner(averaged.network, self.word_map)
         texts = engine.write_captions(captioner, images, rows, self.options, self.processes)
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
+        # In the middle of the epoch: warm-up starts and cosine ends near zero.
+        factor = rate_factor(options, standing.epoch - 0.5, 0.0, standing.rate_factor)
+        decoder_rate, *encoder_rate = (g["peak"] * factor for g in optimizer.param_groups)
         row: dict[str, Any] = {
             "epoch": len(standing.rows) + 1,
-            "stage": STAGES[index],
+            "stage": STAGES[standing.stage],
             "loss": standing.so_far.loss / max(1, standing.so_far.batches),
             **scores,
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "learning_rate": decoder_rate,
             "seconds": round(seconds, 1),
         }
-        if len(optimizer.param_groups) > 1:
-            row["encoder_learning_rate"] = optimizer.param_groups[1]["lr"]
+        if encoder_rate:
+            row["encoder_learning_rate"] = encoder_rate[0]
         standing.rows.append(row)
         standing.since_best += 1
         if scores["CIDEr"] > standing.best:

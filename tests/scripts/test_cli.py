@@ -61,6 +61,9 @@ def test_from_photos_to_an_archive(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
     assert "--decoder.epochs 1" in (out / "README.md").read_text()
 
+    main(["evaluate", str(out), "--data", str(data), "--device", "cpu"])
+    from_prepared = capsys.readouterr().out.splitlines()[1:]
+
     results = tmp_path / "results.json"
     arguments = ["evaluate", out, "--data", dataset, "--device", "cpu", "--json", results]
     assert main([str(a) for a in arguments]) == 0
@@ -70,6 +73,7 @@ def test_from_photos_to_an_archive(
     for name in ("BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr"):
         value = trained.split(f"{name} ")[1].split()[0]
         assert value in values[name]
+    assert printed[1:-1] == from_prepared
     assert len(json.loads(results.read_text())) == 4
 
     archive = tmp_path / "store" / "captioner.mar"
