@@ -143,6 +143,9 @@ class TrainingConfig:
         Weight of the doubly stochastic attention term.
     label_smoothing
         Share of the target spread over all words.
+    select
+        The epoch that is kept: best, by CIDEr, or last, without patience; auto: best, unless there
+        are fewer than 50 validation photos, whose scores are mostly chance.
     ema_decay
         Of the averaged weights that are validated and kept; 0 is off.
     beam_size
@@ -177,6 +180,7 @@ class TrainingConfig:
     clip_norm: float = 5.0
     alpha_c: float = 1.0
     label_smoothing: float = 0.0
+    select: Literal["auto", "best", "last"] = "auto"
     ema_decay: float = 0.0
     beam_size: int = 3
     seed: int = 1

@@ -15,6 +15,7 @@ def model_card(
     captioner: Captioner,
     scores: dict[str, float],
     epochs: list[dict[str, Any]],
+    last_kept: bool,
     command: str,
 ) -> str:
     """Markdown; every figure in it was computed by the training that calls this."""
@@ -22,6 +23,10 @@ def model_card(
     network = captioner.network.config
     parameters = sum(p.numel() for p in captioner.network.parameters()) / 1e6
     best = max(epochs, key=lambda row: row["CIDEr"])
+    chosen = f"""The epoch with the best CIDEr was {best["epoch"]}; the validation photos chose it,
+so expect photos that had no say to score a little differently."""
+    if last_kept:
+        chosen = "The last epoch was kept."
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     history = "\n".join(
         f"| {row['epoch']} | {row['stage']} | {row['loss']:.3f} | {row['BLEU-4']:.4f}"
@@ -50,8 +55,7 @@ Printed by
 
     captioner evaluate {config.out} --data {config.data} --split val --beam-size {config.beam_size}
 
-The epoch with the best CIDEr was {best["epoch"]:.0f}; the validation photos chose it, so expect
-photos that had no say to score a little differently.
+{chosen}
 
 | epoch | stage | loss | BLEU-4 | CIDEr |
 |---|---|---|---|---|

@@ -35,6 +35,7 @@ from training.schedules import rate_factor
 log = logging.getLogger("captioner")
 
 STAGES = ("decoder", "fine-tune")
+ENOUGH_TO_SELECT = 50  # validation photos that tell epochs apart
 
 
 class TrainingStopped(Exception):
@@ -88,6 +89,8 @@ class _Training:
         auto = config.precision == "auto" and has_bf16(processes.device)
         self.bf16 = auto or config.precision == "bf16"
         self.options = DecodingOptions(beam_size=config.beam_size)
+        few = len(self.prepared.rows("val")) < ENOUGH_TO_SELECT
+        self.keep_last = config.select == "last" or (config.select == "auto" and few)
         self.standing, self.parts = self._standing(resume)
         self.last_saved = time.monotonic()
         self.signal = 0
@@ -260,7 +263,7 @@ class _Training:
             row["encoder_learning_rate"] = encoder_rate[0]
         standing.rows.append(row)
         standing.since_best += 1
-        if scores["CIDEr"] > standing.best:
+        if self.keep_last or scores["CIDEr"] > standing.best:
             standing.best, standing.since_best = scores["CIDEr"], 0
             if self.processes.first:
                 note = f"On the way: epoch {row['epoch']}, validation CIDEr {standing.best:.4f}.\n"
@@ -325,7 +328,13 @@ class _Training:
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
         if self.processes.first:
             card = model_card(
-                self.config, self.prepared, captioner, scores, self.standing.rows, command
+                self.config,
+                self.prepared,
+                captioner,
+                scores,
+                self.standing.rows,
+                self.keep_last,
+                command,
             )
             checkpoint.save(self.config.out, captioner.network, captioner.word_map, card)
             write_report(self.standing.rows, self.run_folder / "report.png")

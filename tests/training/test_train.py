@@ -58,6 +58,7 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
         ema_decay=0.5,
         device="cpu",
         precision="fp32",
+        select="best",
         save_minutes=0.0,  # a state after every batch
         notice="Rendered shapes.",
     )
@@ -304,6 +305,28 @@ def test_configuration_says_what_is_allowed(change: dict[str, Any], message: str
 def test_stage_options_say_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"learning_rate is 0\.0"):
         StageOptions(learning_rate=0.0)
+
+
+def test_with_few_validation_photos_the_last_epoch_is_kept(
+    training: TrainingConfig, tmp_path: Path
+) -> None:
+    """The same as without patience; the best of scores that are mostly chance is no better."""
+    stages = {
+        "decoder": dataclasses.replace(STAGE, epochs=4, patience=1, learning_rate=1e-9),
+        "fine_tune": dataclasses.replace(STAGE, epochs=0),
+    }
+    runs = {
+        select: dataclasses.replace(
+            training, select=select, out=tmp_path / select, run=tmp_path / f"run-{select}", **stages
+        )
+        for select in ("auto", "last", "best")
+    }
+    for run in runs.values():
+        train(run)
+    assert [len(figures(run)) for run in runs.values()] == [4, 4, 2]
+    assert digest(runs["auto"]) == digest(runs["last"])
+    assert "The last epoch was kept." in (runs["auto"].out / "README.md").read_text()
+    assert "The epoch with the best CIDEr was 1" in (runs["best"].out / "README.md").read_text()
 
 
 def test_fine_tuning_alone(training: TrainingConfig) -> None:
