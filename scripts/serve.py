@@ -28,7 +28,7 @@ def serve(
 ) -> None:
     """Serve a checkpoint folder; returns once a caption came if detached, else when stopped."""
     ports = Ports(port)
-    server.check_startable(ports)
+    java = server.check_startable(ports)
     archive = model_store / "captioner.mar"
     digest = package(checkpoint, version, archive)
     log.info("packaged %s, version %s, sha256 %s", archive.name, version, digest)
@@ -36,7 +36,7 @@ def serve(
     url = f"http://127.0.0.1:{port}/predictions/captioner"
     photo = sample_photo()
     try:
-        server.start(archive.parent, f"captioner={archive.name}", ports)
+        server.start(java, archive.parent, f"captioner={archive.name}", ports)
         log.info("starting TorchServe, log in %s", server.log)
         reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
         print(f"{photo.name}: {reply.strip()}")

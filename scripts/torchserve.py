@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from model.files import write_whole
 from training.java import find_java
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,17 +75,12 @@ class Server:
         ports.check_free()
         return find_java()
 
-    def start(self, model_store: Path, archive: str, ports: Ports) -> None:
+    def start(self, java: Path, model_store: Path, archive: str, ports: Ports) -> None:
         """Start the frontend, which starts the workers; it outlives this process.
 
-        Java is our child directly: TorchServe's own launcher would not pass signals on.
-
-        Raises
-        ------
-        ValueError
-            It runs already, a port is taken, or there is no Java.
+        Java, from `check_startable`, is our child directly: TorchServe's own launcher would not
+        pass signals on.
         """
-        java = self.check_startable(ports)
         self.folder.mkdir(parents=True, exist_ok=True)
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
@@ -111,9 +107,7 @@ class Server:
             )
         process = psutil.Process(started.pid)
         state = {"pid": process.pid, "created": process.create_time(), "temp": str(temp)}
-        new = self._state.with_suffix(".new")
-        new.write_text(json.dumps(state))
-        new.replace(self._state)
+        write_whole(self._state, json.dumps(state).encode())
 
     def process(self) -> psutil.Process | None:
         """The frontend, if it runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def train_one_epoch(
             loss = step(batch.to(device), words / processes.world, captions / processes.world)
         (value,) = processes.sum([loss.item() / processes.world])
         if not math.isfinite(value):
-            names = ", ".join(batch.names)
+            # The sum does not tell whose part of the batch it was.
+            names = ", ".join(itertools.chain(*processes.gather(batch.names)))
             raise ValueError(
                 f"{what}: the loss of batch {so_far.batches} is {value}; lower the learning rate,"
                 f" or look at its photos: {names}"
