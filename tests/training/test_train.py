@@ -22,46 +22,12 @@ from model import Captioner, DecodingOptions, checkpoint
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training import datasets, engine, state
-from training.config import NetworkOptions, StageOptions, TrainingConfig
+from training.config import StageOptions, TrainingConfig
 from training.datasets import InvalidDataset
 from training.metrics import score
-from training.prepare import prepare
 from training.train import TrainingStopped, train
 
 ROOT = Path(__file__).resolve().parents[2]
-
-TINY = NetworkOptions(
-    encoder="timm/test_efficientnet",
-    encoder_weights="none",
-    image_size=64,
-    encoded_size=0,
-    attention_size=8,
-    embedding_size=8,
-    hidden_size=8,
-    dropout=0.3,
-)
-STAGE = StageOptions(epochs=2, warm_up=0.0, learning_rate=0.01)
-
-
-@pytest.fixture
-def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
-    prepare(dataset, tmp_path / "data", 64)
-    return TrainingConfig(
-        data=tmp_path / "data",
-        out=tmp_path / "out" / "shapes",
-        run=tmp_path / "run",
-        network=TINY,
-        decoder=STAGE,
-        fine_tune=dataclasses.replace(STAGE, augment=True),
-        minimum_count=1,
-        batch_size=2,
-        ema_decay=0.5,
-        device="cpu",
-        precision="fp32",
-        select="best",
-        save_minutes=0.0,  # a state after every batch
-        notice="Rendered shapes.",
-    )
 
 
 def figures(training: TrainingConfig) -> list[dict[str, Any]]:
@@ -188,10 +154,10 @@ def test_two_processes_train_like_one(training: TrainingConfig, tmp_path: Path) 
     """In float64 and without dropout the loss curves agree to 1e-9."""
     exact = dataclasses.replace(
         training,
-        network=dataclasses.replace(TINY, dropout=0.0),
+        network=dataclasses.replace(training.network, dropout=0.0),
         precision="fp64",
         batch_size=4,
-        fine_tune=dataclasses.replace(STAGE, augment=True, epochs=1),
+        fine_tune=dataclasses.replace(training.decoder, augment=True, epochs=1),
     )
     alone = dataclasses.replace(exact, out=tmp_path / "one", run=tmp_path / "one-run")
     train(alone)
@@ -247,8 +213,8 @@ def test_starts_from_a_checkpoint_and_learns_its_words(
     training = dataclasses.replace(
         training,
         start_from=tmp_path / "old",
-        decoder=dataclasses.replace(STAGE, epochs=60, patience=60, schedule="constant"),
-        fine_tune=dataclasses.replace(STAGE, epochs=0),
+        decoder=dataclasses.replace(training.decoder, epochs=60, patience=60, schedule="constant"),
+        fine_tune=dataclasses.replace(training.decoder, epochs=0),
         save_minutes=60.0,
     )
     train(training)
@@ -274,7 +240,7 @@ def test_more_words_leave_the_old_ones_scores_alone(
 
 
 def test_refuses_what_will_not_do(training: TrainingConfig, tmp_path: Path) -> None:
-    wrong_size = dataclasses.replace(TINY, image_size=96)
+    wrong_size = dataclasses.replace(training.network, image_size=96)
     with pytest.raises(ValueError, match="prepared with image_size 64, the network wants 96"):
         train(dataclasses.replace(training, network=wrong_size))
     with pytest.raises(InvalidDataset):
@@ -312,8 +278,8 @@ def test_with_few_validation_photos_the_last_epoch_is_kept(
 ) -> None:
     """The same as without patience; the best of scores that are mostly chance is no better."""
     stages = {
-        "decoder": dataclasses.replace(STAGE, epochs=4, patience=1, learning_rate=1e-9),
-        "fine_tune": dataclasses.replace(STAGE, epochs=0),
+        "decoder": dataclasses.replace(training.decoder, epochs=4, patience=1, learning_rate=1e-9),
+        "fine_tune": dataclasses.replace(training.decoder, epochs=0),
     }
     runs = {
         select: dataclasses.replace(

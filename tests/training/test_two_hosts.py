@@ -22,8 +22,7 @@ from typing import Any
 import pytest
 
 from training import state
-from training.config import NetworkOptions, StageOptions, TrainingConfig
-from training.prepare import prepare
+from training.config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,35 +137,6 @@ def lay_cable(pair: list[Host]) -> None:
         ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
         ip("-n", host.name, "link", "set", "eth0", "up")
         ip("-n", host.name, "link", "set", "lo", "up")
-
-
-@pytest.fixture
-def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
-    prepare(dataset, tmp_path / "data", 64)
-    stage = StageOptions(epochs=2, warm_up=0.0, learning_rate=0.01)
-    return TrainingConfig(
-        data=tmp_path / "data",
-        out=tmp_path / "out",
-        run=tmp_path / "run",
-        network=NetworkOptions(
-            encoder="timm/test_efficientnet",
-            encoder_weights="none",
-            image_size=64,
-            encoded_size=0,
-            attention_size=8,
-            embedding_size=8,
-            hidden_size=8,
-            dropout=0.3,
-        ),
-        decoder=stage,
-        fine_tune=dataclasses.replace(stage, augment=True),
-        minimum_count=1,
-        batch_size=2,
-        ema_decay=0.5,
-        device="cpu",
-        precision="fp32",
-        save_minutes=0.0,  # a state after every batch
-    )
 
 
 def torchrun(training: TrainingConfig, folder: Path, wait: float, *options: str) -> list[str]:

@@ -1,0 +1,44 @@
+"""The whole training that several tests run: seconds on four rendered photos."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from training.config import NetworkOptions, StageOptions, TrainingConfig
+from training.prepare import prepare
+
+TINY = NetworkOptions(
+    encoder="timm/test_efficientnet",
+    encoder_weights="none",
+    image_size=64,
+    encoded_size=0,
+    attention_size=8,
+    embedding_size=8,
+    hidden_size=8,
+    dropout=0.3,
+)
+STAGE = StageOptions(epochs=2, warm_up=0.0, learning_rate=0.01)
+
+
+@pytest.fixture
+def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
+    prepare(dataset, tmp_path / "data", 64)
+    return TrainingConfig(
+        data=tmp_path / "data",
+        out=tmp_path / "out" / "shapes",
+        run=tmp_path / "run",
+        network=TINY,
+        decoder=STAGE,
+        fine_tune=dataclasses.replace(STAGE, augment=True),
+        minimum_count=1,
+        batch_size=2,
+        ema_decay=0.5,
+        device="cpu",
+        precision="fp32",
+        select="best",
+        save_minutes=0.0,  # a state after every batch
+        notice="Rendered shapes.",
+    )
