@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -12,12 +13,16 @@ import torch
 
 from model import checkpoint, image
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
+from model.device import choose_precision
 from model.image import InvalidImage
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 DEFAULT_OPTIONS = DecodingOptions()
-BATCH_SIZE = 32  # photos that go through the network together
+BATCH_SIZE = 32  # photos that are searched together
+# Photos that are encoded together on a CPU: what they leave between two layers stays in the cache,
+# and below 32 MB the C library hands out used memory; beyond, the system clears new pages.
+ENCODER_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,22 @@ class Captioner:
         self.word_map = word_map
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
-        """From a checkpoint folder; raises `checkpoint.InvalidCheckpoint`."""
-        return cls(*checkpoint.load(folder, device))
+    def load(
+        cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "auto"
+    ) -> Self:
+        """From a checkpoint folder, prepared for inference; see `device.choose_precision`.
+
+        Raises
+        ------
+        checkpoint.InvalidCheckpoint
+            Names the file at fault.
+        ValueError
+            There is no such precision.
+        """
+        dtypes = choose_precision(precision, torch.device(device))
+        network, word_map = checkpoint.load(folder, device)
+        network.prepare(*dtypes)
+        return cls(network, word_map)
 
     @property
     def device(self) -> torch.device:
@@ -69,19 +87,24 @@ class Captioner:
     ) -> list[list[Caption] | InvalidImage]:
         """As `caption`, but a bad image's place holds its error and the others are captioned."""
         found: list[list[Caption] | InvalidImage] = []
-        for start in range(0, len(images), BATCH_SIZE):
-            photos = [self._decode(data) for data in images[start : start + BATCH_SIZE]]
+        for photos in self._decode_ahead(images):
             good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
             captions = iter(self.caption_photos(torch.stack(good), options) if good else ())
             found += (p if isinstance(p, InvalidImage) else next(captions) for p in photos)
         return found
 
-    @torch.inference_mode()
     def caption_photos(
         self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
         """Of photos decoded by `model.image.decode`, stacked, shape = (B, 3, H, W)."""
-        return self.caption_grid(self.network.encoder(photos.to(self.device)), options)
+        return self.caption_grid(self.encode(photos), options)
+
+    @torch.inference_mode()
+    def encode(self, photos: torch.Tensor) -> torch.Tensor:
+        """Photos (B, 3, H, W) to grids (B, P, D), a few at a time where that is faster."""
+        few = ENCODER_BATCH if self.device.type == "cpu" else len(photos)
+        encoder = self.network.encoder
+        return torch.cat([encoder(part.to(self.device)) for part in torch.split(photos, few)])
 
     def caption_grid(
         self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
@@ -94,6 +117,16 @@ class Captioner:
         """Caption a grey square, so that the first photo does not pay for first-time set-up."""
         size = self.network.config.image_size
         self.caption_photos(torch.full((1, 3, size, size), 127, dtype=torch.uint8), options)
+
+    def _decode_ahead(self, images: Sequence[bytes]) -> Iterator[list[torch.Tensor | InvalidImage]]:
+        """Batches of decoded photos; while one is captioned, threads decode the next."""
+        batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            decoding = [pool.submit(self._decode, data) for data in images[:BATCH_SIZE]]
+            for following in [*batches[1:], ()]:
+                photos = [future.result() for future in decoding]
+                decoding = [pool.submit(self._decode, data) for data in following]
+                yield photos
 
     def _decode(self, data: bytes) -> torch.Tensor | InvalidImage:
         try:

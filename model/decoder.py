@@ -8,20 +8,38 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from model.config import ModelConfig
 
+CACHED = 2**20  # numbers of an intermediate result that a CPU keeps in its cache
+
+
+class StepWeights(NamedTuple):
+    """The parameters as a step uses them: all that reads the hidden state is one product.
+
+    The LSTM reads a word and what was attended to: ``W_ih [e; z] = W_e e + W_z z``, where ``W_e e``
+    has only V values.
+    """
+
+    hidden: torch.Tensor  # [decoder_att; f_beta; W_hh], shape = (A + D + 4H, H)
+    hidden_bias: torch.Tensor  # theirs and the LSTM's other one, shape = (A + D + 4H,)
+    attended: torch.Tensor  # W_z, shape = (4H, D)
+    word: torch.Tensor  # W_e, shape = (4H, E)
+    words: torch.Tensor | None = None  # W_e e of every word, once prepared, shape = (V, 4H)
+
 
 class Memory(NamedTuple):
-    """What attention looks at and no step changes; the beams of a photo share it."""
+    """What no step changes; the beams of a photo share what attention looks at."""
 
     grid: torch.Tensor  # shape = (B, P, D)
     projected: torch.Tensor  # the grid brought to the attention size, shape = (B, P, A)
+    weights: StepWeights
 
     def select(self, images: torch.Tensor | slice) -> Memory:
-        return Memory(self.grid[images], self.projected[images])
+        return Memory(self.grid[images], self.projected[images], self.weights)
 
 
 class DecoderState(NamedTuple):
@@ -57,11 +75,18 @@ class Attention(nn.Module):
         self.decoder_att = nn.Linear(hidden_size, attention_size)
         self.full_att = nn.Linear(attention_size, 1)
 
-    def forward(self, projected: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """From ``encoder_att(grid)`` (B, P, A) and hidden (B, K, H) to alpha (B, K, P)."""
-        joint = projected.unsqueeze(1) + self.decoder_att(hidden).unsqueeze(2)  # (B, K, P, A)
+    def forward(self, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        """From ``encoder_att(grid)`` (B, P, A), ``decoder_att(hidden)`` (B, K, A) to (B, K, P)."""
+        few = len(projected)
+        if projected.device.type == "cpu" and not torch.is_grad_enabled():
+            few = max(1, CACHED // (query.shape[1] * projected[0].numel()))
+        pieces = zip(torch.split(projected, few), torch.split(query, few), strict=True)
+        return torch.cat([self._energy(*piece) for piece in pieces]).softmax(dim=-1)
+
+    def _energy(self, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        joint = projected.unsqueeze(1) + query.unsqueeze(2)  # (B, K, P, A)
         energy: torch.Tensor = self.full_att(joint.relu_()).squeeze(-1)
-        return energy.softmax(dim=-1)
+        return energy
 
 
 class Decoder(nn.Module):
@@ -89,10 +114,33 @@ class Decoder(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.uniform_(self.fc.weight, -0.1, 0.1)
         nn.init.zeros_(self.fc.bias)
+        self._prepared: StepWeights | None = None
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Arrange the weights once, for products in ``dtype``; for inference.
+
+        Scores, softmax and the state of the LSTM stay in the parameters' type.
+        """
+        words = F.linear(self.embedding.weight, self._step_weights(self.fc.weight.dtype).word)
+        self._prepared = self._step_weights(dtype)._replace(words=words)
+
+    def _step_weights(self, dtype: torch.dtype) -> StepWeights:
+        attention, cell = self.attention.decoder_att, self.decode_step
+        sizes = [self.embedding.embedding_dim, self.f_beta.out_features]
+        word, attended = torch.split(cell.weight_ih, sizes, dim=1)
+        hidden = torch.cat([attention.weight, self.f_beta.weight, cell.weight_hh])
+        bias = torch.cat([attention.bias, self.f_beta.bias, cell.bias_hh + cell.bias_ih])
+        return StepWeights(hidden.to(dtype), bias.to(dtype), attended.to(dtype), word.to(dtype))
 
     def memory(self, grid: torch.Tensor) -> Memory:
-        """Everything about the grid (B, P, D) that can be computed before the first step."""
-        return Memory(grid, self.attention.encoder_att(grid))
+        """Everything that can be computed before the first step, from the grid (B, P, D)."""
+        weights = self._prepared or self._step_weights(_product_dtype(grid))
+        project, dtype = self.attention.encoder_att, weights.attended.dtype
+        read = grid.to(dtype)
+        projected = F.linear(read, project.weight.to(dtype), project.bias.to(dtype))
+        if self._prepared:  # a CPU adds and rectifies faster in float32
+            projected = projected.to(grid.dtype)
+        return Memory(read, projected, weights)
 
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         """From the mean of the grid (B, P, D), one beam an image: (B, 1, H)."""
@@ -113,15 +161,23 @@ class Decoder(nn.Module):
         -------
         The state to score the next word from, and alpha, shape = (B, K, P).
         """
-        alpha = self.attention(memory.projected, state.hidden)
-        gate = self.f_beta(state.hidden).sigmoid()
-        attended = gate * (alpha @ memory.grid)  # (B, K, D)
-        read = torch.cat([self.embedding(tokens), attended], dim=-1)
-        hidden, cell = self.decode_step(
-            read.flatten(0, 1), (state.hidden.flatten(0, 1), state.cell.flatten(0, 1))
+        weights = memory.weights
+        dtype = weights.hidden.dtype
+        from_hidden = F.linear(state.hidden.to(dtype), weights.hidden, weights.hidden_bias)
+        sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
+        query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
+        alpha = self.attention(memory.projected, query)
+        attended = gate.sigmoid() * (alpha.to(dtype) @ memory.grid)  # (B, K, D)
+        word = (
+            F.linear(self.embedding(tokens).to(dtype), weights.word)
+            if weights.words is None
+            else weights.words[tokens]
         )
-        shape = (*tokens.shape, -1)
-        return DecoderState(hidden.view(shape), cell.view(shape)), alpha
+        # As `nn.LSTMCell`: input, forget and output gate around a candidate.
+        gates = word + F.linear(attended, weights.attended) + recurrent
+        i, f, g, o = gates.chunk(4, dim=-1)
+        cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
+        return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
         """Unnormalised word scores, (..., H) to (..., V)."""
@@ -170,3 +226,9 @@ class Decoder(nn.Module):
         scores = PackedSequence(self.scores(torch.cat(hidden)), sizes)
         padded, _ = pad_packed_sequence(PackedSequence(torch.cat(alphas), sizes), batch_first=True)
         return TeacherForced(scores, captions, decode_lengths, padded, sort_order)
+
+
+def _product_dtype(like: torch.Tensor) -> torch.dtype:
+    # Under autocast the weights are cast once, here, and not in every step.
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype

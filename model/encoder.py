@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from model.config import TIMM_PREFIX, ModelConfig
+from model.folding import fold_batch_norms
 
 
 class Encoder(nn.Module):
@@ -54,15 +55,20 @@ class Encoder(nn.Module):
         shape = (B, P, D)
         """
         normalised = (photos.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
-        # timm's own forward would add pooling and a head; its feature map comes before them.
-        features = getattr(self.backbone, "forward_features", self.backbone)(normalised)
+        dtype = next(self.backbone.parameters()).dtype
+        features = _feature_map(self.backbone, normalised.to(dtype))
         if features.ndim != 4 or features.shape[1] != self.feature_size:
             raise ValueError(
                 f"encoder {self.name} gives {tuple(features.shape)}, not a feature map of"
                 f" (B, {self.feature_size}, h, w); choose a convolutional backbone"
             )
-        pooled: torch.Tensor = self.pool(features)
+        pooled: torch.Tensor = self.pool(features).to(self.image_mean.dtype)
         return pooled.flatten(2).transpose(1, 2)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
+        folded = fold_batch_norms(self.backbone.eval(), _feature_map)
+        self.backbone = folded.to(dtype).to(memory_format=torch.channels_last)
 
     def fine_tune(self, enable: bool = True) -> None:
         """Let the upper stages learn, or freeze all. The lower stages are always frozen.
@@ -82,6 +88,12 @@ class Encoder(nn.Module):
             if parameters and not any(p.requires_grad for p in parameters):
                 module.eval()
         return self
+
+
+def _feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
+    # timm's own forward would add pooling and a head; its feature map comes before them.
+    features: torch.Tensor = getattr(backbone, "forward_features", backbone)(photos)
+    return features
 
 
 def _resnet(name: str) -> tuple[nn.Module, int, frozenset[str]]:

@@ -336,7 +336,7 @@ class _Training:
                 self.keep_last,
                 command,
             )
-            checkpoint.save(self.config.out, captioner.network, captioner.word_map, card)
+            checkpoint.save(self.config.out, *checkpoint.load(self.best_folder), card)
             write_report(self.standing.rows, self.run_folder / "report.png")
             shown = rows[:: max(1, len(rows) // 50)]
             write_samples(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
-from model.decoder import DecoderState, Memory
+from model.decoder import DecoderState, Memory, StepWeights
 from model.network import ShowAttendTell
 from model.word_map import SPECIAL, WordMap
 
@@ -32,7 +32,7 @@ class ScriptedDecoder:
     table: torch.Tensor  # (B, V, V, V)
 
     def memory(self, grid: torch.Tensor) -> Memory:
-        return Memory(grid, grid)
+        return Memory(grid, grid, StepWeights(*[torch.empty(0)] * 4))
 
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         photos = grid[:, :1, 0]
@@ -224,6 +224,19 @@ def test_batched_equals_single(
             assert one.tokens == many.tokens
             assert one.log_prob == pytest.approx(many.log_prob, abs=1e-12)
             torch.testing.assert_close(one.alphas, many.alphas)
+
+
+@pytest.mark.parametrize("num_captions", [1, 4])
+def test_looking_seldom_who_still_runs_changes_nothing(
+    num_captions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, options = scripted(20, seed=6), DecodingOptions(4, num_captions, max_length=10)
+    always = beam_search(decoder, decoder.grid(), WORD_MAP, options)
+    monkeypatch.setitem(beam_search.__globals__, "CHECK_EVERY", {})
+    seldom = beam_search(decoder, decoder.grid(), WORD_MAP, options)
+    for one, other in zip(always, seldom, strict=True):
+        assert [h.tokens for h in one] == [h.tokens for h in other]
+        assert [h.score for h in one] == pytest.approx([h.score for h in other])
 
 
 def test_log_prob_is_what_teacher_forcing_gives(network: ShowAttendTell, word_map: WordMap) -> None:

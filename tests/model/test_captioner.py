@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint
+from model.device import choose_precision
 from model.network import ShowAttendTell
 from model.word_map import WordMap
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "flickr8k"
 
 
 def test_load_and_caption(
@@ -66,6 +69,63 @@ def test_a_bad_image_leaves_its_neighbours_alone(
     assert [isinstance(f, InvalidImage) for f in found] == [True, False, True, False]
     assert [found[1][0].text, found[3][0].text] == [c[0].text for c in facade.caption([red, blue])]
     assert all(isinstance(f, InvalidImage) for f in facade.caption_each([b"", b"x"]))
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_prepared_writes_what_the_plain_network_writes(
+    network: ShowAttendTell, word_map: WordMap, shipped: bool
+) -> None:
+    if shipped:
+        network, word_map = checkpoint.load(SHIPPED)
+    facade, options = Captioner(network.double(), word_map), DecodingOptions(5, 5)
+    size = network.config.image_size
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    photos = torch.nn.functional.interpolate(coarse, (size, size))
+    plain = facade.caption_photos(photos, options)
+    network.prepare(torch.float64, torch.float64)
+    for before, after in zip(plain, facade.caption_photos(photos, options), strict=True):
+        assert [c.words for c in after] == [c.words for c in before]
+        for one, other in zip(after, before, strict=True):
+            assert one.log_prob == pytest.approx(other.log_prob, abs=1e-9)
+            assert one.word_log_probs == pytest.approx(other.word_log_probs, abs=1e-9)
+            torch.testing.assert_close(one.attention, other.attention)
+
+
+@pytest.mark.parametrize(
+    ("precision", "encoder", "decoder"),
+    [
+        ("float32", torch.float32, torch.float32),
+        ("mixed", torch.float32, torch.bfloat16),
+        ("bfloat16", torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_precisions(
+    precision: str, encoder: torch.dtype, decoder: torch.dtype, render, device: torch.device
+) -> None:
+    loaded = Captioner.load(SHIPPED, device, precision)
+    assert next(loaded.network.encoder.backbone.parameters()).dtype == encoder
+    grid = loaded.encode(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
+    assert grid.dtype == torch.float32
+    assert grid.device.type == device.type
+    assert loaded.network.decoder.memory(grid).weights.attended.dtype == decoder
+    assert loaded.caption([render()])[0][0].text
+
+
+def test_auto_is_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fast, name in ((True, "mixed"), (False, "float32")):
+        monkeypatch.setattr("model.device.has_bf16", lambda device, fast=fast: fast)
+        cpu = torch.device("cpu")
+        assert choose_precision("auto", cpu) == choose_precision(name, cpu)
+    with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32"):
+        Captioner.load(SHIPPED, precision="half")
+
+
+def test_a_prepared_network_is_not_saved(tmp_path: Path) -> None:
+    loaded = Captioner.load(SHIPPED)
+    with pytest.raises(ValueError, match="prepared for inference"):
+        checkpoint.save(tmp_path / "again", loaded.network, loaded.word_map, "")
+    assert not (tmp_path / "again").exists()
 
 
 def test_warm_up_changes_nothing(network: ShowAttendTell, word_map: WordMap, render) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from model.decoder import DecoderState
+from model.decoder import Decoder, DecoderState
 from model.network import ShowAttendTell
 
 CAPTIONS = torch.tensor(
@@ -72,11 +73,91 @@ def test_captions_share_their_photo(network: ShowAttendTell) -> None:
 
 def test_only_the_effective_batch_runs(network: ShowAttendTell) -> None:
     rows: list[int] = []
-    network.double().decoder.decode_step.register_forward_hook(
+    network.double().decoder.embedding.register_forward_hook(
         lambda module, inputs, output: rows.append(len(inputs[0]))
     )
     network.decoder(make_grid(network, 3), CAPTIONS, LENGTHS)
     assert rows == [3, 3, 2, 1, 1]
+
+
+def plain_step(
+    decoder: Decoder, token: int, hidden: torch.Tensor, cell: torch.Tensor, grid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One beam of one photo as the paper writes it: hidden (H,), cell (H,), grid (P, D)."""
+    attention = decoder.attention
+    energy = attention.full_att(
+        torch.relu(attention.encoder_att(grid) + attention.decoder_att(hidden))
+    )
+    alpha = torch.softmax(energy.squeeze(1), dim=0)
+    attended = torch.sigmoid(decoder.f_beta(hidden)) * (alpha @ grid)
+    read = torch.cat([decoder.embedding.weight[token], attended])
+    after = decoder.decode_step(read.unsqueeze(0), (hidden.unsqueeze(0), cell.unsqueeze(0)))
+    return after[0][0], after[1][0], alpha
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_step_is_the_papers(
+    network: ShowAttendTell, device: torch.device, prepared: bool
+) -> None:
+    decoder = network.double().to(device).decoder
+    grid = make_grid(network, 2).to(device)
+    state = decoder.init_state(grid).select(
+        torch.arange(2, device=device), torch.zeros(2, 3, dtype=torch.long, device=device)
+    )
+    state = DecoderState(state.hidden + torch.rand_like(state.hidden), state.cell)
+    tokens = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
+    expected = [
+        [
+            plain_step(decoder, int(tokens[b, k]), state.hidden[b, k], state.cell[b, k], grid[b])
+            for k in range(3)
+        ]
+        for b in range(2)
+    ]
+    if prepared:
+        network.prepare(torch.float64, torch.float64)
+    with torch.set_grad_enabled(not prepared):
+        after, alpha = decoder.step(tokens, state, decoder.memory(grid))
+    for b in range(2):
+        for k in range(3):
+            found = (after.hidden[b, k], after.cell[b, k], alpha[b, k])
+            torch.testing.assert_close(found, expected[b][k])
+
+
+def test_attention_in_pieces_is_the_same(
+    network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = make_grid(network.double(), 5)
+    with torch.inference_mode():
+        memory = network.decoder.memory(grid)
+        query = torch.randn(5, 4, memory.projected.shape[-1], dtype=torch.float64)
+        whole = network.decoder.attention(memory.projected, query)
+        monkeypatch.setattr("model.decoder.CACHED", 2 * query[0].numel() * grid.shape[1])
+        pieces = network.decoder.attention(memory.projected, query)
+    torch.testing.assert_close(pieces, whole)
+    assert whole.shape == (5, 4, grid.shape[1])
+
+
+def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttendTell) -> None:
+    grid = make_grid(network, 2).float()
+    decoder = network.decoder
+    tokens = torch.tensor([[1], [2]])
+    with torch.inference_mode():
+        plain, _ = decoder.step(tokens, decoder.init_state(grid), decoder.memory(grid))
+        network.prepare(torch.float32, torch.bfloat16)
+        memory = decoder.memory(grid)
+        state, alpha = decoder.step(tokens, decoder.init_state(grid), memory)
+        scores = decoder.scores(state.hidden)
+    assert memory.grid.dtype == memory.weights.hidden.dtype == torch.bfloat16
+    assert {state.hidden.dtype, state.cell.dtype, alpha.dtype, scores.dtype} == {torch.float32}
+    assert 0 < (state.hidden - plain.hidden).abs().max() < 0.02
+
+
+def test_a_prepared_network_is_not_trained(network: ShowAttendTell) -> None:
+    network.prepare(torch.float32, torch.float32)
+    assert not any(p.requires_grad for p in network.parameters())
+    with pytest.raises(RuntimeError, match="freshly loaded"):
+        network.train()
+    network.eval()
 
 
 def test_beams_are_independent_rows(network: ShowAttendTell, device: torch.device) -> None:

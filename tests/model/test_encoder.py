@@ -48,6 +48,46 @@ def test_grid_size_for_any_photo(
         assert encoder(photos(2, 96, 160)).shape == (2, positions, encoder.feature_size)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "resnet50",
+        "timm/tf_efficientnet_lite0",
+        "timm/mobilenetv3_small_050",
+        "timm/regnetx_002",
+        "timm/densenet121",  # normalises what several convolutions give: stays as it is there
+        "timm/test_convnext",  # no BatchNorm at all
+    ],
+)
+def test_prepared_sees_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(ModelConfig(10, encoder=name, encoded_size=None)).double().eval()
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:  # fresh ones would do nothing
+        norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.normal_(0, 0.1)
+        norm.running_mean.normal_(0, 0.1)
+        norm.running_var.uniform_(0.5, 1.5)
+    with torch.inference_mode():
+        before = encoder(photos(2, 96, 64))
+        encoder.prepare(torch.float64)
+        torch.testing.assert_close(encoder(photos(2, 96, 64)), before)
+    left = sum(isinstance(m, nn.BatchNorm2d) for m in encoder.modules())
+    assert left == 0 or (left < len(norms) and "densenet" in name)
+
+
+def test_convolves_in_bfloat16(config: ModelConfig) -> None:
+    encoder = Encoder(config).eval()
+    with torch.inference_mode():
+        before = encoder(photos(2, 96, 96))
+        encoder.prepare(torch.bfloat16)
+        after = encoder(photos(2, 96, 96))
+    assert next(encoder.backbone.parameters()).dtype == torch.bfloat16
+    assert after.dtype == torch.float32
+    assert 0 < (after - before).norm() / before.norm() < 0.05
+
+
 def test_normalises_as_configured(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(config, image_mean=(0.2, 0.4, 0.6), image_std=(0.1, 0.2, 0.5))
     encoder = Encoder(config)
