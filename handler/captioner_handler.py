@@ -46,11 +46,12 @@ class CaptionerHandler:
             raise RuntimeError(
                 f"the worker of {folder} has imported {code}, not its archive's code"
             )
-        settings = (context.model_yaml_config or {}).get("handler", {})
-        if threads := settings.get("threads"):
-            torch.set_num_threads(threads)
+        config = context.model_yaml_config or {}
+        settings = config.get("handler", {})
+        torch.set_num_threads(_threads(config, torch.get_num_threads()))
         self.options = DecodingOptions(**settings.get("decoding", {}))
-        self.captioner = Captioner.load(folder, _device(settings, properties.get("gpu_id")))
+        device = _device(settings, properties.get("gpu_id"))
+        self.captioner = Captioner.load(folder, device, settings.get("precision", "auto"))
         self.captioner.warm_up(self.options)
         logger.info("captioner ready: %s", self.options)
 
@@ -83,6 +84,12 @@ def _device(settings: dict[str, Any], gpu: int | None) -> str:
     if settings.get("require_gpu"):
         raise ValueError("model-config.yaml says require_gpu, but the worker was given no GPU")
     return "cpu"
+
+
+def _threads(config: dict[str, Any], cores: int) -> int:
+    """Of this worker: as configured, or its share; workers that all take all cores wait in turn."""
+    threads: int = config.get("handler", {}).get("threads", 0)
+    return threads or max(1, cores // config.get("maxWorkers", 1))
 
 
 def _photo(request: dict[str, Any]) -> bytes | InvalidImage:

@@ -118,11 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="Train a captioner; write a checkpoint folder.", add_help=False
     ).set_defaults(run=jobs.train)
 
-    bench = parsers.add_parser(
-        "bench", help="Measure speed and memory against a baseline.", add_help=False
-    )
-    bench.add_argument("what", choices=["train"], help="train: captions a second, memory")
-    bench.set_defaults(run=jobs.bench)
+    parsers.add_parser(
+        "bench", help="Measure speed, memory and agreement against a baseline.", add_help=False
+    ).set_defaults(run=jobs.bench)
 
     pack = _job(parsers, "package", jobs.package, "Write the TorchServe archive of a checkpoint.")
     pack.add_argument("checkpoint", type=Path, help="checkpoint folder")
@@ -180,6 +178,12 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
         "--length-penalty", type=float, default=0.0, help="more favours longer captions (0)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (auto)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="float32; mixed: the decoder in bfloat16; bfloat16: the encoder too; auto: mixed where"
+        " bfloat16 is fast (auto)",
+    )
 
 
 if __name__ == "__main__":

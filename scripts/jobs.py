@@ -13,13 +13,13 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model import DecodingOptions
+    from model import Captioner, DecodingOptions
 
 
 def caption(options: argparse.Namespace) -> None:
-    from model import Captioner, InvalidImage
+    from model import InvalidImage
 
-    captioner = Captioner.load(options.checkpoint, _device(options))
+    captioner = _captioner(options)
     decoding = _decoding(options, options.num_captions)
     found = captioner.caption_each([path.read_bytes() for path in options.images], decoding)
     bad = 0
@@ -35,11 +35,11 @@ def caption(options: argparse.Namespace) -> None:
 
 
 def explain(options: argparse.Namespace) -> None:
-    from model import Captioner, InvalidImage
+    from model import InvalidImage
     from scripts.explain import check_ending, save_explanation
 
     check_ending(options.out)
-    captioner = Captioner.load(options.checkpoint, _device(options))
+    captioner = _captioner(options)
     photo = options.image.read_bytes()
     try:
         caption = captioner.caption([photo], _decoding(options))[0][0]
@@ -50,7 +50,6 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from model import Captioner
     from training import datasets, engine
     from training.evaluation import assess
     from training.prepared import DESCRIPTION, Prepared
@@ -59,7 +58,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
     decoding = _decoding(options)
-    captioner = Captioner.load(options.checkpoint, _device(options))
+    captioner = _captioner(options)
     if (options.data / DESCRIPTION).is_file():
         prepared = Prepared.open(options.data)
         prepared.require_size(captioner.network.config.image_size)
@@ -122,9 +121,9 @@ def train(options: argparse.Namespace) -> int | None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    from benchmarks import train
+    from benchmarks import command
 
-    {"train": train.main}[options.what](options.rest)
+    command.main(options.rest)
 
 
 def package(options: argparse.Namespace) -> None:
@@ -151,10 +150,11 @@ def serve(options: argparse.Namespace) -> None:
     )
 
 
-def _device(options: argparse.Namespace) -> str:
+def _captioner(options: argparse.Namespace) -> Captioner:
+    from model import Captioner
     from model.device import choose_device
 
-    return str(choose_device(options.device))
+    return Captioner.load(options.checkpoint, choose_device(options.device), options.precision)
 
 
 def _decoding(options: argparse.Namespace, num_captions: int = 1) -> DecodingOptions:

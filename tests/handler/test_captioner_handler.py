@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handler.captioner_handler import CaptionerHandler
+from handler.captioner_handler import CaptionerHandler, _threads
 from model import Captioner, DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap
@@ -86,6 +86,20 @@ def test_decoding_options_apply(handler: CaptionerHandler, render, tmp_path: Pat
     handler.options = DecodingOptions(beam_size=1, max_length=2)
     (reply,) = handler.handle([{"body": bytearray(render())}], FakeContext(tmp_path))
     assert len(json.loads(reply)["caption"].split()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("config", "cores", "threads"),
+    [
+        ({}, 8, 8),
+        ({"maxWorkers": 3}, 8, 2),
+        ({"maxWorkers": 16}, 8, 1),
+        ({"maxWorkers": 2, "handler": {"threads": 0}}, 8, 4),
+        ({"maxWorkers": 2, "handler": {"threads": 6}}, 8, 6),
+    ],
+)
+def test_workers_share_the_cores(config: dict[str, Any], cores: int, threads: int) -> None:
+    assert _threads(config, cores) == threads
 
 
 def test_refuses_code_from_outside_its_archive(tmp_path: Path) -> None:
