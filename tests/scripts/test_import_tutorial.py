@@ -219,7 +219,7 @@ def assert_same_captioner(
     for tensor in (*encoder.parameters(), *decoder.parameters()):
         if tensor.ndim > 1:
             tensor.data = tensor.half().float()
-    captioner = Captioner.load(out)
+    captioner = Captioner.load(out, precision="float32")
     pixels = image.decode(photo, 256).unsqueeze(0)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     words = torch.tensor([[7, 1, 2, 4, 6, 8]])
