@@ -8,13 +8,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.material import word_map
+from benchmarks.measure import in_new_process, in_turn, seconds
 from benchmarks.tutorial import TutorialTraining
 from model.config import ModelConfig
 from model.device import has_bf16
 from model.network import ShowAttendTell
-from model.word_map import SPECIAL, WordMap
 from training.averaging import AveragedWeights
 from training.batches import BatchOrder, TrainingSet, load
 from training.engine import EpochSoFar, TrainingStep, train_one_epoch
@@ -37,11 +34,6 @@ WORDS = 2540
 CAPTIONS = 5  # a photo
 BATCHES = 8  # of a worker, the same for any number of photos
 THRESHOLDS = {"encoder in the loop": 6.0, "cached features": 10.0, "two processes": 0.85}
-
-
-def word_map() -> WordMap:
-    words = [*SPECIAL, *(f"w{i}" for i in range(WORDS - len(SPECIAL)))]
-    return WordMap({word: i for i, word in enumerate(words)})
 
 
 def captions(photos: int) -> list[list[str]]:
@@ -59,7 +51,7 @@ class Ours:
 
     def __init__(self, images: np.ndarray, texts: list[list[str]], processes: Processes) -> None:
         torch.manual_seed(0)
-        words = word_map()
+        words = word_map(WORDS)
         self.config = ModelConfig(
             len(words), "timm/tf_efficientnet_lite0", image_size=224, encoded_size=None
         )
@@ -97,12 +89,6 @@ def noise(photos: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (photos, 3, 224, 224), dtype=np.uint8)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def speed(rounds: int, photos: int) -> dict[str, Any]:
     """Captions a second, in turn, and the ratios pair by pair."""
     alone = Processes(0, 1, torch.device("cpu"))
@@ -125,12 +111,8 @@ def speed(rounds: int, photos: int) -> dict[str, Any]:
         "encoder in the loop": (ours.epoch, photos * CAPTIONS),
         "cached features": (cached.epoch, photos * CAPTIONS),
     }
-    for run, _ in runs.values():
-        run()
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, (run, count) in runs.items():
-            rates[name].append(count / seconds(run))
+    times = in_turn({name: run for name, (run, _) in runs.items()}, rounds)
+    rates = {name: [runs[name][1] / taken for taken in each] for name, each in times.items()}
     ratios = {
         name: statistics.median(o / t for o, t in zip(rates[name], rates["tutorial"], strict=True))
         for name in ("encoder in the loop", "cached features")
@@ -179,14 +161,8 @@ class PeakMemory:
 def launch(folder: Path, photos: int, batch_size: int, processes: int, threads: int) -> Any:
     arguments = [str(photos), str(batch_size), str(threads), str(folder)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "benchmarks.train"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [*command, "--worker", *arguments], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [*(launcher if processes > 1 else []), "-m", "benchmarks.train", "--worker"]
+    return in_new_process([*command, *arguments], OMP_NUM_THREADS=str(threads))
 
 
 def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[str, Any]:

@@ -1,19 +1,24 @@
-"""The image-captioning tutorial's network and training step, written plainly: the baseline.
+"""The image-captioning tutorial's network, training step and search, written plainly: the baseline.
 
-What it does and we do not: an encoding a caption, the grid pooled to 14x14 whatever the backbone
-gives, the grid projected at every step, float32 throughout.
+What it does and we do not: an encoding a caption, one photo at a time when it captions, the grid
+pooled to 14x14 whatever the backbone gives, the grid projected at every step, float32 throughout.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from benchmarks.material import decode_fully
 from model.config import ModelConfig
 from model.encoder import Encoder
+from model.network import ShowAttendTell
+from model.word_map import WordMap
 
 ENCODED_SIZE = 14
+MOST_STEPS = 50
 
 
 class TutorialDecoder(nn.Module):
@@ -34,6 +39,22 @@ class TutorialDecoder(nn.Module):
         self.f_beta = nn.Linear(hidden, feature_size)
         self.fc = nn.Linear(hidden, config.vocabulary_size)
 
+    def init_state(self, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """From grids (N, P, D), h and c, shape = (N, H)."""
+        mean = grid.mean(dim=1)
+        return self.init_h(mean), self.init_c(mean)
+
+    def step(
+        self, grid: torch.Tensor, embedding: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Read a word (N, E) and look at the grid (N, P, D): h, c (N, H) and alpha (N, P)."""
+        seen = self.encoder_att(grid) + self.decoder_att(h).unsqueeze(1)
+        alpha = self.full_att(seen.relu()).squeeze(2).softmax(dim=1)
+        attended = (grid * alpha.unsqueeze(2)).sum(dim=1)
+        gated = self.f_beta(h).sigmoid() * attended
+        h, c = self.decode_step(torch.cat([embedding, gated], dim=1), (h, c))
+        return h, c, alpha
+
     def forward(
         self, grid: torch.Tensor, captions: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, list[int], torch.Tensor]:
@@ -41,22 +62,23 @@ class TutorialDecoder(nn.Module):
         lengths, order = lengths.sort(descending=True)
         grid, captions = grid[order], captions[order]
         embeddings = self.embedding(captions)
-        mean = grid.mean(dim=1)
-        h, c = self.init_h(mean), self.init_c(mean)
+        h, c = self.init_state(grid)
         decode_lengths = (lengths - 1).tolist()
         scores = torch.zeros(len(grid), max(decode_lengths), self.vocabulary_size)
         alphas = torch.zeros(len(grid), max(decode_lengths), grid.shape[1])
         for t in range(max(decode_lengths)):
             n = sum(length > t for length in decode_lengths)
-            seen = self.encoder_att(grid[:n]) + self.decoder_att(h[:n]).unsqueeze(1)
-            alpha = self.full_att(seen.relu()).squeeze(2).softmax(dim=1)
-            attended = (grid[:n] * alpha.unsqueeze(2)).sum(dim=1)
-            gated = self.f_beta(h[:n]).sigmoid() * attended
-            read = torch.cat([embeddings[:n, t], gated], dim=1)
-            h, c = self.decode_step(read, (h[:n], c[:n]))
+            h, c, alpha = self.step(grid[:n], embeddings[:n, t], h[:n], c[:n])
             scores[:n, t] = self.fc(self.dropout(h))
             alphas[:n, t] = alpha
         return scores, captions, decode_lengths, alphas
+
+
+def pooled(grid: torch.Tensor) -> torch.Tensor:
+    """Grids (B, P, D) of any size brought to 14x14, shape = (B, 196, D)."""
+    side = round(grid.shape[1] ** 0.5)
+    square = grid.transpose(1, 2).reshape(len(grid), -1, side, side)
+    return F.adaptive_avg_pool2d(square, ENCODED_SIZE).flatten(2).transpose(1, 2).contiguous()
 
 
 class TutorialTraining:
@@ -64,7 +86,6 @@ class TutorialTraining:
 
     def __init__(self, encoder: Encoder, config: ModelConfig) -> None:
         self.encoder = encoder
-        self.pool = nn.AdaptiveAvgPool2d(ENCODED_SIZE)
         self.decoder = TutorialDecoder(config, encoder.feature_size).train()
         self.optimizer = torch.optim.Adam(self.decoder.parameters(), lr=4e-4)
         self.criterion = nn.CrossEntropyLoss()
@@ -72,10 +93,7 @@ class TutorialTraining:
     def step(self, photos: torch.Tensor, captions: torch.Tensor, lengths: torch.Tensor) -> float:
         """One batch; every caption brings its photo: photos (B, 3, H, W), captions (B, T)."""
         with torch.no_grad():
-            features = self.encoder(photos)
-            side = round(features.shape[1] ** 0.5)
-            grid = self.pool(features.transpose(1, 2).unflatten(2, (side, side)))
-            grid = grid.flatten(2).transpose(1, 2).contiguous()
+            grid = pooled(self.encoder(photos))
         scores, captions, decode_lengths, alphas = self.decoder(grid, captions, lengths)
         packed = pack_padded_sequence(scores, decode_lengths, batch_first=True).data
         targets = pack_padded_sequence(captions[:, 1:], decode_lengths, batch_first=True).data
@@ -87,3 +105,77 @@ class TutorialTraining:
                 parameter.grad.clamp_(-5.0, 5.0)
         self.optimizer.step()
         return float(loss.item())
+
+
+class TutorialCaptioner:
+    """The tutorial's ``caption.py`` on the weights of a network that `model.checkpoint` loaded.
+
+    It keeps no gradients, which the tutorial forgets to say, and survives a photo none of whose
+    hypotheses ends.
+    """
+
+    def __init__(self, network: ShowAttendTell, word_map: WordMap) -> None:
+        self.image_size = network.config.image_size
+        self.encoder = network.encoder
+        self.decoder = TutorialDecoder(network.config, network.encoder.feature_size).eval()
+        self.decoder.load_state_dict(
+            {
+                name.removeprefix("attention."): tensor
+                for name, tensor in network.decoder.state_dict().items()
+            }
+        )
+        self.word_map = word_map
+
+    def caption(self, data: bytes, beam_size: int) -> str:
+        """From the bytes of one photo."""
+        return self.word_map.decode(self.search(self.encode(data), beam_size))
+
+    @torch.no_grad()
+    def encode(self, data: bytes) -> torch.Tensor:
+        """Decode the photo in full and encode it, shape = (196, D)."""
+        photo = decode_fully(data, self.image_size)
+        return pooled(self.encoder(photo.unsqueeze(0)))[0]
+
+    @torch.no_grad()
+    def search(self, grid: torch.Tensor, beam_size: int) -> list[int]:
+        """The words of the best caption of a pooled grid (196, D), without start and end."""
+        k, words, decoder = beam_size, len(self.word_map), self.decoder
+        features = grid.unsqueeze(0).expand(k, -1, -1)
+        previous = torch.full((k, 1), self.word_map.start)
+        sequences = previous
+        scores_so_far = torch.zeros(k, 1)
+        alphas_so_far = torch.ones(k, 1, grid.shape[0])
+        complete: list[list[int]] = []
+        complete_alphas: list[list[list[float]]] = []
+        complete_scores: list[torch.Tensor] = []
+        h, c = decoder.init_state(features)
+
+        for step in range(1, MOST_STEPS + 1):
+            embedding = decoder.embedding(previous).squeeze(1)
+            h, c, alpha = decoder.step(features, embedding, h, c)
+            scores = scores_so_far + decoder.fc(h).log_softmax(dim=1)
+            # All hypotheses are the same at first.
+            row = scores[0] if step == 1 else scores.view(-1)
+            best, places = row.topk(k)
+            beams, following = places // words, places % words
+            sequences = torch.cat([sequences[beams], following.unsqueeze(1)], dim=1)
+            alphas_so_far = torch.cat([alphas_so_far[beams], alpha[beams].unsqueeze(1)], dim=1)
+
+            running = [i for i, word in enumerate(following) if word != self.word_map.end]
+            ended = list(set(range(k)) - set(running))
+            if ended:
+                complete.extend(sequences[ended].tolist())
+                complete_alphas.extend(alphas_so_far[ended].tolist())
+                complete_scores.extend(best[ended])
+            k -= len(ended)
+            if k == 0:
+                break
+            sequences, alphas_so_far = sequences[running], alphas_so_far[running]
+            kept = beams[running]
+            h, c, features = h[kept], c[kept], features[kept]
+            scores_so_far = best[running].unsqueeze(1)
+            previous = following[running].unsqueeze(1)
+
+        if not complete:
+            return list(map(int, sequences[int(scores_so_far.argmax())][1:]))
+        return complete[complete_scores.index(max(complete_scores))][1:-1]

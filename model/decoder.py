@@ -27,8 +27,7 @@ class StepWeights(NamedTuple):
     hidden: torch.Tensor  # [decoder_att; f_beta; W_hh], shape = (A + D + 4H, H)
     hidden_bias: torch.Tensor  # theirs and the LSTM's other one, shape = (A + D + 4H,)
     attended: torch.Tensor  # W_z, shape = (4H, D)
-    word: torch.Tensor  # W_e, shape = (4H, E)
-    words: torch.Tensor | None = None  # W_e e of every word, once prepared, shape = (V, 4H)
+    word: torch.Tensor  # W_e, shape = (4H, E); once prepared, W_e e of every word: (V, 4H)
 
 
 class Memory(NamedTuple):
@@ -122,7 +121,10 @@ class Decoder(nn.Module):
         Scores, softmax and the state of the LSTM stay in the parameters' type.
         """
         words = F.linear(self.embedding.weight, self._step_weights(self.fc.weight.dtype).word)
-        self._prepared = self._step_weights(dtype)._replace(words=words)
+        hidden, bias, attended, _ = (weight.clone() for weight in self._step_weights(dtype))
+        self._prepared = StepWeights(hidden, bias, attended, words)
+        for used_up in (self.embedding, self.decode_step, self.f_beta, self.attention.decoder_att):
+            used_up.to("meta")  # gives its memory back
 
     def _step_weights(self, dtype: torch.dtype) -> StepWeights:
         attention, cell = self.attention.decoder_att, self.decode_step
@@ -169,9 +171,9 @@ class Decoder(nn.Module):
         alpha = self.attention(memory.projected, query)
         attended = gate.sigmoid() * (alpha.to(dtype) @ memory.grid)  # (B, K, D)
         word = (
-            F.linear(self.embedding(tokens).to(dtype), weights.word)
-            if weights.words is None
-            else weights.words[tokens]
+            weights.word[tokens]
+            if self._prepared
+            else F.linear(self.embedding(tokens).to(dtype), weights.word)
         )
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
         gates = word + F.linear(attended, weights.attended) + recurrent

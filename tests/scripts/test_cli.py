@@ -108,6 +108,9 @@ def test_explain(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
         (["train", "--data", "x", "--out", "out", "--config", "no.yaml"], "no.yaml"),
         (["prepare", "nowhere", "--out", "out"], "nowhere"),
         (["import-tutorial", "no.pth.tar", "no.json", "--out", "out"], "no."),
+        (["bench", "colour"], "there is no benchmark 'colour'"),
+        (["bench", "search", "--rounds", "0"], "rounds is 0"),
+        (["bench", "search", "--checkpoint", "nowhere"], "nowhere is no checkpoint folder"),
         (["package", "nowhere", "--version", "1.0"], "nowhere is no checkpoint folder"),
         (["package", "nowhere", "--version", "v1"], "version is 'v1'"),
     ],
@@ -135,10 +138,20 @@ def test_one_line_names_the_fault(
 
 @pytest.mark.parametrize(
     "job",
-    ["caption", "explain", "prepare", "train", "evaluate", "import-tutorial", "package", "serve"],
+    [
+        "caption",
+        "explain",
+        "prepare",
+        "train",
+        "evaluate",
+        "import-tutorial",
+        "bench",
+        "package",
+        "serve",
+    ],
 )
 def test_help_explains_every_option(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
-        main([job, *(["train"] * (job == "bench")), "--help"])
+        main([job, "--help"])
     assert exit.value.code == 0
     assert len(capsys.readouterr().out) > 300
