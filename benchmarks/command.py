@@ -1,0 +1,126 @@
+"""``captioner bench``: one benchmark by its name, or all that tell how captions are made."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.measure import machine
+from benchmarks.report import Options, Report, table, write_json
+
+SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
+TRAINING = "train"  # has options of its own
+WHAT = {
+    "search": "the beam search alone: what photos, beams and words cost",
+    "caption": "from bytes to captions: throughput, latency, share of the machine's peak",
+    "start": "a new process: seconds to its first caption, memory",
+    "agreement": "whether faster precisions write the same captions, and their CIDEr",
+    TRAINING: "training against the tutorial's loop: captions a second, memory",
+}
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run one benchmark, or all but training's; print figures, and thresholds beside them.
+
+    What falls short of a threshold is marked and no more: a busy machine proves nothing.
+
+    Raises
+    ------
+    ValueError
+        There is no benchmark of that name, or an option does not fit.
+    """
+    rest = list(arguments)
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    if name is not None and name not in WHAT:
+        raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(WHAT)}")
+    if name == TRAINING:
+        from benchmarks import train
+
+        train.main(rest)
+        return
+    given = _parser(name).parse_args(rest)
+    out: Path | None = given.out
+    options = Options(**{key: value for key, value in vars(given).items() if key != "out"})
+    names = [name] if name else [n for n in WHAT if n != TRAINING]
+    if options.data is None and name is None:
+        names.remove("agreement")
+    reports: dict[str, Report] = {}
+    for each in names:
+        # Each imports what it needs: torch takes seconds, and --help should not.
+        reports[each] = importlib.import_module(f"benchmarks.{each}").bench(options)
+        print()
+    print(table([line for report in reports.values() for line in report.lines]))
+    if out is not None:
+        _write(reports, options, out, name or "bench")
+
+
+def _write(reports: Mapping[str, Report], options: Options, out: Path, stem: str) -> None:
+    about = {
+        "machine": machine(),
+        "checkpoint": str(options.checkpoint),
+        "photos": str(options.photos or "synthetic"),
+        "rounds": options.rounds,
+        "quick": options.quick,
+    }
+    path = out / f"{stem}.json"
+    write_json(path, reports, about)
+    print(path)
+    if reports.keys().isdisjoint({"search", "caption"}):
+        return  # nothing to draw
+    try:
+        from benchmarks.picture import write_picture
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        print("no picture: it needs matplotlib, pip install 'captioner[train]'")
+        return
+    write_picture(reports, path.with_suffix(".png"))
+    print(path.with_suffix(".png"))
+
+
+def _parser(name: str | None) -> argparse.ArgumentParser:
+    """Of one benchmark, or of all of them."""
+    if name is None:
+        listed = "\n".join(f"  {each:11}{text}" for each, text in WHAT.items())
+        parser = argparse.ArgumentParser(
+            prog="captioner bench",
+            usage="captioner bench [NAME] [options]",
+            description="Measure speed, memory and agreement, each against a baseline of the same"
+            " run. Without a name:\nsearch, caption and start, and agreement if there is --data."
+            f"\n\nbenchmarks:\n{listed}",
+            epilog="captioner bench NAME --help tells the options of one.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    else:
+        text = WHAT[name]
+        description = f"Measure {text}." if name != "agreement" else f"See {text}."
+        parser = argparse.ArgumentParser(prog=f"captioner bench {name}", description=description)
+    parser.add_argument(
+        "--checkpoint", type=Path, default=SHIPPED, help="checkpoint folder (the shipped one)"
+    )
+    if name != "agreement":
+        parser.add_argument("--rounds", type=int, default=5, help="runs in turn, for medians (5)")
+        parser.add_argument(
+            "--photos",
+            type=Path,
+            metavar="FOLDER",
+            help="JPEGs of yours, the first by name (synthetic ones of 500 x 375 pixels)",
+        )
+    if name in (None, "agreement"):
+        parser.add_argument(
+            "--data",
+            type=Path,
+            required=name is not None,
+            help="captioned photos, prepared or as prepare reads them",
+        )
+        parser.add_argument("--split", default="val", help="train, val or test (val)")
+        parser.add_argument(
+            "--beam-size", type=int, default=3, help="hypotheses kept for the agreement (3)"
+        )
+    parser.add_argument("--quick", action="store_true", help="only see whether it runs")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write figures (JSON) and a picture (PNG) here"
+    )
+    return parser

@@ -1,0 +1,80 @@
+"""How things are measured: runs in turn, ratios of pairs, new processes, and on which machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Times = dict[str, list[float]]  # name of a run -> seconds, one a round
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+    """Seconds of each run: all once to warm up, then A B C, A B C, ...
+
+    What slows the machine for a while slows all of a round, so ratios within rounds hold.
+    """
+    for run in runs.values():
+        run()
+    times: Times = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    return times
+
+
+def ratio(times: Times, slow: str, fast: str) -> float:
+    """How many times as long the slow one takes: the median over the rounds."""
+    return statistics.median(s / f for s, f in zip(times[slow], times[fast], strict=True))
+
+
+def in_new_process(arguments: Sequence[str], **environment: str) -> Any:
+    """Run Python with these arguments; what it prints last, read as JSON.
+
+    Raises
+    ------
+    RuntimeError
+        It failed; the last line it wrote to standard error.
+    """
+    done = subprocess.run(
+        [sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip() or f"status {done.returncode}").splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on besides the code."""
+    import torch  # here, because a process that times the import of torch must not have paid it
+
+    packages = ("torch", "torchvision", "timm", "pillow")
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    } | {name: importlib.metadata.version(name) for name in packages}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,115 @@
+"""Every benchmark runs, on a tiny checkpoint; none of the figures means anything here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import command
+from model import checkpoint
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+
+
+@pytest.fixture
+def quick(tmp_path: Path, network: ShowAttendTell, word_map: WordMap) -> list[str]:
+    """Options that make a run short."""
+    checkpoint.save(tmp_path / "tiny", network, word_map, "")
+    return ["--quick", "--checkpoint", str(tmp_path / "tiny"), "--out", str(tmp_path / "out")]
+
+
+def written(tmp_path: Path, name: str) -> dict[str, object]:
+    return json.loads((tmp_path / "out" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["search", "caption"])
+def test_speed(
+    name: str, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.main([name, *quick, "--rounds", "1"])
+    printed = capsys.readouterr().out
+    assert "threshold" in printed
+    assert "times the tutorial's speed" in printed
+    assert list(written(tmp_path, name)["figures"]) == [name]
+    assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["start", *quick, "--rounds", "1"])
+    assert "s beyond importing torch, torchvision" in capsys.readouterr().out
+    assert written(tmp_path, "start")["figures"]["start"]["megabytes"]["batches"] > 0
+    assert not (tmp_path / "out" / "start.png").exists()
+
+
+def test_agreement(
+    quick: list[str], dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.main(["agreement", *quick, "--data", str(dataset)])
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[1:5]] == [
+        "plain",
+        "float32",
+        "mixed",
+        "bfloat16",
+    ]
+    assert written(tmp_path, "agreement")["figures"]["agreement"]["same"]["float32"] == 1
+
+
+def test_without_a_name_all_run(
+    quick: list[str],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from benchmarks import start
+    from benchmarks.report import Report
+
+    monkeypatch.setattr(start, "bench", lambda options: Report())  # its processes have their test
+    command.main([*quick, "--rounds", "1", "--data", str(dataset)])
+    assert list(written(tmp_path, "bench")["figures"]) == [
+        "search",
+        "caption",
+        "start",
+        "agreement",
+    ]
+    assert (tmp_path / "out" / "bench.png").is_file()
+    assert capsys.readouterr().out.count("threshold") == 1
+
+
+def test_without_matplotlib_the_figures_are_kept(
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in list(sys.modules):
+        if module.split(".")[0] == "matplotlib" or module.endswith((".picture", ".pictures")):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    command.main(["search", *quick, "--rounds", "1"])
+    assert "it needs matplotlib" in capsys.readouterr().out
+    assert written(tmp_path, "search")["quick"] is True
+    assert not (tmp_path / "out" / "search.png").exists()
+
+
+@pytest.mark.parametrize("name", [[], ["search"], ["caption"], ["start"], ["agreement"], ["train"]])
+def test_help(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main([*name, "--help"])
+    assert exit.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(" ".join(["usage: captioner bench", *name]))
+    assert "--out" in printed
+    if not name:
+        assert all(f"  {each} " in printed for each in command.WHAT)
+    assert ("--data" in printed) == (name in ([], ["agreement"]))
+
+
+def test_agreement_needs_data(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["agreement", *quick])
+    assert "--data" in capsys.readouterr().err
