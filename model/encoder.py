@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from model.config import TIMM_PREFIX, ModelConfig
-from model.folding import fold_batch_norms
+from model.folding import folded
 
 
 class Encoder(nn.Module):
@@ -24,7 +24,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.name = config.encoder
+        self.name, self.image_size = config.encoder, config.image_size
         self.backbone: nn.Module
         if config.encoder.startswith(TIMM_PREFIX):
             self.backbone, self.feature_size, self._upper = _timm(config.encoder)
@@ -67,8 +67,9 @@ class Encoder(nn.Module):
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
-        folded = fold_batch_norms(self.backbone.eval(), _feature_map)
-        self.backbone = folded.to(dtype).to(memory_format=torch.channels_last)
+        if self.image_size % 32 == 0:
+            self.backbone = folded(self.backbone.eval(), _feature_map)
+        self.backbone = self.backbone.to(dtype).to(memory_format=torch.channels_last)
 
     def fine_tune(self, enable: bool = True) -> None:
         """Let the upper stages learn, or freeze all. The lower stages are always frozen.
