@@ -9,8 +9,10 @@ After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 from model.decoder import DecoderState, Memory
@@ -96,17 +98,19 @@ def beam_search(
     -------
     For each photo 1 to ``num_captions`` hypotheses; fewer only where fewer captions exist.
     """
-    batch, width, last = len(grid), options.beam_size, options.max_length
-    history = _History(batch, width, last + 1, grid)
-    finished = _Finished(batch, options.num_captions, grid)
+    width, last = options.beam_size, options.max_length
     never = torch.tensor([word_map.pad, word_map.start, word_map.unk], device=grid.device)
     only_end = torch.arange(len(word_map), device=grid.device) != word_map.end
-
-    images = torch.arange(batch, device=grid.device)  # of the rows that still run, (b,)
-    memory, state = decoder.memory(grid), decoder.init_state(grid)
-    tokens = torch.full((batch, 1), word_map.start, device=grid.device)
     check_every = CHECK_EVERY.get(grid.device.type, 4)
-    log_probs = grid.new_zeros(batch, 1)  # of the running beams, (b, k)
+
+    rows = torch.arange(len(grid), device=grid.device)
+    images = rows  # of the rows that still run, (b,)
+    memory, state = decoder.memory(grid), decoder.init_state(grid)
+    tokens = torch.full((len(grid), 1), word_map.start, device=grid.device)
+    log_probs = grid.new_zeros(len(grid), 1)  # of the running beams, (b, k)
+    finished = _Finished.none(len(grid), options.num_captions, grid)
+    best = finished  # of the rows that still run
+    steps: list[_Step] = []
 
     for t in range(last + 1):
         state, alpha = decoder.step(tokens, state, memory)
@@ -122,123 +126,117 @@ def beam_search(
         # log-probabilities is made for the others.
         of_beam, word = scores.topk(min(width + 1, scores.shape[-1]))
         candidates = (log_probs - normaliser).unsqueeze(-1) + of_beam  # (b, k, K + 1)
-        best, flat = candidates.flatten(1).topk(min(2 * width, candidates[0].numel()))
-        beams = flat // candidates.shape[-1]
+        likely, flat = candidates.flatten(1).topk(min(2 * width, candidates[0].numel()))
+        parents = flat // candidates.shape[-1]
         words = word.flatten(1).gather(1, flat)
 
         # <end> counts when it is among the K best candidates; the next one takes the beam's place.
         ends = words == word_map.end
-        ended = best.masked_fill(~ends, -torch.inf)[:, :width]
-        score = ended / (t + 1) ** options.length_penalty
-        finished.add(images, score, ended, beams[:, :width], t)
-        log_probs, kept = best.masked_fill(ends, -torch.inf).topk(min(width, best.shape[1]))
-        beams, tokens = beams.gather(1, kept), words.gather(1, kept)
-        history.write(t, images, tokens, beams, log_probs, alpha)
+        ended = likely.where(ends, -torch.inf)[:, :width]
+        best = best.with_more(ended / (t + 1) ** options.length_penalty, t * width)
+        log_probs, kept = likely.masked_fill(ends, -torch.inf).topk(min(width, likely.shape[1]))
+        tokens, beams = words.gather(1, kept), parents.gather(1, kept)
+        steps.append(_Step(images, ended, parents, tokens, log_probs, beams, alpha))
 
         bound = log_probs.amax(dim=1) / (last + 1) ** options.length_penalty
-        running = bound > finished.score[images, -1]
-        log_probs = log_probs.masked_fill(~running.unsqueeze(1), -torch.inf)
-        rows = torch.arange(len(images), device=grid.device)
-        if (t + 1) % check_every == 0:
+        running = bound > best.score[:, -1]
+        log_probs = log_probs.where(running.unsqueeze(1), -torch.inf)
+        chosen = rows
+        if (t + 1) % check_every == 0 or t == last:
             count = int(running.sum())
-            if count == 0:
-                break
             if count <= len(images) * 3 // 4:  # copies no more than the batch three times in all
-                rows = rows[running]
-                images, memory = images[running], memory.select(rows)
-                tokens, log_probs = tokens[rows], log_probs[rows]
-        state = state.select(rows, beams[rows])
+                finished.write(images, best)
+                if count == 0 or t == last:
+                    break
+                chosen = rows[running]
+                rows, images, memory = rows[:count], images[chosen], memory.select(chosen)
+                best, tokens = best.select(chosen), tokens[chosen]
+                log_probs, beams = log_probs[chosen], beams[chosen]
+        state = state.select(chosen, beams)
 
-    return _trace_back(history, finished)
-
-
-class _History:
-    """Back-pointers of all steps: what beam k of a photo added at step t, and to which beam."""
-
-    def __init__(self, batch: int, width: int, steps: int, like: torch.Tensor) -> None:
-        shape = (steps, batch, width)
-        self.words = torch.zeros(shape, dtype=torch.long, device=like.device)
-        self.parents = torch.zeros(shape, dtype=torch.long, device=like.device)
-        self.log_probs = like.new_zeros(shape)
-        self.alphas = like.new_zeros(*shape, like.shape[1])  # of the parent's step, by parent
-
-    def write(
-        self,
-        t: int,
-        images: torch.Tensor,
-        words: torch.Tensor,
-        parents: torch.Tensor,
-        log_probs: torch.Tensor,
-        alpha: torch.Tensor,
-    ) -> None:
-        width = words.shape[1]
-        self.words[t, images, :width] = words
-        self.parents[t, images, :width] = parents
-        self.log_probs[t, images, :width] = log_probs
-        self.alphas[t, images, : alpha.shape[1]] = alpha
+    return _trace_back(steps, finished, width)
 
 
-class _Finished:
-    """The best finished captions of every photo, best first, shape = (B, num_captions) each."""
+class _Step(NamedTuple):
+    """What a step did, for the rows that ran; shape = (b, ...)."""
 
-    def __init__(self, batch: int, count: int, like: torch.Tensor) -> None:
-        self.score = like.new_full((batch, count), -torch.inf)
-        self.log_prob = self.score.clone()
-        self.beam = torch.zeros((batch, count), dtype=torch.long, device=like.device)
-        self.step = self.beam.clone()
-
-    def add(
-        self,
-        images: torch.Tensor,
-        score: torch.Tensor,
-        log_prob: torch.Tensor,
-        beam: torch.Tensor,
-        step: int,
-    ) -> None:
-        count = self.score.shape[1]
-        score, order = torch.cat([self.score[images], score], dim=1).topk(count)
-        self.score[images] = score
-        steps = torch.full_like(beam, step)
-        for kept, new in ((self.log_prob, log_prob), (self.beam, beam), (self.step, steps)):
-            kept[images] = torch.cat([kept[images], new], dim=1).gather(1, order)
+    images: torch.Tensor  # which photos these were, (b,)
+    ended: torch.Tensor  # log-probabilities of captions that ended here, -inf if none, (b, K)
+    ended_beams: torch.Tensor  # the beams they ended, (b, at least K)
+    words: torch.Tensor  # what the beams added, (b, K)
+    log_probs: torch.Tensor  # with that, (b, K)
+    beams: torch.Tensor  # which beam each went on, (b, K)
+    alpha: torch.Tensor  # where those looked, (b, k, P)
 
 
-def _trace_back(history: _History, finished: _Finished) -> list[list[Hypothesis]]:
+class _Finished(NamedTuple):
+    """The best finished captions of photos, best first, shape = (b, num_captions)."""
+
+    score: torch.Tensor
+    place: torch.Tensor  # K times the step plus the place in `_Step.ended`
+
+    @classmethod
+    def none(cls, photos: int, count: int, like: torch.Tensor) -> _Finished:
+        place = torch.zeros(photos, count, dtype=torch.long, device=like.device)
+        return cls(like.new_full((photos, count), -torch.inf), place)
+
+    def with_more(self, score: torch.Tensor, first: int) -> _Finished:
+        """With those that ended at one step, (b, K), if they are better."""
+        more = torch.arange(first, first + score.shape[1], device=score.device)
+        best, order = torch.cat([self.score, score], dim=1).topk(self.score.shape[1])
+        places = torch.cat([self.place, more.expand_as(score)], dim=1)
+        return _Finished(best, places.gather(1, order))
+
+    def select(self, rows: torch.Tensor) -> _Finished:
+        return _Finished(self.score[rows], self.place[rows])
+
+    def write(self, rows: torch.Tensor, found: _Finished) -> None:
+        self.score[rows], self.place[rows] = found
+
+
+def _trace_back(steps: list[_Step], finished: _Finished, width: int) -> list[list[Hypothesis]]:
     """Follow the back-pointers of every finished caption, on the CPU."""
-    words, parents, log_probs = (
-        part.tolist() for part in (history.words, history.parents, history.log_probs)
-    )
-    alphas = history.alphas.cpu()
-    pool = zip(
-        *(p.tolist() for p in (finished.score, finished.log_prob, finished.beam, finished.step)),
-        strict=True,
-    )
+    told = [_Told(step) for step in steps]
     found = []
-    for b, columns in enumerate(pool):
-        hypotheses = []
-        for score, log_prob, beam, step in zip(*columns, strict=True):
-            if not score > -torch.inf:  # never filled, or not a number
-                continue
-            path = [beam]  # of the word before <end>, back to the first
-            for t in range(step - 1, 0, -1):
-                path.append(parents[t][b][path[-1]])
-            path.reverse()
-            before = 0.0
-            token_log_probs, looked = [], []
-            for t, k in enumerate(path):
-                token_log_probs.append(log_probs[t][b][k] - before)
-                before = log_probs[t][b][k]
-                looked.append(alphas[t, b, parents[t][b][k]])
-            hypotheses.append(
-                Hypothesis(
-                    tokens=[words[t][b][k] for t, k in enumerate(path)],
-                    log_prob=log_prob,
-                    score=score,
-                    token_log_probs=token_log_probs,
-                    alphas=torch.stack(looked),
-                )
-            )
+    for image, (scores, places) in enumerate(
+        zip(finished.score.tolist(), finished.place.tolist(), strict=True)
+    ):
+        hypotheses = [
+            _hypothesis(told, image, score, *divmod(place, width))
+            for score, place in zip(scores, places, strict=True)
+            if score > -torch.inf  # was filled, and is a number
+        ]
         if not hypotheses:
             raise ValueError("the network's word scores are not finite; are its weights damaged?")
         found.append(hypotheses)
     return found
+
+
+class _Told:
+    """A `_Step` as Python reads it fast."""
+
+    def __init__(self, step: _Step) -> None:
+        self.row = {image: row for row, image in enumerate(step.images.tolist())}
+        self.ended, self.ended_beams = step.ended.tolist(), step.ended_beams.tolist()
+        self.words, self.beams = step.words.tolist(), step.beams.tolist()
+        self.log_probs = step.log_probs.tolist()
+        self.alpha = step.alpha.cpu().numpy()
+
+
+def _hypothesis(told: list[_Told], image: int, score: float, step: int, place: int) -> Hypothesis:
+    row = told[step].row[image]
+    log_prob, beam = told[step].ended[row][place], told[step].ended_beams[row][place]
+    tokens, sums, looked = [], [], []
+    for earlier in reversed(told[:step]):  # from the word before <end> to the first
+        row = earlier.row[image]
+        tokens.append(earlier.words[row][beam])
+        sums.append(earlier.log_probs[row][beam])
+        beam = earlier.beams[row][beam]
+        looked.append(earlier.alpha[row, beam])
+    return Hypothesis(
+        tokens=tokens[::-1],
+        log_prob=log_prob,
+        score=score,
+        token_log_probs=[after - before for before, after in pairwise([0.0, *sums[::-1]])],
+        alphas=torch.from_numpy(np.stack(looked[::-1])),
+    )

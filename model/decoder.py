@@ -5,6 +5,8 @@ Parameters carry the names of the PyTorch image-captioning tutorial, so its weig
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,21 +15,25 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from model.config import ModelConfig
+from model.products import Product
 
+Function = Callable[[torch.Tensor], torch.Tensor]
 CACHED = 2**20  # numbers of an intermediate result that a CPU keeps in its cache
 
 
-class StepWeights(NamedTuple):
-    """The parameters as a step uses them: all that reads the hidden state is one product.
+class Products(NamedTuple):
+    """The parameters as `Decoder.step` uses them.
 
-    The LSTM reads a word and what was attended to: ``W_ih [e; z] = W_e e + W_z z``, where ``W_e e``
-    has only V values.
+    All that reads the hidden state is one product. The LSTM reads a word and what was attended to:
+    ``W_ih [e; z] = W_e e + W_z z``.
     """
 
-    hidden: torch.Tensor  # [decoder_att; f_beta; W_hh], shape = (A + D + 4H, H)
-    hidden_bias: torch.Tensor  # theirs and the LSTM's other one, shape = (A + D + 4H,)
-    attended: torch.Tensor  # W_z, shape = (4H, D)
-    word: torch.Tensor  # W_e, shape = (4H, E); once prepared, W_e e of every word: (V, 4H)
+    dtype: torch.dtype  # of what they take
+    project: Function  # encoder_att: (..., D) to (..., A)
+    hidden: Function  # [decoder_att; f_beta; W_hh] and biases: (..., H) to (..., A + D + 4H)
+    attended: Function  # W_z: (..., D) to (..., 4H)
+    word: Function  # W_e e: tokens (...) to (..., 4H)
+    scores: Function  # fc: (..., H) to (..., V)
 
 
 class Memory(NamedTuple):
@@ -35,10 +41,10 @@ class Memory(NamedTuple):
 
     grid: torch.Tensor  # shape = (B, P, D)
     projected: torch.Tensor  # the grid brought to the attention size, shape = (B, P, A)
-    weights: StepWeights
+    products: Products
 
     def select(self, images: torch.Tensor | slice) -> Memory:
-        return Memory(self.grid[images], self.projected[images], self.weights)
+        return Memory(self.grid[images], self.projected[images], self.products)
 
 
 class DecoderState(NamedTuple):
@@ -113,36 +119,57 @@ class Decoder(nn.Module):
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.uniform_(self.fc.weight, -0.1, 0.1)
         nn.init.zeros_(self.fc.bias)
-        self._prepared: StepWeights | None = None
+        self._prepared: Products | None = None
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Arrange the weights once, for products in ``dtype``; for inference.
 
         Scores, softmax and the state of the LSTM stay in the parameters' type.
         """
-        words = F.linear(self.embedding.weight, self._step_weights(self.fc.weight.dtype).word)
-        hidden, bias, attended, _ = (weight.clone() for weight in self._step_weights(dtype))
-        self._prepared = StepWeights(hidden, bias, attended, words)
-        for used_up in (self.embedding, self.decode_step, self.f_beta, self.attention.decoder_att):
-            used_up.to("meta")  # gives its memory back
+        hidden, bias, attended, word = self._step_weights()
+        project = self.attention.encoder_att
+        table = F.linear(self.embedding.weight, word)  # W_e e has no more than V values
+        self._prepared = Products(
+            dtype,
+            Product(project.weight.to(dtype), project.bias.to(dtype)),
+            Product(hidden.to(dtype), bias.to(dtype)),
+            Product(attended.to(dtype)),
+            table.__getitem__,
+            Product(self.fc.weight, self.fc.bias),
+        )
+        arranged = (project, self.attention.decoder_att, self.f_beta, self.fc, self.embedding)
+        for module in (*arranged, self.decode_step):
+            module.to("meta")  # gives its memory back
 
-    def _step_weights(self, dtype: torch.dtype) -> StepWeights:
-        attention, cell = self.attention.decoder_att, self.decode_step
-        sizes = [self.embedding.embedding_dim, self.f_beta.out_features]
-        word, attended = torch.split(cell.weight_ih, sizes, dim=1)
-        hidden = torch.cat([attention.weight, self.f_beta.weight, cell.weight_hh])
-        bias = torch.cat([attention.bias, self.f_beta.bias, cell.bias_hh + cell.bias_ih])
-        return StepWeights(hidden.to(dtype), bias.to(dtype), attended.to(dtype), word.to(dtype))
+    def _products(self, dtype: torch.dtype) -> Products:
+        """Of weights that learn."""
+        hidden, bias, attended, word = (weight.to(dtype) for weight in self._step_weights())
+        project = self.attention.encoder_att
+        return Products(
+            dtype,
+            partial(F.linear, weight=project.weight.to(dtype), bias=project.bias.to(dtype)),
+            partial(F.linear, weight=hidden, bias=bias),
+            partial(F.linear, weight=attended),
+            lambda tokens: F.linear(self.embedding(tokens).to(dtype), word),
+            self.fc,
+        )
+
+    def _step_weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weight and bias of `Products.hidden`, weights of ``attended`` and of ``word``."""
+        query, cell = self.attention.decoder_att, self.decode_step
+        hidden = torch.cat([query.weight, self.f_beta.weight, cell.weight_hh])
+        bias = torch.cat([query.bias, self.f_beta.bias, cell.bias_hh + cell.bias_ih])
+        word, attended = cell.weight_ih.tensor_split([self.embedding.embedding_dim], dim=1)
+        return hidden, bias, attended, word
 
     def memory(self, grid: torch.Tensor) -> Memory:
         """Everything that can be computed before the first step, from the grid (B, P, D)."""
-        weights = self._prepared or self._step_weights(_product_dtype(grid))
-        project, dtype = self.attention.encoder_att, weights.attended.dtype
-        read = grid.to(dtype)
-        projected = F.linear(read, project.weight.to(dtype), project.bias.to(dtype))
+        products = self._prepared or self._products(_product_dtype(grid))
+        read = grid.to(products.dtype)
+        projected = products.project(read)
         if self._prepared:  # a CPU adds and rectifies faster in float32
             projected = projected.to(grid.dtype)
-        return Memory(read, projected, weights)
+        return Memory(read, projected, products)
 
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         """From the mean of the grid (B, P, D), one beam an image: (B, 1, H)."""
@@ -163,28 +190,23 @@ class Decoder(nn.Module):
         -------
         The state to score the next word from, and alpha, shape = (B, K, P).
         """
-        weights = memory.weights
-        dtype = weights.hidden.dtype
-        from_hidden = F.linear(state.hidden.to(dtype), weights.hidden, weights.hidden_bias)
+        products = memory.products
         sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
+        from_hidden = products.hidden(state.hidden.to(products.dtype))
         query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
         alpha = self.attention(memory.projected, query)
-        attended = gate.sigmoid() * (alpha.to(dtype) @ memory.grid)  # (B, K, D)
-        word = (
-            weights.word[tokens]
-            if self._prepared
-            else F.linear(self.embedding(tokens).to(dtype), weights.word)
-        )
+        attended = gate.sigmoid() * (alpha.to(products.dtype) @ memory.grid)  # (B, K, D)
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
-        gates = word + F.linear(attended, weights.attended) + recurrent
+        gates = products.word(tokens) + products.attended(attended) + recurrent
         i, f, g, o = gates.chunk(4, dim=-1)
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
         return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
         """Unnormalised word scores, (..., H) to (..., V)."""
-        words: torch.Tensor = self.fc(self.dropout(hidden))
-        return words
+        words = self._prepared.scores if self._prepared else self.fc
+        scores: torch.Tensor = words(self.dropout(hidden))
+        return scores
 
     def forward(
         self,

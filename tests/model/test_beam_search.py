@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
-from model.decoder import DecoderState, Memory, StepWeights
+from model.decoder import DecoderState, Memory, Products
 from model.network import ShowAttendTell
 from model.word_map import SPECIAL, WordMap
 
@@ -19,6 +19,7 @@ from model.word_map import SPECIAL, WordMap
 WORD_MAP = WordMap({word: i for i, word in enumerate(["w", "x", "y", "z", *SPECIAL])})
 WORDS = [0, 1, 2, 3]
 V = len(WORD_MAP)
+NO_PRODUCTS = Products(torch.float64, *[torch.nn.Identity()] * 5)
 
 
 @dataclass
@@ -32,7 +33,7 @@ class ScriptedDecoder:
     table: torch.Tensor  # (B, V, V, V)
 
     def memory(self, grid: torch.Tensor) -> Memory:
-        return Memory(grid, grid, StepWeights(*[torch.empty(0)] * 4))
+        return Memory(grid, grid, NO_PRODUCTS)
 
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         photos = grid[:, :1, 0]

@@ -108,7 +108,7 @@ def test_precisions(
     grid = loaded.encode(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
     assert grid.dtype == torch.float32
     assert grid.device.type == device.type
-    assert loaded.network.decoder.memory(grid).weights.attended.dtype == decoder
+    assert loaded.network.decoder.memory(grid).products.dtype == decoder
     assert loaded.caption([render()])[0][0].text
 
 

@@ -147,7 +147,7 @@ def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttend
         memory = decoder.memory(grid)
         state, alpha = decoder.step(tokens, decoder.init_state(grid), memory)
         scores = decoder.scores(state.hidden)
-    assert memory.grid.dtype == memory.weights.hidden.dtype == torch.bfloat16
+    assert memory.grid.dtype == memory.products.dtype == torch.bfloat16
     assert {state.hidden.dtype, state.cell.dtype, alpha.dtype, scores.dtype} == {torch.float32}
     assert 0 < (state.hidden - plain.hidden).abs().max() < 0.02
 
