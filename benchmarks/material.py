@@ -93,7 +93,7 @@ def decode_fully(data: bytes, size: int) -> torch.Tensor:
     """All pixels decoded, then squashed: what everyone does; uint8, shape = (3, size, size)."""
     with Image.open(io.BytesIO(data)) as image:
         rgb = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)))
 
 
 def word_map(words: int) -> WordMap:

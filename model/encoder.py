@@ -68,7 +68,7 @@ class Encoder(nn.Module):
     def prepare(self, dtype: torch.dtype) -> None:
         """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
         if self.image_size % 32 == 0:
-            self.backbone = folded(self.backbone.eval(), _feature_map)
+            self.backbone = folded(self.backbone.eval(), _feature_map, dtype)
         self.backbone = self.backbone.to(dtype).to(memory_format=torch.channels_last)
 
     def fine_tune(self, enable: bool = True) -> None:

@@ -13,10 +13,14 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from model.products import ACTIVATIONS, ActivatedConvolution, has_onednn
+
 
 @torch.no_grad()
 def folded(
-    backbone: nn.Module, run: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    backbone: nn.Module,
+    run: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    dtype: torch.dtype,
 ) -> nn.Module:
     """A copy of the backbone, in evaluation mode, without the BatchNorms that follow a convolution.
 
@@ -27,6 +31,8 @@ def folded(
     ----------
     run
         What calls the backbone with photos, shape = (B, 3, H, W).
+    dtype
+        What the copy computes in.
 
     Returns
     -------
@@ -56,7 +62,18 @@ def folded(
         if type(module).__name__ == "Conv2dSame" and module.groups == module.in_channels > 1:
             copied.set_submodule(name, _padding_itself(module))
     error = (run(copied, picture) - before).norm() / before.norm()
-    return copied if error < 1e-3 else backbone
+    if not error < 1e-3:
+        return backbone.to(dtype)
+    copied.to(dtype)
+    for convolution, norm in pairs:
+        placed, activation = (copied.get_submodule(names[m]) for m in (convolution, norm))
+        if type(activation) not in ACTIVATIONS or not isinstance(placed, nn.Conv2d):
+            continue
+        if type(placed) is nn.Conv2d and has_onednn(placed.weight):  # not timm's that pads
+            activated = ActivatedConvolution(placed, activation)
+            copied.set_submodule(names[convolution], activated)
+            copied.set_submodule(names[norm], nn.Identity())
+    return copied
 
 
 def _padding_itself(same: nn.Conv2d) -> nn.Conv2d:

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every module of the model may import those in the rows above its own.
 ORDER = [
-    ["config", "word_map", "image", "device", "files", "folding", "products"],
+    ["config", "word_map", "image", "device", "files", "products"],
+    ["folding"],
     ["encoder", "decoder"],
     ["network"],
     ["beam_search", "checkpoint"],
