@@ -13,7 +13,7 @@ import torch
 
 from model import checkpoint, image
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
-from model.device import choose_precision
+from model.device import choose_precision, give_back_memory
 from model.image import InvalidImage
 from model.network import ShowAttendTell
 from model.word_map import WordMap
@@ -22,7 +22,7 @@ DEFAULT_OPTIONS = DecodingOptions()
 BATCH_SIZE = 32  # photos that are searched together
 # Photos that are encoded together on a CPU: what they leave between two layers stays in the cache,
 # and below 32 MB the C library hands out used memory; beyond, the system clears new pages.
-ENCODER_BATCH = 4
+ENCODER_BATCH = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Captioner:
         dtypes = choose_precision(precision, torch.device(device))
         network, word_map = checkpoint.load(folder, device)
         network.prepare(*dtypes)
+        give_back_memory()
         return cls(network, word_map)
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model.config import ModelConfig
@@ -99,10 +99,16 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
             f" {config.vocabulary_size}; they come from different trainings"
         )
     try:
-        network = ShowAttendTell(config)
+        with torch.device("meta"):  # random weights would only be thrown away
+            network = ShowAttendTell(config)
     except ValueError as error:
         raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
-    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    weights = _read_weights(folder / WEIGHTS, network.state_dict())
+    for name, tensor in weights.items():  # copied: they are pages of the file
+        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        weights[name] = tensor.to(dtype, copy=True)
+    network.load_state_dict(weights, assign=True)
+    network.encoder.put_channels_last()
     return network.to(device).eval(), word_map
 
 
@@ -165,7 +171,7 @@ def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
 def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of the file, once they are those of a network."""
     try:
-        weights = load_tensors(path.read_bytes())
+        weights = load_tensors(path)
     except (SafetensorError, OSError) as error:
         raise InvalidCheckpoint(f"{path} is damaged: {error}") from error
     if faults := weight_faults(weights, expected):

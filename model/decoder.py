@@ -18,7 +18,7 @@ from model.config import ModelConfig
 from model.products import Product
 
 Function = Callable[[torch.Tensor], torch.Tensor]
-CACHED = 2**20  # numbers of an intermediate result that a CPU keeps in its cache
+CACHED = 2**19  # numbers of an intermediate result that a CPU keeps in its cache
 
 
 class Products(NamedTuple):
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
             Product(project.weight.to(dtype), project.bias.to(dtype)),
             Product(hidden.to(dtype), bias.to(dtype)),
             Product(attended.to(dtype)),
-            table.__getitem__,
+            table.to(dtype).__getitem__,
             Product(self.fc.weight, self.fc.bias),
         )
         arranged = (project, self.attention.decoder_att, self.f_beta, self.fc, self.embedding)
@@ -197,7 +197,8 @@ class Decoder(nn.Module):
         alpha = self.attention(memory.projected, query)
         attended = gate.sigmoid() * (alpha.to(products.dtype) @ memory.grid)  # (B, K, D)
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
-        gates = products.word(tokens) + products.attended(attended) + recurrent
+        gates = products.word(tokens).to(state.cell.dtype)
+        gates = gates + products.attended(attended) + recurrent
         i, f, g, o = gates.chunk(4, dim=-1)
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
         return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha

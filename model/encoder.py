@@ -30,15 +30,14 @@ class Encoder(nn.Module):
             self.backbone, self.feature_size, self._upper = _timm(config.encoder)
         else:
             self.backbone, self.feature_size, self._upper = _resnet(config.encoder)
-        # Convolutions on a CPU are twice as fast with the channels innermost.
-        self.backbone = self.backbone.to(memory_format=torch.channels_last)
+        self.put_channels_last()
         self.pool: nn.Module = (
             nn.Identity()
             if config.encoded_size is None
             else nn.AdaptiveAvgPool2d(config.encoded_size)
         )
         for name in ("image_mean", "image_std"):
-            constant = torch.tensor(getattr(config, name)).view(1, 3, 1, 1)
+            constant = torch.tensor(getattr(config, name), device="cpu").view(1, 3, 1, 1)
             self.register_buffer(name, constant, persistent=False)
         self.image_mean: torch.Tensor
         self.image_std: torch.Tensor
@@ -65,11 +64,16 @@ class Encoder(nn.Module):
         pooled: torch.Tensor = self.pool(features).to(self.image_mean.dtype)
         return pooled.flatten(2).transpose(1, 2)
 
+    def put_channels_last(self) -> None:
+        """Lay weights out with the channels innermost: twice as fast on a CPU."""
+        self.backbone = self.backbone.to(memory_format=torch.channels_last)
+
     def prepare(self, dtype: torch.dtype) -> None:
         """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
         if self.image_size % 32 == 0:
             self.backbone = folded(self.backbone.eval(), _feature_map, dtype)
-        self.backbone = self.backbone.to(dtype).to(memory_format=torch.channels_last)
+        self.backbone = self.backbone.to(dtype)
+        self.put_channels_last()
 
     def fine_tune(self, enable: bool = True) -> None:
         """Let the upper stages learn, or freeze all. The lower stages are always frozen.
