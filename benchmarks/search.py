@@ -31,6 +31,7 @@ RANDOM_STEPS = 20  # of a search that would not end
 # Cost may grow in proportion to photos, beams and words, and this much faster: larger batches leave
 # the caches, and no machine is quite idle.
 PROPORTION = 1.2
+THRESHOLD = 30.0  # times the tutorial's speed
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,12 @@ def lines(times: Times, searches: Mapping[str, Search], sizes: Sizes) -> list[Li
 
     most, widest = max(sizes.batches), max(sizes.beams)
     return [
-        Line(f"search, {here}", ratio(times, "tutorial", here), "times the tutorial's speed"),
+        Line(
+            f"search, {here}",
+            ratio(times, "tutorial", here),
+            "times the tutorial's speed",
+            at_least=THRESHOLD,
+        ),
         growth(f"{batch} to {most} photos", here, f"{most} photos, {beam} beams", 1),
         growth(f"{beam} to {widest} beams", here, f"{batch} photos, {widest} beams", widest / beam),
         growth(

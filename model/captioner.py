@@ -13,16 +13,15 @@ import torch
 
 from model import checkpoint, image
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
-from model.device import choose_precision, give_back_memory
+from model.device import choose_precision, keep_memory
 from model.image import InvalidImage
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 DEFAULT_OPTIONS = DecodingOptions()
 BATCH_SIZE = 32  # photos that are searched together
-# Photos that are encoded together on a CPU: what they leave between two layers stays in the cache,
-# and below 32 MB the C library hands out used memory; beyond, the system clears new pages.
-ENCODER_BATCH = 3
+# Photos that are encoded together on a CPU: what passes between two layers then stays in the cache.
+ENCODER_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Captioner:
         dtypes = choose_precision(precision, torch.device(device))
         network, word_map = checkpoint.load(folder, device)
         network.prepare(*dtypes)
-        give_back_memory()
+        keep_memory()
         return cls(network, word_map)
 
     @property
@@ -89,9 +88,11 @@ class Captioner:
         """As `caption`, but a bad image's place holds its error and the others are captioned."""
         found: list[list[Caption] | InvalidImage] = []
         for photos in self._decode_ahead(images):
+            errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
             good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
-            captions = iter(self.caption_photos(torch.stack(good), options) if good else ())
-            found += (p if isinstance(p, InvalidImage) else next(captions) for p in photos)
+            photos.clear()
+            captions = iter(self.caption_photos(_stacked(good), options) if good else ())
+            found += (error or next(captions) for error in errors)
         return found
 
     def caption_photos(
@@ -144,3 +145,10 @@ class Captioner:
             word_log_probs=hypothesis.token_log_probs,
             attention=hypothesis.alphas.view(-1, side, side),
         )
+
+
+def _stacked(photos: list[torch.Tensor]) -> torch.Tensor:
+    """As `torch.stack`, and each photo's own memory is given back."""
+    together = torch.stack(photos)
+    photos.clear()
+    return together

@@ -7,6 +7,10 @@ import sys
 
 import torch
 
+# Names of malloc.h for what mallopt sets.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MEBIBYTE = 2**20
+
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 
 
@@ -58,9 +62,17 @@ def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, torc
     )
 
 
-def give_back_memory() -> None:
-    """Return to the system what loading has freed: some 30 MB that glibc would keep in holes."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim:
-            trim(0)
+def keep_memory() -> None:
+    """Have glibc reuse the memory that one layer frees for the next, instead of returning it.
+
+    A page that comes from the system is cleared first, and a layer's output is thousands of pages:
+    left to itself glibc sometimes spends more time on that than the convolutions take.
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+        return  # another C library
+    library.malloc_trim(0)  # what loading left over
+    library.mallopt(M_TRIM_THRESHOLD, 256 * MEBIBYTE)
+    library.mallopt(M_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the most that glibc allows
