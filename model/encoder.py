@@ -53,7 +53,9 @@ class Encoder(nn.Module):
         -------
         shape = (B, P, D)
         """
-        normalised = (photos.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
+        # (photos / 255 - mean) / std in one pass over the pixels.
+        shift, scale = -self.image_mean / self.image_std, 1 / (255 * self.image_std)
+        normalised = torch.addcmul(shift, photos.to(self.image_mean.dtype), scale)
         dtype = next(self.backbone.parameters()).dtype
         features = _feature_map(self.backbone, normalised.to(dtype))
         if features.ndim != 4 or features.shape[1] != self.feature_size:

@@ -25,7 +25,7 @@ def folded(
     """A copy of the backbone, in evaluation mode, without the BatchNorms that follow a convolution.
 
     Which convolution feeds which BatchNorm is seen on a small picture, not guessed from names.
-    Depthwise convolutions pad by themselves: see `_padding_itself`.
+    Convolutions pad by themselves: see `_padding_itself`.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def folded(
         # timm's BatchNorm brings its activation along.
         copied.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
     for module, name in names.items():
-        if type(module).__name__ == "Conv2dSame" and module.groups == module.in_channels > 1:
+        if type(module).__name__ == "Conv2dSame":
             copied.set_submodule(name, _padding_itself(module))
     error = (run(copied, picture) - before).norm() / before.norm()
     if not error < 1e-3:
