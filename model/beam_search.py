@@ -138,9 +138,11 @@ def beam_search(
         tokens, beams = words.gather(1, kept), parents.gather(1, kept)
         steps.append(_Step(images, ended, parents, tokens, log_probs, beams, alpha))
 
-        bound = log_probs.amax(dim=1) / (last + 1) ** options.length_penalty
-        running = bound > best.score[:, -1]
-        log_probs = log_probs.where(running.unsqueeze(1), -torch.inf)
+        # A beam that cannot win any more is given up, and another's step is as good for it.
+        may_win = log_probs / (last + 1) ** options.length_penalty > best.score[:, -1:]
+        log_probs = log_probs.where(may_win, -torch.inf)
+        beams = beams.where(may_win, beams[:, :1])
+        running = may_win[:, 0]
         chosen = rows
         if (t + 1) % check_every == 0 or t == last:
             count = int(running.sum())

@@ -21,7 +21,7 @@ from model.word_map import WordMap
 DEFAULT_OPTIONS = DecodingOptions()
 BATCH_SIZE = 32  # photos that are searched together
 # Photos that are encoded together on a CPU: what passes between two layers then stays in the cache.
-ENCODER_BATCH = 4
+ENCODER_BATCH = 6
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from model.config import ModelConfig
 from model.files import replace_folder, write_whole
@@ -99,7 +102,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
             f" {config.vocabulary_size}; they come from different trainings"
         )
     try:
-        with torch.device("meta"):  # random weights would only be thrown away
+        with torch.device("meta"), _WithoutInitialisation():
             network = ShowAttendTell(config)
     except ValueError as error:
         raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
@@ -155,6 +158,20 @@ def with_more_words(
             weights[name] = tensor
     larger.load_state_dict(weights)
     return larger, words
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Modules get no random weights: here they would only be thrown away.
+
+    Without memory they are never drawn, but to be told so torch imports half its compiler.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return None  # modules do not read what it returns
+        return function(*args, **(kwargs or {}))
 
 
 def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -48,15 +48,38 @@ class Memory(NamedTuple):
 
 
 class DecoderState(NamedTuple):
-    """What every step changes."""
+    """What every step changes.
 
-    hidden: torch.Tensor  # shape = (B, K, H)
-    cell: torch.Tensor  # shape = (B, K, H)
+    A step reads its word last, so until then beams that go on from the same words can be one row.
+    """
+
+    hidden: torch.Tensor  # shape = (B, K, H); with ``row``, (R, H)
+    cell: torch.Tensor  # as hidden
+    row: torch.Tensor | None = None  # of each beam, shape = (B, K)
 
     def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
-        """Of ``images`` (b,), the ``beams`` (b, k): shape = (b, k, H)."""
-        rows = images.unsqueeze(1)
-        return DecoderState(self.hidden[rows, beams], self.cell[rows, beams])
+        """Of ``images`` (b,), the ``beams`` (b, k)."""
+        assert self.row is None
+        images = images.unsqueeze(1)
+        if beams.device.type != "cpu":  # a GPU would make the host wait for the number of rows
+            return DecoderState(self.hidden[images, beams], self.cell[images, beams])
+        kept, row = torch.unique(images * self.hidden.shape[1] + beams, return_inverse=True)
+        hidden, cell = (part.flatten(0, 1).index_select(0, kept) for part in self[:2])
+        return DecoderState(hidden, cell, row)
+
+    def of_beams(self, x: torch.Tensor) -> torch.Tensor:
+        """What rows have, for every beam, shape = (B, K, ...)."""
+        if self.row is None:
+            return x
+        return x.index_select(0, self.row.flatten()).view(*self.row.shape, *x.shape[1:])
+
+    def of_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """What beams have, (B, K, ...), and those of a row have in common, once for every row."""
+        if self.row is None:
+            return x
+        row = self.row.flatten()
+        some = row.new_empty(len(self.hidden)).scatter_(0, row, torch.arange(len(row)))
+        return x.flatten(0, 1).index_select(0, some)
 
 
 class TeacherForced(NamedTuple):
@@ -134,7 +157,7 @@ class Decoder(nn.Module):
             Product(project.weight.to(dtype), project.bias.to(dtype)),
             Product(hidden.to(dtype), bias.to(dtype)),
             Product(attended.to(dtype)),
-            table.to(dtype).__getitem__,
+            partial(F.embedding, weight=table.to(dtype)),
             Product(self.fc.weight, self.fc.bias),
         )
         arranged = (project, self.attention.decoder_att, self.f_beta, self.fc, self.embedding)
@@ -188,19 +211,19 @@ class Decoder(nn.Module):
 
         Returns
         -------
-        The state to score the next word from, and alpha, shape = (B, K, P).
+        The state to score the next word from, (B, K, H), and alpha, shape = (B, K, P).
         """
         products = memory.products
         sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
         from_hidden = products.hidden(state.hidden.to(products.dtype))
         query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
-        alpha = self.attention(memory.projected, query)
-        attended = gate.sigmoid() * (alpha.to(products.dtype) @ memory.grid)  # (B, K, D)
+        alpha = self.attention(memory.projected, state.of_beams(query))
+        attended = gate.sigmoid() * state.of_rows(alpha.to(products.dtype) @ memory.grid)
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
         gates = products.word(tokens).to(state.cell.dtype)
-        gates = gates + products.attended(attended) + recurrent
+        gates = gates + state.of_beams(products.attended(attended) + recurrent)
         i, f, g, o = gates.chunk(4, dim=-1)
-        cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
+        cell = f.sigmoid() * state.of_beams(state.cell) + i.sigmoid() * g.tanh()
         return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -236,7 +259,8 @@ class Decoder(nn.Module):
         rows = sort_order if image_of is None else image_of[sort_order]
         captions = captions[sort_order, : decode_lengths[0] + 1]
         memory = self.memory(grid).select(rows)
-        state = DecoderState(*(part[rows] for part in self.init_state(grid)))
+        state = self.init_state(grid)
+        state = DecoderState(state.hidden[rows], state.cell[rows])
 
         hidden, alphas, batch_sizes = [], [], []
         for t in range(decode_lengths[0]):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from model.config import TIMM_PREFIX, ModelConfig
+from model.efficientnet_lite import VARIANTS, EfficientNetLite
 from model.folding import folded
 
 
@@ -74,7 +75,8 @@ class Encoder(nn.Module):
         """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
         if self.image_size % 32 == 0:
             self.backbone = folded(self.backbone.eval(), _feature_map, dtype)
-        self.backbone = self.backbone.to(dtype)
+        else:
+            self.backbone = self.backbone.to(dtype)
         self.put_channels_last()
 
     def fine_tune(self, enable: bool = True) -> None:
@@ -114,9 +116,13 @@ def _resnet(name: str) -> tuple[nn.Module, int, frozenset[str]]:
 
 
 def _timm(name: str) -> tuple[nn.Module, int, frozenset[str]]:
-    import timm  # here, because a ResNet needs none of it
-
     timm_name = name.removeprefix(TIMM_PREFIX)
+    if timm_name in VARIANTS:
+        lite = EfficientNetLite(timm_name)
+        return lite, lite.num_features, lite.upper()
+
+    import timm  # here, because it is slow and the others need none of it
+
     if not timm.is_model(timm_name):
         raise ValueError(f"encoder is {name!r}, but timm has no model {timm_name!r}")
     backbone = timm.create_model(timm_name, pretrained=False, num_classes=0, global_pool="")

@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.products import ACTIVATIONS, ActivatedConvolution, has_onednn
+from model.products import (
+    ACTIVATIONS,
+    ActivatedConvolution,
+    PointwiseConvolution,
+    has_onednn,
+    is_pointwise,
+)
 
 
 @torch.no_grad()
@@ -67,11 +73,11 @@ def folded(
     copied.to(dtype)
     for convolution, norm in pairs:
         placed, activation = (copied.get_submodule(names[m]) for m in (convolution, norm))
-        if type(activation) not in ACTIVATIONS or not isinstance(placed, nn.Conv2d):
+        if type(placed) is not nn.Conv2d:  # timm's that pads
             continue
-        if type(placed) is nn.Conv2d and has_onednn(placed.weight):  # not timm's that pads
-            activated = ActivatedConvolution(placed, activation)
-            copied.set_submodule(names[convolution], activated)
+        if type(activation) in ACTIVATIONS and has_onednn(placed.weight):
+            kind = PointwiseConvolution if is_pointwise(placed) else ActivatedConvolution
+            copied.set_submodule(names[convolution], kind(placed, activation))
             copied.set_submodule(names[norm], nn.Identity())
     return copied
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every module of the model may import those in the rows above its own.
 ORDER = [
-    ["config", "word_map", "image", "device", "files", "products"],
+    ["config", "word_map", "image", "device", "files", "products", "efficientnet_lite"],
     ["folding"],
     ["encoder", "decoder"],
     ["network"],
@@ -56,6 +56,15 @@ def test_modules_of_the_model_import_upwards() -> None:
             package, _, other = name.partition(".")
             if package == "model" and (other := other.split(".")[0]) in rank:
                 assert rank[other] < rank[module], f"model.{module} imports model.{other}"
+
+
+def test_the_shipped_captioner_imports_nothing_slow_that_it_does_not_use() -> None:
+    code = (
+        "import sys; from model import Captioner; Captioner.load('checkpoints/flickr8k').warm_up();"
+        " print(*{'timm', 'torchvision', 'torch._dynamo', 'sympy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n")
 
 
 def test_the_command_line_starts_without_torch() -> None:

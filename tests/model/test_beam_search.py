@@ -44,7 +44,7 @@ class ScriptedDecoder:
         self, tokens: torch.Tensor, state: DecoderState, memory: Memory
     ) -> tuple[DecoderState, torch.Tensor]:
         assert len(memory.grid) == len(tokens)
-        photo, last, _ = state.hidden.unbind(-1)
+        photo, last, _ = state.of_beams(state.hidden).unbind(-1)
         hidden = torch.stack([photo, tokens.to(photo), last], dim=-1)
         alpha = torch.nn.functional.one_hot(tokens, V).to(photo)
         return DecoderState(hidden, hidden), alpha

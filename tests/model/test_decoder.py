@@ -101,10 +101,8 @@ def test_a_step_is_the_papers(
 ) -> None:
     decoder = network.double().to(device).decoder
     grid = make_grid(network, 2).to(device)
-    state = decoder.init_state(grid).select(
-        torch.arange(2, device=device), torch.zeros(2, 3, dtype=torch.long, device=device)
-    )
-    state = DecoderState(state.hidden + torch.rand_like(state.hidden), state.cell)
+    first = decoder.init_state(grid)
+    state = DecoderState(*(part + torch.rand(2, 3, 1).to(part) for part in first[:2]))
     tokens = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
     expected = [
         [
@@ -174,6 +172,26 @@ def test_beams_are_independent_rows(network: ShowAttendTell, device: torch.devic
             start = DecoderState(first.hidden[b : b + 1], first.cell[b : b + 1])
             alone, _ = decoder.step(tokens[b, k].view(1, 1), start, photo)
             torch.testing.assert_close(alone.hidden[0, 0], together.hidden[b, k])
+
+
+def test_beams_that_go_on_from_the_same_words_share_a_row(
+    network: ShowAttendTell, device: torch.device
+) -> None:
+    decoder = network.double().to(device).decoder
+    grid, size = make_grid(network, 3).to(device), network.config.hidden_size
+    hidden, cell = torch.rand(2, 3, 4, size, dtype=torch.float64, device=device)
+    images, beams = torch.tensor([2, 0]), torch.tensor([[3, 1, 3, 3], [0, 0, 2, 1]])
+    tokens = torch.tensor([[1, 2, 3, 4], [4, 5, 6, 1]], device=device)
+    memory = decoder.memory(grid).select(images.to(device))
+    shared = DecoderState(hidden, cell).select(images.to(device), beams.to(device))
+    apart = DecoderState(*(part[images[:, None], beams] for part in (hidden, cell)))
+    if device.type == "cpu":
+        assert len(shared.hidden) == len(shared.cell) == 2 + 3
+    torch.testing.assert_close(shared.of_beams(shared.cell), apart.cell)
+    for found, expected in zip(
+        decoder.step(tokens, shared, memory), decoder.step(tokens, apart, memory), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_whole_network_trains_only_the_decoder_while_frozen(network: ShowAttendTell) -> None:
