@@ -27,7 +27,7 @@ DECODING = DecodingOptions(beam_size=5, max_length=MOST_STEPS)
 THRESHOLDS = {"throughput": 15.0, "latency": 4.0, "share of the peak": 0.25, "large photos": 2.5}
 
 
-def product_operations(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
+def product_operations(x: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
     return 2 * math.prod(x) * out_shape[-1]
 
 
@@ -36,13 +36,14 @@ def convolution_operations(x: Shape, weight: Shape, *_: Any, out_shape: Shape, *
 
 
 # What `model.products` calls; torch's counter knows only torch's own.
-ONEDNN: dict[Any, Any] = {
-    getattr(torch.ops.mkldnn, name): operations
-    for name, operations in (
-        ("_linear_pointwise", product_operations),
-        ("_convolution_pointwise", convolution_operations),
+OPERATIONS: dict[Any, Any] = {
+    getattr(library, name): operations
+    for library, name, operations in (
+        (torch.ops.mkldnn, "_linear_pointwise", product_operations),
+        (torch.ops.mkldnn, "_convolution_pointwise", convolution_operations),
+        (torch.ops.quantized, "linear_dynamic_fp16", product_operations),
     )
-    if hasattr(torch.ops.mkldnn, name)
+    if hasattr(library, name)
 }
 
 
@@ -143,7 +144,7 @@ def against_the_peak(
 
     Products and convolutions count, as they are executed, in a run of their own.
     """
-    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
+    with FlopCounterMode(display=False, custom_mapping=OPERATIONS) as counter:
         captioner.caption(photos, DECODING)
     operations = counter.get_total_flops()
     dtype = torch.bfloat16 if has_bf16(captioner.device) else torch.float32
