@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 from PIL import Image
 
 from model import image
-from model.image import InvalidImage
+from model.image import InvalidImage, UnsupportedFormat
+from scripts.package import ROOT
 
 
 def encoded(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
@@ -112,6 +115,12 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
+def vp8l(width: int, height: int) -> bytes:
+    """A WebP of few bytes that says it is huge."""
+    body = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + bytes(9)
+    return b"RIFF" + struct.pack("<I", len(body) + 12) + b"WEBPVP8L" + struct.pack("<I", 14) + body
+
+
 JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
 PNG = encoded(Image.effect_noise((64, 64), 50))
 
@@ -121,21 +130,21 @@ PNG = encoded(Image.effect_noise((64, 64), 50))
     [
         (b"", "empty"),
         (b"hello, I am no image", "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (JPEG[: len(JPEG) // 2], "damaged"),
         (JPEG[:20], "not an image"),
         (PNG[: len(PNG) // 2], "damaged"),
         (PNG[:60] + bytes(50) + PNG[110:], "damaged"),
         (bomb(30_000, 30_000), "100,000,000 pixels"),
         (bomb(10_001, 10_000), "10001 x 10000 pixels"),
+        (bomb(50_000_000, 2), "50000000 x 2 pixels; a side may have 1,000,000"),
+        (vp8l(8000, 8000), "8000 x 8000 pixels; at most 50,000,000"),
         (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point"),
     ],
     ids=[
-        "empty", "text", "postscript", "half-jpeg", "jpeg-header", "half-png", "holed-png",
-        "bomb", "slightly-too-large", "floats",
+        "empty", "text", "half-jpeg", "jpeg-header", "half-png", "holed-png",
+        "bomb", "slightly-too-large", "line", "webp", "floats",
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bad_images(data: bytes, message: str) -> None:
     with pytest.raises(InvalidImage, match=message):
         image.decode(data, 32)
@@ -144,3 +153,144 @@ def test_bad_images(data: bytes, message: str) -> None:
 def test_every_kind_of_buffer() -> None:
     for data in (PNG, bytearray(PNG), memoryview(PNG)):
         assert image.decode(data, 8).shape == (3, 8, 8)
+
+
+# What a file of each kind starts with.
+OTHERS = {
+    "PDF": b"%PDF-1.7\n",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "Photoshop": b"8BPS\0\1",
+    "SVG": b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/">',
+    "icon": b"\0\0\1\0\1\0\x10\x10",
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "JPEG XL": b"\xff\x0a\xfa\x1f",
+    "raw file": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+    "video": b"\0\0\0\x18ftypmp42\0\0\0\0isommp42",
+    "ZIP": b"PK\3\4\x14\0",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_kinds_of_files_are_named(kind: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=f"this is an? .*{kind}.*; accepted: JPEG, PNG"):
+        image.decode(OTHERS[kind] + bytes(100), 32)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", JPEG[:20], b"<html><svg></svg>", b"\0\0\1"])
+def test_what_is_nothing_is_not_called_unsupported(data: bytes) -> None:
+    with pytest.raises(InvalidImage) as caught:
+        image.decode(data, 32)
+    assert type(caught.value) is InvalidImage
+
+
+def heic(picture: Image.Image, **options: Any) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    return encoded(picture, "HEIF", **options)
+
+
+def test_heic() -> None:
+    data = heic(Image.new("RGB", (64, 48), (200, 100, 50)))
+    assert np.allclose(mean_color(data), (200, 100, 50), atol=6)
+    assert image.describe(data) == (64, 48, "HEIC")
+    assert "HEIC" in image.accepted()
+    with pytest.raises(InvalidImage, match="damaged"):
+        image.decode(data[: len(data) // 2], 32)
+
+
+def test_heic_rotation() -> None:
+    picture = Image.new("RGB", (80, 40), "white")
+    picture.paste("black", (0, 0, 80, 20))  # upper half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the top is then on the right
+    data = heic(picture, exif=exif.tobytes())
+    pixels = image.decode(data, 32).float()
+    assert pixels[:, :, 20:].mean() < 20
+    assert pixels[:, :, :12].mean() > 235
+    assert image.describe(data) == (40, 80, "HEIC")
+
+
+def test_heic_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    with pytest.raises(UnsupportedFormat, match=r"HEIC.*pip install .*heic.*; accepted: [^H]*$"):
+        image.decode(data, 32)
+    assert mean_color(encoded(Image.new("RGB", (9, 9), (1, 2, 3)))) == (1, 2, 3)
+
+
+def test_avif_needs_no_decoder_of_heic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = encoded(Image.new("RGB", (64, 48), (200, 100, 50)), "AVIF")
+    size = int.from_bytes(data[:4], "big")
+    any_codec = data[:8] + b"mif1" + data[12:]
+    assert b"avif" in any_codec[16:size]
+    for each in (data, any_codec):
+        assert image.describe(each) == (64, 48, "AVIF")
+
+
+def test_decoder_of_heic_is_loaded_late() -> None:
+    code = (
+        "import sys, io, model.image as i; from PIL import Image; b = io.BytesIO();"
+        " Image.new('RGB', (9, 9)).save(b, 'AVIF'); i.decode(b.getvalue(), 9); i.accepted();"
+        " sys.exit('pillow_heif' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_described_as_it_is_after_turning(format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("RGB", (60, 40)), format, exif=exif)
+    info = image.describe(data)
+    assert info.format == format
+    assert (
+        info[:2] == image.open_rgb(data, 1000).size == ((40, 60) if orientation > 4 else (60, 40))
+    )
+
+
+def test_describing_reads_the_header_only() -> None:
+    assert image.describe(PNG[: len(PNG) // 2]) == (64, 64, "PNG")
+    assert image.describe(encoded(Image.new("RGB", (60, 40)), "MPO")).format == "JPEG"
+    for data in (b"", b"hello", bomb(30_000, 30_000), OTHERS["PDF"]):
+        with pytest.raises(InvalidImage):
+            image.describe(data)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\xff"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_whose_exif_is_damaged_is_a_photo(exif: bytes, format: str) -> None:
+    picture = Image.new("RGB", (60, 40), (200, 100, 50))
+    data = encoded(picture, format, exif=exif)
+    assert np.allclose(mean_color(data), (200, 100, 50), atol=6)
+
+
+def test_a_jpeg_of_too_many_scans() -> None:
+    """Each takes a walk over all pixels: a file of few kilobytes would take hours."""
+    picture = Image.new("RGB", (4000, 4000))
+    data = encoded(picture, "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert image.decode(data, 32).shape == (3, 32, 32)
+    with pytest.raises(InvalidImage, match=r"\d+ scans, too many"):
+        image.decode(data[:-2] + scan * 300 + data[-2:], 32)
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "seen"),
+    [
+        ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("LA", (50, 255), (50, 50, 50)),
+        ("I;16", 257 * 99, (99, 99, 99)),
+        ("P", 0, (0, 0, 0)),
+    ],
+)
+def test_converted_in_bands(
+    mode: str, color: Any, seen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "BAND", 1000)
+    data = encoded(Image.new(mode, (90, 70), color))
+    pixels = image.decode(data, 64)
+    assert (pixels == torch.tensor(seen)[:, None, None]).all()
