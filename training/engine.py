@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import nn
 
 from model.beam_search import DecodingOptions
-from model.captioner import Captioner
+from model.captioner import Caption, Captioner
 from model.image import InvalidImage
 from model.network import ShowAttendTell
 from training.averaging import AveragedWeights
@@ -132,20 +132,19 @@ def train_one_epoch(
         after_batch()
 
 
+class Written(NamedTuple):
+    """A caption, and what its confidence follows from."""
+
+    text: str
+    log_prob: float  # of the words and the end
+    words: int  # how many the search wrote, the end not among them
+
+
 def caption_files(
     captioner: Captioner, photos: Sequence[Path | TarMember], options: DecodingOptions
 ) -> list[str]:
-    """As `write_captions`, all the way from the photos' bytes, as they are served."""
-    texts: list[str] = []
-    starts = range(0, len(photos), VALIDATION_BATCH)
-    for start in progress(starts, len(starts), f"captioning {len(photos)} photos"):
-        chosen = photos[start : start + VALIDATION_BATCH]
-        found = captioner.caption_each([photo.read_bytes() for photo in chosen], options)
-        for photo, captions in zip(chosen, found, strict=True):
-            if isinstance(captions, InvalidImage):
-                raise InvalidDataset(f"{photo}: {captions}") from captions
-            texts.append(captions[0].text)
-    return texts
+    """The texts of `describe_files`."""
+    return [caption.text for caption in describe_files(captioner, photos, options)]
 
 
 def write_captions(
@@ -155,6 +154,33 @@ def write_captions(
     options: DecodingOptions,
     processes: Processes,
 ) -> list[str]:
+    """The texts of `describe`."""
+    return [caption.text for caption in describe(captioner, images, rows, options, processes)]
+
+
+def describe_files(
+    captioner: Captioner, photos: Sequence[Path | TarMember], options: DecodingOptions
+) -> list[Written]:
+    """As `describe`, all the way from the photos' bytes, as they are served."""
+    written: list[Written] = []
+    starts = range(0, len(photos), VALIDATION_BATCH)
+    for start in progress(starts, len(starts), f"captioning {len(photos)} photos"):
+        chosen = photos[start : start + VALIDATION_BATCH]
+        found = captioner.caption_each([photo.read_bytes() for photo in chosen], options)
+        for photo, captions in zip(chosen, found, strict=True):
+            if isinstance(captions, InvalidImage):
+                raise InvalidDataset(f"{photo}: {captions}") from captions
+            written.append(_written(captions))
+    return written
+
+
+def describe(
+    captioner: Captioner,
+    images: np.ndarray,
+    rows: Sequence[int],
+    options: DecodingOptions,
+    processes: Processes,
+) -> list[Written]:
     """The captions that would be served, by beam search; each process writes its share.
 
     Parameters
@@ -167,13 +193,18 @@ def write_captions(
     captioner.network.eval()
     mine = rows[processes.rank :: processes.world]
     dtype = captioner.network.decoder.fc.weight.dtype
-    texts: list[str] = []
+    written: list[Written] = []
     for start in range(0, len(mine), VALIDATION_BATCH):
         batch = torch.from_numpy(images[mine[start : start + VALIDATION_BATCH]])
         if batch.dtype == torch.uint8:
             found = captioner.caption_photos(batch, options)
         else:
             found = captioner.caption_grid(batch.to(processes.device, dtype), options)
-        texts += [captions[0].text for captions in found]
-    shares = processes.gather(texts)
+        written += map(_written, found)
+    shares = processes.gather(written)
     return [shares[i % processes.world][i // processes.world] for i in range(len(rows))]
+
+
+def _written(captions: Sequence[Caption]) -> Written:
+    best = captions[0]
+    return Written(best.text, best.log_prob, len(best.words))
