@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import isqrt
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ import torch
 
 from model import checkpoint, image
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
+from model.calibration import Calibration
 from model.device import choose_precision, keep_memory
 from model.image import InvalidImage
 from model.network import ShowAttendTell
@@ -33,14 +35,27 @@ class Caption:
     words: list[str]  # T, as the word map has them
     word_log_probs: list[float]
     attention: torch.Tensor  # where each word looked, sums to 1, shape = (T, h, w)
+    confidence: float | None = None  # see `model.calibration`; None where a checkpoint has none
+
+
+@dataclass
+class Seconds:
+    """How long the parts of captioning took."""
+
+    decoding: float = 0.0  # until the photos were there; the next ones are decoded meanwhile
+    encoding: float = 0.0
+    search: float = 0.0
 
 
 class Captioner:
     """A network in evaluation mode with its word map."""
 
-    def __init__(self, network: ShowAttendTell, word_map: WordMap) -> None:
+    def __init__(
+        self, network: ShowAttendTell, word_map: WordMap, calibration: Calibration | None = None
+    ) -> None:
         self.network = network
         self.word_map = word_map
+        self.calibration = calibration
 
     @classmethod
     def load(
@@ -57,9 +72,10 @@ class Captioner:
         """
         dtypes = choose_precision(precision, torch.device(device))
         network, word_map = checkpoint.load(folder, device)
+        calibration = Calibration.load(folder)
         network.prepare(*dtypes)
         keep_memory()
-        return cls(network, word_map)
+        return cls(network, word_map, calibration)
 
     @property
     def device(self) -> torch.device:
@@ -83,16 +99,43 @@ class Captioner:
         return captions
 
     def caption_each(
-        self, images: Sequence[bytes], options: DecodingOptions = DEFAULT_OPTIONS
+        self,
+        images: Sequence[bytes],
+        options: DecodingOptions | Sequence[DecodingOptions] = DEFAULT_OPTIONS,
+        seconds: Seconds | None = None,
     ) -> list[list[Caption] | InvalidImage]:
-        """As `caption`, but a bad image's place holds its error and the others are captioned."""
+        """As `caption`, but a bad image's place holds its error and the others are captioned.
+
+        Parameters
+        ----------
+        options
+            For all images, or for each of them: those with the same ones are searched together.
+        seconds
+            What the parts took is added here.
+        """
+        each = [options] * len(images) if isinstance(options, DecodingOptions) else list(options)
+        seconds = seconds or Seconds()
         found: list[list[Caption] | InvalidImage] = []
+        started = time.perf_counter()
         for photos in self._decode_ahead(images):
+            decoded = time.perf_counter()
+            seconds.decoding += decoded - started
             errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
             good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
+            asked = each[len(found) : len(found) + len(photos)]
+            wanted = [o for o, error in zip(asked, errors, strict=True) if error is None]
             photos.clear()
-            captions = iter(self.caption_photos(_stacked(good), options) if good else ())
+            captions: Iterator[list[Caption]] = iter(())
+            if good:
+                grid = self.encode(_stacked(good))
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)  # or encoding would end in the search
+                encoded = time.perf_counter()
+                captions = iter(self._caption_each_grid(grid, wanted))
+                seconds.encoding += encoded - decoded
+                seconds.search += time.perf_counter() - encoded
             found += (error or next(captions) for error in errors)
+            started = time.perf_counter()
         return found
 
     def caption_photos(
@@ -105,8 +148,8 @@ class Captioner:
     def encode(self, photos: torch.Tensor) -> torch.Tensor:
         """Photos (B, 3, H, W) to grids (B, P, D), a few at a time where that is faster."""
         few = ENCODER_BATCH if self.device.type == "cpu" else len(photos)
-        encoder = self.network.encoder
-        return torch.cat([encoder(part.to(self.device)) for part in torch.split(photos, few)])
+        parts = torch.tensor_split(photos, math.ceil(len(photos) / few))
+        return torch.cat([self.network.encoder(part.to(self.device)) for part in parts])
 
     def caption_grid(
         self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
@@ -114,6 +157,20 @@ class Captioner:
         """Of photos encoded already, shape = (B, P, D)."""
         found = beam_search(self.network.decoder, grid, self.word_map, options)
         return [[self._caption(hypothesis) for hypothesis in each] for each in found]
+
+    def _caption_each_grid(
+        self, grid: torch.Tensor, options: Sequence[DecodingOptions]
+    ) -> list[list[Caption]]:
+        """As `caption_grid`, with options for each photo."""
+        rows: dict[DecodingOptions, list[int]] = {}
+        for row, asked in enumerate(options):
+            rows.setdefault(asked, []).append(row)
+        if len(rows) == 1:
+            return self.caption_grid(grid, options[0])
+        found: dict[int, list[Caption]] = {}
+        for asked, those in rows.items():
+            found |= zip(those, self.caption_grid(grid[those], asked), strict=True)
+        return [found[row] for row in range(len(options))]
 
     def warm_up(self, options: DecodingOptions = DEFAULT_OPTIONS) -> None:
         """Caption a grey square, so that the first photo does not pay for first-time set-up."""
@@ -137,10 +194,14 @@ class Captioner:
             return error
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
-        side = isqrt(hypothesis.alphas.shape[1])  # photos are squashed to squares, so grids are too
+        # Photos are squashed to squares, so grids are squares too.
+        side = math.isqrt(hypothesis.alphas.shape[1])
         return Caption(
             text=self.word_map.decode(hypothesis.tokens),
             log_prob=hypothesis.log_prob,
+            confidence=self.calibration.confidence(hypothesis.log_prob, len(hypothesis.tokens))
+            if self.calibration
+            else None,
             words=[self.word_map.words[token] for token in hypothesis.tokens],
             word_log_probs=hypothesis.token_log_probs,
             attention=hypothesis.alphas.view(-1, side, side),

@@ -6,6 +6,7 @@ people, ``README.md``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -113,6 +114,15 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
     network.load_state_dict(weights, assign=True)
     network.encoder.put_channels_last()
     return network.to(device).eval(), word_map
+
+
+def digest(folder: str | Path) -> str:
+    """What tells one captioner from another: sha256 of weights, configuration and words."""
+    sha256 = hashlib.sha256()
+    for name in (WEIGHTS, CONFIG, WORD_MAP):
+        content = (Path(folder) / name).read_bytes()
+        sha256.update(f"{name} {len(content)}\n".encode() + content)
+    return sha256.hexdigest()
 
 
 def check_writable(folder: Path) -> None:

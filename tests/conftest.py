@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
+from model import checkpoint
+from model.calibration import Calibration
 from model.config import ModelConfig
 from model.network import ShowAttendTell
 from model.word_map import WordMap
@@ -35,11 +42,19 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture
 def word_map() -> WordMap:
+    return _word_map()
+
+
+def _word_map() -> WordMap:
     return WordMap({word: i for i, word in enumerate(WORDS)})
 
 
 @pytest.fixture
 def config() -> ModelConfig:
+    return _config()
+
+
+def _config() -> ModelConfig:
     return ModelConfig(
         vocabulary_size=len(WORDS),
         encoder="timm/test_efficientnet",
@@ -55,6 +70,19 @@ def config() -> ModelConfig:
 @pytest.fixture
 def network(config: ModelConfig) -> ShowAttendTell:
     """Random, but with scores far enough apart that words and lengths differ between photos."""
+    return _network(config)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with that network, calibrated; to be read only."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    checkpoint.save(folder, _network(_config()), _word_map(), "# Tiny\n")
+    Calibration(2.0, 1.0, 0.5).save(folder)
+    return folder
+
+
+def _network(config: ModelConfig) -> ShowAttendTell:
     torch.manual_seed(7)
     network = ShowAttendTell(config).eval()
     with torch.no_grad():
@@ -101,3 +129,68 @@ def dataset(tmp_path: Path, render: RenderPhoto) -> Path:
     (folder / "Flickr_8k.trainImages.txt").write_text("\n".join(names) + "\n")
     (folder / "Flickr_8k.devImages.txt").write_text("\n".join(names) + "\n")
     return folder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a scripted server met it; ``peer`` is the port of the connection."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    peer: int
+
+
+@dataclass
+class Scripted:
+    """A real HTTP server on loopback whose answers a test writes.
+
+    ``answer`` gets a request and gives status, body (what is no bytes is sent as JSON) and maybe
+    headers; None closes the connection without an answer.
+    """
+
+    url: str
+    answer: Callable[[Asked], tuple[Any, ...] | None]
+    asked: list[Asked] = field(default_factory=list)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Asked(self.command, self.path, headers, body, self.client_address[1])
+            served.asked.append(request)
+            answer = served.answer(request)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, told, headers = (*answer, {})[:3]
+            content = told if isinstance(told, bytes) else json.dumps(told).encode()
+            self.send_response(status)
+            kind = "text/html" if isinstance(told, bytes) else "application/json"
+            for name, value in (
+                {"Content-Type": kind, "Content-Length": len(content)} | headers
+            ).items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = Scripted(f"http://127.0.0.1:{server.server_port}", lambda asked: (404, b""))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield served
+    server.shutdown()
+    server.server_close()
+    thread.join()

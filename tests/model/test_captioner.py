@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint
+from model.captioner import Seconds
 from model.device import choose_precision
 from model.network import ShowAttendTell
 from model.word_map import WordMap
@@ -69,6 +70,37 @@ def test_a_bad_image_leaves_its_neighbours_alone(
     assert [isinstance(f, InvalidImage) for f in found] == [True, False, True, False]
     assert [found[1][0].text, found[3][0].text] == [c[0].text for c in facade.caption([red, blue])]
     assert all(isinstance(f, InvalidImage) for f in facade.caption_each([b"", b"x"]))
+
+
+def test_each_photo_has_its_own_options(
+    network: ShowAttendTell, word_map: WordMap, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captioner, "BATCH_SIZE", 4)
+    facade = Captioner(network.double(), word_map)
+    photos = [render(color) for color in ("red", "blue", "green", "yellow", "white", "grey")]
+    photos.insert(2, b"not one")
+    options = [DecodingOptions(k, n) for k, n in ((1, 1), (5, 3), (9, 1), (5, 3), (2, 2), (1, 1))]
+    options.insert(2, DecodingOptions(7))
+    seconds = Seconds()
+    together = facade.caption_each(photos, options, seconds)
+    assert min(seconds.decoding, seconds.encoding, seconds.search) > 0
+    for photo, asked, found in zip(photos, options, together, strict=True):
+        (alone,) = facade.caption_each([photo], asked)
+        if isinstance(alone, InvalidImage):
+            assert str(found) == str(alone)
+            continue
+        assert [c.text for c in found] == [c.text for c in alone]
+        assert [c.log_prob for c in found] == pytest.approx([c.log_prob for c in alone])
+
+
+def test_confidence_is_the_checkpoints(tmp_path: Path, tiny_checkpoint: Path, render) -> None:
+    loaded = Captioner.load(tiny_checkpoint)
+    calibration = loaded.calibration
+    assert calibration is not None
+    for caption in loaded.caption([render()], DecodingOptions(3, 3))[0]:
+        assert caption.confidence == calibration.confidence(caption.log_prob, len(caption.words))
+    loaded.calibration = None
+    assert loaded.caption([render()])[0][0].confidence is None
 
 
 @pytest.mark.parametrize("shipped", [False, True])
