@@ -10,10 +10,12 @@ import zipfile
 from pathlib import Path
 
 from model import checkpoint
+from model.calibration import CALIBRATION, Calibration
 from model.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDLER, MODEL_CONFIG = "captioner_handler.py", "model-config.yaml"
+LEFT_OUT = (HANDLER, "client.py")  # of the packages: lies outside them, is for callers
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the content alone decides the bytes
 
 
@@ -32,13 +34,14 @@ def package(folder: Path, version: str, out: Path) -> str:
     Raises
     ------
     ValueError
-        The checkpoint is damaged or the version or the name is none.
+        The checkpoint or its calibration is damaged, or the version or the name is none.
     """
     if not re.fullmatch(r"\d+(\.\d+){0,2}", version):
         raise ValueError(f"version is {version!r}; it must be like 1, 1.0 or 1.0.2")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*\.mar", out.name):
         raise ValueError(f"the archive is {out.name!r}; it must be like captioner.mar")
     checkpoint.load(folder)
+    Calibration.load(folder)
     manifest = {
         "runtime": "python",
         "model": {
@@ -50,13 +53,16 @@ def package(folder: Path, version: str, out: Path) -> str:
         "archiverVersion": "0.12.0",
     }
     members = {"MAR-INF/MANIFEST.json": (json.dumps(manifest, indent=2) + "\n").encode()}
-    for name in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.WORD_MAP, checkpoint.CARD):
+    parts = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.WORD_MAP, checkpoint.CARD)
+    for name in (*parts, CALIBRATION):
         if (folder / name).is_file():
             members[name] = (folder / name).read_bytes()
     for name in (HANDLER, MODEL_CONFIG):
         members[name] = (ROOT / "handler" / name).read_bytes()
-    for source in (ROOT / "model").glob("*.py"):
-        members[f"model/{source.name}"] = source.read_bytes()
+    for name in ("model", "handler"):
+        for source in (ROOT / name).glob("*.py"):
+            if source.name not in LEFT_OUT:
+                members[f"{name}/{source.name}"] = source.read_bytes()
     archive = _archive(members)
     write_whole(out, archive)
     return hashlib.sha256(archive).hexdigest()

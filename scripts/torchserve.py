@@ -87,6 +87,9 @@ class Server:
         environment = os.environ | ports.environment()
         environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
         environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
+        environment["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
+        # Bodies reach the handler as they are: a worker dies of a text that is no UTF-8.
+        environment["TS_DECODE_INPUT_REQUEST"] = "false"
         # TorchServe puts PYTHONPATH before the archive of a worker.
         environment.pop("PYTHONPATH", None)
         frontend = importlib.resources.files("ts") / "frontend"

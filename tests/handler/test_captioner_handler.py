@@ -1,27 +1,71 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
-from handler.captioner_handler import CaptionerHandler, _threads
+from handler.captioner_handler import CaptionerHandler, _is_fatal, _threads
+from handler.metrics import Metrics
+from handler.options import RequestOptions
 from model import Captioner, DecodingOptions
+from model.calibration import Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
+
+HANDLER = Path(__file__).resolve().parents[2] / "handler"
+ABOUT = {"name": "captioner", "version": "1.2", "digest": "d1"}
+
+
+class FakeMetrics:
+    """``context.metrics``: what was added to the metrics that the server is configured with."""
+
+    def __init__(self) -> None:
+        listed = yaml.safe_load((HANDLER / "metrics.yaml").read_text())["model_metrics"]
+        self.added: dict[str, list[tuple[float, list[str]]]] = {}
+        self.cache = {
+            kind: {metric["name"]: self.metric(**metric) for metric in metrics}
+            for kind, metrics in listed.items()
+        }
+
+    def metric(self, name: str, unit: str, dimensions: list[str]) -> Any:
+        added = self.added.setdefault(name, [])
+
+        def add_or_update(value: float, labels: list[str]) -> None:
+            assert len(labels) == len(dimensions)
+            added.append((value, labels))
+
+        return SimpleNamespace(add_or_update=add_or_update)
+
+    def values(self, name: str) -> list[float]:
+        return [value for value, _ in self.added[name]]
 
 
 class FakeContext:
     """What TorchServe's context does, as far as the handler asks for it."""
 
-    def __init__(self, folder: Path, config: dict[str, Any] | None = None) -> None:
+    def __init__(self, headers: list[dict[str, Any]] | int = 1, folder: Path | None = None) -> None:
+        self.headers = [{}] * headers if isinstance(headers, int) else headers
         self.system_properties = {"model_dir": str(folder), "gpu_id": None}
-        self.model_yaml_config = config or {}
+        self.model_yaml_config: dict[str, Any] = {}
+        self.manifest = {"model": {"modelName": "captioner", "modelVersion": "1.2"}}
+        self.metrics = FakeMetrics()
         self.status: dict[int, int] = {}
         self.content_type: dict[int, str] = {}
 
+    def get_all_request_header(self, idx: int) -> dict[str, Any]:
+        return self.headers[idx]
+
+    def get_request_id(self, idx: int) -> str:
+        return f"request-{idx}"
+
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
+        assert phrase.isascii()
         self.status[idx] = code
 
     def set_response_content_type(self, idx: int, value: str) -> None:
@@ -29,14 +73,29 @@ class FakeContext:
 
 
 @pytest.fixture
-def handler(network: ShowAttendTell, word_map: WordMap) -> CaptionerHandler:
+def handler(network: ShowAttendTell, word_map: WordMap, tmp_path: Path) -> CaptionerHandler:
     handler = CaptionerHandler()
-    handler.captioner = Captioner(network, word_map)
-    handler.options = DecodingOptions()
+    handler.captioner = Captioner(network.double(), word_map, Calibration(1.0, 0.0, 0.5))
+    handler.options = RequestOptions()
+    handler.model = ABOUT
+    handler.metrics = Metrics(FakeMetrics(), "captioner", "1.2")
+    handler.folder = tmp_path
     return handler
 
 
-def test_a_mixed_batch(handler: CaptionerHandler, render, tmp_path: Path) -> None:
+def answers(
+    handler: CaptionerHandler,
+    data: list[dict[str, Any]],
+    headers: list[dict[str, Any]] | None = None,
+) -> tuple[list[Any], FakeContext]:
+    context = FakeContext(headers or len(data))
+    handler.metrics = Metrics(context.metrics, "captioner", "1.2")
+    found = handler.handle(data, context)
+    assert len(found) == len(data) == len(context.content_type)
+    return [json.loads(f) if isinstance(f, str) else f for f in found], context
+
+
+def test_a_mixed_batch(handler: CaptionerHandler, render) -> None:
     red, blue = render("red"), render("blue", "square", format="PNG")
     batch = [
         {"body": bytearray(red)},
@@ -47,45 +106,209 @@ def test_a_mixed_batch(handler: CaptionerHandler, render, tmp_path: Path) -> Non
         {"body": "text"},
         {},
         {"photo": bytearray(red)},
+        {"body": bytearray(b"%PDF-1.7 ...")},
     ]
-    context = FakeContext(tmp_path)
-    replies = [json.loads(reply) for reply in handler.handle(batch, context)]
-    assert len(replies) == len(batch)
-    assert set(context.status) == {1, 3, 4, 5, 6}
-    assert set(context.status.values()) == {400}
+    replies, context = answers(handler, batch)
+    codes = {i: replies[i]["error"]["code"] for i in context.status}
+    assert codes == {
+        1: "invalid_image",
+        3: "invalid_request",
+        4: "invalid_image",
+        5: "unsupported_media_type",
+        6: "invalid_request",
+        8: "unsupported_media_type",
+    }
+    assert context.status == {1: 400, 3: 400, 4: 400, 5: 415, 6: 400, 8: 415}
     assert set(context.content_type.values()) == {"application/json"}
-    assert len(context.content_type) == len(batch)
+    assert "not an image" in replies[1]["error"]["message"]
+    assert "empty" in replies[4]["error"]["message"]
+    for i, reply in enumerate(replies):
+        assert reply["request_id"] == f"request-{i}"
 
     wanted = [captions[0] for captions in handler.captioner.caption([red, blue])]
-    assert [replies[i]["caption"] for i in (0, 2, 7)] == [wanted[i].text for i in (0, 1, 0)]
-    assert replies[0]["log_prob"] == pytest.approx(wanted[0].log_prob, rel=1e-4)
-    for i in context.status:
-        assert set(replies[i]) == {"error"}
-        assert replies[i]["error"]["code"] == "invalid_image"
-    assert "not an image" in replies[1]["error"]["message"]
-    assert "curl -T" in replies[3]["error"]["message"]
-    assert "empty" in replies[4]["error"]["message"]
+    for i, caption in ((0, wanted[0]), (2, wanted[1]), (7, wanted[0])):
+        assert replies[i] == {
+            "caption": caption.text,
+            "confidence": pytest.approx(caption.confidence),
+            "log_prob": pytest.approx(caption.log_prob),
+            "model": ABOUT,
+            "request_id": f"request-{i}",
+        }
+
+
+def test_every_request_of_a_batch_gets_its_own_options(handler: CaptionerHandler, render) -> None:
+    photos = [render(c, s) for c in ("red", "green", "blue") for s in ("circle", "square")]
+    beams = [1, 5, 3, 1, 5, 2]
+    headers = [{"x-caption-beam-size": str(k)} for k in beams]
+    replies, _ = answers(handler, [{"body": p} for p in photos], headers)
+    for reply, photo, k in zip(replies, photos, beams, strict=True):
+        wanted = handler.captioner.caption([photo], DecodingOptions(k))[0][0]
+        assert reply["caption"] == wanted.text
+        assert reply["log_prob"] == pytest.approx(wanted.log_prob)
+
+
+def test_everything_on_demand(handler: CaptionerHandler, render) -> None:
+    flags = ("tokens", "attention", "timing", "image")
+    asked = {f"X-Caption-Return-{flag}": "true" for flag in flags}
+    headers = [asked | {"X-Caption-Num-Captions": "3"}]
+    photo = render(size=(60, 40), format="PNG")
+    (reply,), _ = answers(handler, [{"body": photo}], headers)
+    best, *others = handler.captioner.caption([photo], DecodingOptions(3, 3))[0]
+    assert [other["caption"] for other in reply["alternatives"]] == [o.text for o in others]
+    assert all(set(o) == {"caption", "confidence", "log_prob"} for o in reply["alternatives"])
+    assert [token["word"] for token in reply["tokens"]] == [*best.words, "<end>"]
+    assert sum(t["log_prob"] for t in reply["tokens"]) == pytest.approx(reply["log_prob"])
+    assert reply["attention"]["grid"] == list(best.attention.shape[1:])
+    assert [each["word"] for each in reply["attention"]["maps"]] == best.words
+    for each, weights in zip(reply["attention"]["maps"], best.attention, strict=True):
+        torch.testing.assert_close(torch.tensor(each["weights"], dtype=weights.dtype), weights)
+    assert reply["image"] == {"width": 60, "height": 40, "format": "PNG"}
+    timing = reply["timing_ms"]
+    assert set(timing) == {"decoding", "encoding", "search", "total"}
+    assert timing["total"] >= timing["decoding"] + timing["encoding"] + timing["search"] > 0
+
+
+def test_explanations_beside_predictions(handler: CaptionerHandler, render) -> None:
+    photo = render()
+    explain = {"explain": "True"}
+    headers: list[dict[str, Any]] = [{}, explain, explain | {"ACCEPT": "image/png"}]
+    headers += [{"accept": "image/png"}]
+    replies, context = answers(handler, [{"body": photo}] * 4, headers)
+    assert "attention" not in replies[0]
+    assert {"tokens", "attention"} <= replies[1].keys()
+    assert replies[2].startswith(b"\x89PNG")
+    assert context.content_type[2] == "image/png"
+    assert replies[0].keys() == replies[3].keys()  # predictions are JSON
+    assert replies[0]["caption"] == replies[1]["caption"]
+
+
+def test_kserves_protocols(handler: CaptionerHandler, render) -> None:
+    photos = [render("red"), render("blue", "square")]
+    texts = [captions[0].text for captions in handler.captioner.caption(photos)]
+    data = [base64.b64encode(photo).decode() for photo in photos]
+    v1 = {"instances": [{"b64": d} for d in data]}
+    tensor = {"name": "image", "shape": [2], "datatype": "BYTES", "data": data}
+    v2 = {"id": "seven", "inputs": [tensor]}
+    broken = {"instances": [{"b64": data[0]}, {"b64": "aGVsbG8="}, {"b64": data[0]}]}
+    alone = {"body": photos[1]}
+    replies, context = answers(
+        handler, [{"body": v1}, {"body": v2}, {"body": broken}, alone], [{}] * 4
+    )
+    first, second, refused, last = replies
+    assert [each["caption"] for each in first["predictions"]] == texts
+    assert (second["id"], second["model_name"], second["model_version"]) == (
+        "seven",
+        "captioner",
+        "1.2",
+    )
+    outputs = {output["name"]: output for output in second["outputs"]}
+    assert outputs["caption"]["data"] == texts
+    assert outputs["confidence"]["data"] == [p["confidence"] for p in first["predictions"]]
+    assert all(output["shape"] == [2] for output in outputs.values())
+    assert [json.loads(told)["caption"] for told in outputs["reply"]["data"]] == texts
+    assert context.status == {2: 400}
+    assert refused["error"]["message"].startswith("image 1: not an image")
+    assert last["caption"] == texts[1]
+
+
+def test_a_captioner_without_calibration_claims_no_confidence(
+    handler: CaptionerHandler, render
+) -> None:
+    handler.captioner.calibration = None
+    tensor = {"datatype": "BYTES", "data": [base64.b64encode(render()).decode()]}
+    batch = [{"body": render()}, {"body": {"inputs": [tensor]}}]
+    (plain, v2), _ = answers(handler, batch)
+    assert plain["confidence"] is None
+    assert [output["name"] for output in v2["outputs"]] == ["caption", "log_prob", "reply"]
+    assert v2["id"] == "request-1"
 
 
 def test_one_call_for_a_batch(
-    handler: CaptionerHandler, render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     caption_each = handler.captioner.caption_each
     monkeypatch.setattr(
         handler.captioner,
         "caption_each",
-        lambda photos, options: calls.append(len(photos)) or caption_each(photos, options),
+        lambda photos, *rest: calls.append(len(photos)) or caption_each(photos, *rest),
     )
     batch = [{"body": bytearray(render(color))} for color in ("red", "green", "blue")]
-    handler.handle([*batch, {"body": "text"}], FakeContext(tmp_path))
+    answers(handler, [*batch, {"body": "text"}])
     assert calls == [3]
 
 
-def test_decoding_options_apply(handler: CaptionerHandler, render, tmp_path: Path) -> None:
-    handler.options = DecodingOptions(beam_size=1, max_length=2)
-    (reply,) = handler.handle([{"body": bytearray(render())}], FakeContext(tmp_path))
-    assert len(json.loads(reply)["caption"].split()) <= 2
+def test_describes_itself(handler: CaptionerHandler, render) -> None:
+    (handler.folder / "README.md").write_text("# Card\n")
+    headers: list[dict[str, Any]] = [{"describe": "True"}, {}]
+    (told, reply), context = answers(handler, [{}, {"body": render()}], headers)
+    assert "caption" in reply
+    assert not context.status
+    assert told["card"] == "# Card\n"
+    assert told["model"] == ABOUT
+    assert told["options"]["beam_size"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 10,
+        "default": 3,
+    }
+    assert "AVIF" in told["formats"]
+    assert told["limits"]["photos_a_request"] == 32
+    assert json.dumps(told)
+
+
+def test_metrics(handler: CaptionerHandler, render) -> None:
+    batch = [{"body": render()}, {"body": b"no"}, {"body": b"no"}, {"body": render("blue")}]
+    headers = [{"x-caption-beam-size": "5"}, {}, {}, {}]
+    replies, context = answers(handler, batch, headers)
+    metrics = context.metrics
+    labels = ["1.2", "captioner", "Model"]
+    assert sorted(metrics.added["captioner_requests_total"]) == [
+        (2, ["invalid_image", *labels]),
+        (2, ["ok", *labels]),
+    ]
+    assert metrics.values("captioner_batch_photos") == [4]
+    assert metrics.values("captioner_beams") == [5, 3, 3, 3]
+    words = [len(reply["caption"].split()) for reply in (replies[0], replies[3])]
+    assert metrics.values("captioner_caption_words") == words
+    for part in ("decoding", "encoding", "search", "batch"):
+        (seconds,) = metrics.values(f"captioner_{part}_seconds")
+        assert seconds > 0
+
+
+def test_a_server_with_other_metrics_answers_all_the_same(
+    handler: CaptionerHandler, render
+) -> None:
+    handler.metrics = Metrics(SimpleNamespace(cache={}), "captioner", "1.2")
+    (reply,) = handler.handle([{"body": render()}], FakeContext())
+    assert json.loads(reply)["caption"]
+
+
+def test_a_broken_gpu_ends_the_worker(
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> None:
+        assert status == 1
+        raise Ended
+
+    def fail(error: Exception) -> None:
+        def caption_each(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(handler.captioner, "caption_each", caption_each)
+
+    monkeypatch.setattr("os._exit", end)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    fail(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(Ended):
+        answers(handler, [{"body": render()}])
+    fail(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        answers(handler, [{"body": render()}])
+    assert not _is_fatal(RuntimeError("shapes do not match"))
 
 
 @pytest.mark.parametrize(
@@ -104,4 +327,4 @@ def test_workers_share_the_cores(config: dict[str, Any], cores: int, threads: in
 
 def test_refuses_code_from_outside_its_archive(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not its archive's code"):
-        CaptionerHandler().initialize(FakeContext(tmp_path))
+        CaptionerHandler().initialize(FakeContext(folder=tmp_path))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from model import Captioner, checkpoint
+from model.calibration import Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from scripts.package import ROOT, package
@@ -27,6 +28,10 @@ handler = handler_class()
 context = types.SimpleNamespace(
     system_properties={"model_dir": str(folder), "gpu_id": None},
     model_yaml_config={},
+    manifest=json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text()),
+    metrics=types.SimpleNamespace(cache={}),
+    get_all_request_header=lambda i: {},
+    get_request_id=lambda i: "r",
     set_response_content_type=lambda i, value: None,
 )
 handler.initialize(context)
@@ -54,6 +59,20 @@ def test_same_bytes_every_time(folder: Path, tmp_path: Path) -> None:
     assert list(one.parent.iterdir()) == [one]
 
 
+def test_holds_a_calibration_if_there_is_one(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "captioner.mar"
+    without = package(folder, "1.0", archive)
+    (folder / "calibration.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"calibration\.json: it must be an object"):
+        package(folder, "1.0", archive)
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == without
+    Calibration(5.0, 5.5, 0.4).save(folder)
+    package(folder, "1.0", archive)
+    with zipfile.ZipFile(archive) as opened:
+        held = opened.read("calibration.json")
+    assert held == (folder / "calibration.json").read_bytes()
+
+
 def test_holds_everything(folder: Path, tmp_path: Path) -> None:
     archive = tmp_path / "captioner.mar"
     package(folder, "2.5", archive)
@@ -64,6 +83,8 @@ def test_holds_everything(folder: Path, tmp_path: Path) -> None:
     assert {"model.safetensors", "config.json", "word_map.json", "README.md"} <= names
     assert {"captioner_handler.py", "model-config.yaml", "model/__init__.py"} <= names
     assert {f"model/{path.name}" for path in (ROOT / "model").glob("*.py")} <= names
+    assert {"handler/__init__.py", "handler/parsing.py"} <= names
+    assert not {"handler/client.py", "handler/captioner_handler.py"} & names
     assert not any("__pycache__" in name for name in names)
     assert manifest["model"]["modelName"] == "captioner"
     assert manifest["model"]["modelVersion"] == "2.5"

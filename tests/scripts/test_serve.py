@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import subprocess
 import sys
+import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from PIL import Image
 
-from model import Captioner, checkpoint
-from model.network import ShowAttendTell
-from model.word_map import WordMap
+from handler.client import CaptionClient
+from model import Captioner, DecodingOptions, checkpoint
 from scripts.package import ROOT, package
 from scripts.torchserve import Ports, Server
+from tests.handler.openapi_checks import check_against_server
+from tests.hostile import hostile_photos
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -54,29 +61,45 @@ class Serving:
     printed: str
 
     @property
+    def inference(self) -> str:
+        return f"http://127.0.0.1:{self.ports.inference}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.inference}/predictions/captioner"
+        return f"{self.inference}/predictions/captioner"
 
     @property
     def management(self) -> str:
         return f"http://127.0.0.1:{self.ports.management}/models"
 
+    @property
+    def worker(self) -> psutil.Process:
+        (version,) = requests.get(f"{self.management}/captioner", timeout=60).json()
+        (worker,) = version["workers"]
+        return psutil.Process(worker["pid"])
 
-@pytest.fixture
-def serving(tmp_path: Path, network: ShowAttendTell, word_map: WordMap) -> Iterator[Serving]:
-    checkpoint.save(tmp_path / "tiny", network, word_map, "")
-    ports, folder, store = free_ports(), tmp_path / "run", tmp_path / "store"
-    options = ["--port", ports.inference, "--folder", folder, "--model-store", store]
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Serving]:
+    """One server for all tests but those that stop it: starting it takes seconds."""
+    folder = tmp_path_factory.mktemp("serving")
+    with started(folder, tiny_checkpoint) as serving:
+        yield serving
+
+
+@contextmanager
+def started(folder: Path, checkpoint: Path) -> Iterator[Serving]:
+    ports, run_folder, store = free_ports(), folder / "run", folder / "store"
+    options = ["--port", ports.inference, "--folder", run_folder, "--model-store", store]
     try:
-        done = run("serve", "--detach", "--checkpoint", tmp_path / "tiny", *options)
+        done = run("serve", "--detach", "--checkpoint", checkpoint, *options)
         assert done.returncode == 0, done.stderr
-        yield Serving(folder, store, tmp_path / "tiny", ports, done.stdout)
+        yield Serving(run_folder, store, checkpoint, ports, done.stdout)
     finally:
-        Server(folder).stop()
+        Server(run_folder).stop()
 
 
 def test_from_archive_to_caption(serving: Serving, render) -> None:
-    """One server for all that needs one: starting it takes seconds."""
     assert '{"caption": ' in serving.printed
     assert f"curl -T photo.jpg {serving.url}" in serving.printed
 
@@ -90,13 +113,24 @@ def test_from_archive_to_caption(serving: Serving, render) -> None:
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
     assert reply.json()["caption"] == wanted[0]
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]
+    assert reply.json()["model"] == {
+        "name": "captioner",
+        "version": "1.0",
+        "digest": checkpoint.digest(serving.checkpoint),
+    }
+    assert 0 < reply.json()["confidence"] < 1
     form = requests.post(serving.url, files={"data": ("p.jpg", photos[1])}, timeout=60)
     assert form.json()["caption"] == wanted[1]
 
-    # Many at once, good and bad: each gets its own answer.
+    # Many at once, good and bad, with options that differ: each gets its own answer.
+    beams = [1, 3, 5]
+    by_beams = {k: [c[0].text for c in local.caption(photos, DecodingOptions(k))] for k in beams}
+
     def ask(i: int) -> requests.Response:
         body = b"not a photo" if i % 7 == 3 else photos[i % len(photos)]
-        return requests.post(serving.url, data=body, timeout=60)
+        headers = {"X-Caption-Beam-Size": str(beams[i % len(beams)])}
+        return requests.post(serving.url, data=body, headers=headers, timeout=60)
 
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(ask, range(100)))
@@ -105,59 +139,158 @@ def test_from_archive_to_caption(serving: Serving, render) -> None:
             assert reply.status_code == 400
             assert reply.json()["error"]["code"] == "invalid_image"
         else:
-            assert reply.json()["caption"] == wanted[i % len(photos)]
+            assert reply.json()["caption"] == by_beams[beams[i % len(beams)]][i % len(photos)]
 
     # As large as phones make them.
     large = render("red", "circle", (4000, 3000), "BMP")[: 32 * 2**20 - 1000]
     assert requests.post(serving.url, data=large, timeout=60).status_code == 400  # cut short
-    assert requests.post(serving.url, data=bytes(33 * 2**20), timeout=60).status_code == 413
+    larger = requests.post(serving.url, data=bytes(33 * 2**20), timeout=60)
+    assert (larger.status_code, larger.json()["error"]["code"]) == (413, "too_large")
+    assert requests.post(serving.url, data=bytes(65 * 2**20), timeout=60).status_code == 413
 
-    # A second version runs its own archive's code, not the first one's and not the checkout's.
+
+def test_every_line_of_the_readmes_api(serving: Serving, render, tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text().split("## API")[1]
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert block
+    lines = [line for line in block[1].splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 12
+    (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
+    ports = {8080: serving.ports.inference, 8081: serving.ports.management}
+    ports[8082] = serving.ports.metrics
+    health = f"captioner health --url {serving.inference} --management {serving.management[:-7]}"
+    for line in lines:
+        for usual, port in ports.items():
+            line = line.replace(f"localhost:{usual}", f"127.0.0.1:{port}")
+        line = line.replace("captioner health", health)
+        line = line.replace("curl ", "curl -fsS -m 60 ")
+        line = re.sub(r"^captioner ", f"{sys.executable} -m scripts.cli ", line)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, (line, done.stderr)
+    with Image.open(tmp_path / "attention.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_the_pythons_client_example(serving: Serving, render, tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text().split("## API")[1].split("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
+    done = subprocess.run(
+        [sys.executable, "-c", example.replace("http://localhost:8080", serving.inference)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_the_openapi_document_is_what_is_served(serving: Serving) -> None:
+    check_against_server(serving.inference)
+
+
+def test_hostile_photos_over_http(serving: Serving) -> None:
+    """No 5xx, no dead worker, bounded memory."""
+    worker = serving.worker
+    requests.put(serving.url, data=next(iter(hostile_photos(1, seed=1))), timeout=60)
+    before = worker.memory_info().rss
+    sessions = threading.local()
+
+    def ask(photo: bytes) -> int:
+        if not hasattr(sessions, "one"):
+            sessions.one = requests.Session()
+        reply = sessions.one.put(serving.url, data=photo, timeout=120)
+        told = reply.json()
+        assert "caption" in told or {"code", "message"} == told["error"].keys(), told
+        return reply.status_code
+
+    with ThreadPoolExecutor(32) as pool:
+        statuses = Counter(pool.map(ask, hostile_photos(5000, seed=2)))
+    assert statuses.keys() <= {200, 400, 413, 415}, statuses
+    assert statuses.total() == 5000
+    assert min(statuses[200], statuses[400]) > 100, statuses  # some get through, some do not
+    assert serving.worker.pid == worker.pid
+    assert worker.memory_info().rss < before + 2**30
+
+
+def test_a_worker_that_is_killed_comes_back(serving: Serving, render) -> None:
+    photo = render()
+    before = requests.put(serving.url, data=photo, timeout=60).json()["caption"]
+    killed = serving.worker
+    killed.kill()
+    with CaptionClient(serving.inference, retries=10) as client:
+        assert client.caption(photo).caption == before
+    assert serving.worker.pid != killed.pid
+
+
+def test_a_second_version_runs_its_own_code(serving: Serving, render) -> None:
+    """Its archive's: not the first one's and not the checkout's."""
+    photo = render()
+    first = requests.put(serving.url, data=photo, timeout=60).json()["caption"]
     second = serving.store / "captioner_2.mar"
     package(serving.checkpoint, "2.0", serving.store / "captioner.mar")
+    changes = {
+        "model/word_map.py": b"\nWordMap.decode = lambda self, ids: 'second version'\n",
+        "handler/replies.py": b"\n_tell = _told\n_told = lambda c: _tell(c) | {'new': True}\n",
+    }
     with (
         zipfile.ZipFile(serving.store / "captioner.mar") as source,
         zipfile.ZipFile(second, "w") as target,
     ):
         for name in source.namelist():
-            content = source.read(name)
-            if name == "model/word_map.py":
-                content += b"\nWordMap.decode = lambda self, ids: 'second version'\n"
-            target.writestr(name, content)
+            target.writestr(name, source.read(name) + changes.get(name, b""))
     registered = requests.post(
         serving.management,
         params={"url": second.name, "initial_workers": 1, "synchronous": "true"},
         timeout=120,
     )
     assert registered.status_code == 200, registered.text
-    answers = [
-        requests.post(f"{serving.url}{version}", data=photos[0], timeout=60).json()["caption"]
+    answers = {
+        version: requests.post(f"{serving.url}{version}", data=photo, timeout=60).json()
         for version in ("/2.0", "/1.0", "")
-    ]
-    assert answers == ["second version", wanted[0], wanted[0]]
+    }
+    captions = [answer["caption"] for answer in answers.values()]
+    assert captions == ["second version", first, first]
+    assert [answer.get("new") for answer in answers.values()] == [True, None, None]
+    assert answers["/2.0"]["model"]["version"] == "2.0"
+    metrics = requests.get(f"http://127.0.0.1:{serving.ports.metrics}/metrics", timeout=60).text
+    assert re.search(r'captioner_requests_total\{Outcome="ok",Version="2.0",.*\} 1.0', metrics)
 
-    # A second start is refused and harms nothing.
-    again = run("serve", "--folder", serving.folder, "--port", serving.ports.inference)
-    assert again.returncode == 1
-    assert "already serving" in again.stderr
-    elsewhere = run("serve", "--folder", serving.folder / "x", "--port", serving.ports.inference)
-    assert elsewhere.returncode == 1
-    assert f"port {serving.ports.inference} is in use" in elsewhere.stderr
-    assert requests.post(serving.url, data=photos[0], timeout=60).ok
 
-    # Stopped means that nothing is left.
-    frontend = Server(serving.folder).process()
-    assert frontend is not None
-    everyone = [frontend, *frontend.children(recursive=True)]
-    assert len(everyone) >= 3
-    temp = Path(json.loads((serving.folder / "server.json").read_text())["temp"])
-    stopped = run("serve", "--stop", "--folder", serving.folder)
-    assert stopped.stdout == "stopped\n"
-    assert not any(psutil.pid_exists(process.pid) for process in everyone)
-    assert not temp.exists()
-    assert not (serving.folder / "server.json").exists()
-    serving.ports.check_free()
-    assert run("serve", "--stop", "--folder", serving.folder).stdout == "nothing was running\n"
+def test_stopped_means_that_nothing_is_left(tmp_path: Path, tiny_checkpoint: Path, render) -> None:
+    with started(tmp_path, tiny_checkpoint) as serving:
+        # A second start is refused and harms nothing.
+        again = run("serve", "--folder", serving.folder, "--port", serving.ports.inference)
+        assert again.returncode == 1
+        assert "already serving" in again.stderr
+        other = serving.folder / "x"
+        elsewhere = run("serve", "--folder", other, "--port", serving.ports.inference)
+        assert elsewhere.returncode == 1
+        assert f"port {serving.ports.inference} is in use" in elsewhere.stderr
+        assert requests.post(serving.url, data=render(), timeout=60).ok
+
+        frontend = Server(serving.folder).process()
+        assert frontend is not None
+        everyone = [frontend, *frontend.children(recursive=True)]
+        assert len(everyone) >= 3
+        temp = Path(json.loads((serving.folder / "server.json").read_text())["temp"])
+        stopped = run("serve", "--stop", "--folder", serving.folder)
+        assert stopped.stdout == "stopped\n"
+        assert not any(psutil.pid_exists(process.pid) for process in everyone)
+        assert not temp.exists()
+        assert not (serving.folder / "server.json").exists()
+        serving.ports.check_free()
+        again = run("serve", "--stop", "--folder", serving.folder)
+        assert again.stdout == "nothing was running\n"
 
 
 def test_a_checkpoint_that_cannot_be_loaded_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What the model says of itself: ``GET :8081/models/captioner?customized=true``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from handler.options import RequestOptions, described
+from handler.parsing import MOST_BYTES, MOST_PHOTOS
+from model import Captioner, checkpoint
+from model.image import MAX_PIXELS, accepted
+
+
+def describe(
+    captioner: Captioner, defaults: RequestOptions, model: dict[str, str], folder: Path
+) -> str:
+    """The model card, the options with their ranges and defaults, formats and limits, as JSON."""
+    card = folder / checkpoint.CARD
+    options = {
+        name: told | {"default": asdict(defaults)[name]} for name, told in described().items()
+    }
+    config = captioner.network.config
+    return json.dumps(
+        {
+            "model": model,
+            "card": card.read_text(encoding="utf-8") if card.is_file() else "",
+            "encoder": config.encoder,
+            "words": config.vocabulary_size,
+            "calibrated": captioner.calibration is not None,
+            "device": str(captioner.device),
+            "options": options,
+            "formats": list(accepted()),
+            "limits": {
+                "bytes_a_photo": MOST_BYTES,
+                "pixels_a_photo": MAX_PIXELS,
+                "photos_a_request": MOST_PHOTOS,
+            },
+        }
+    )

@@ -1,0 +1,109 @@
+"""Captions -> what is answered, as plain JSON values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from handler.errors import RequestError
+from handler.options import RequestOptions
+from handler.parsing import Form, Request
+from model import Caption
+from model.captioner import Seconds
+from model.image import ImageInfo
+
+
+def reply(
+    captions: Sequence[Caption],
+    options: RequestOptions,
+    about: dict[str, Any],
+    info: ImageInfo | None,
+    timing: dict[str, float],
+) -> dict[str, Any]:
+    """Of one photo.
+
+    Parameters
+    ----------
+    captions
+        Best first.
+    about
+        ``model`` and ``request_id``, which every reply has.
+    """
+    best, *others = captions
+    told = _told(best) | about
+    if options.num_captions > 1:
+        told["alternatives"] = [_told(caption) for caption in others]
+    if options.return_tokens:
+        told["tokens"] = tokens(best)
+    if options.return_attention:
+        told["attention"] = attention(best)
+    if options.return_timing:
+        told["timing_ms"] = timing
+    if info is not None:
+        told["image"] = info._asdict()
+    return told
+
+
+def body(request: Request, replies: Sequence[dict[str, Any]], model: dict[str, str]) -> str:
+    """Of a whole request, in the form its sender understands."""
+    if request.form is Form.PLAIN:
+        return json.dumps(replies[0])
+    if request.form is Form.KSERVE_V1:
+        return json.dumps({"predictions": list(replies)})
+    outputs = [
+        _tensor("caption", "BYTES", [told["caption"] for told in replies]),
+        _tensor("log_prob", "FP32", [told["log_prob"] for told in replies]),
+    ]
+    if all(told["confidence"] is not None for told in replies):
+        outputs.append(_tensor("confidence", "FP32", [told["confidence"] for told in replies]))
+    outputs.append(_tensor("reply", "BYTES", [json.dumps(told) for told in replies]))
+    identity = {"model_name": model["name"], "model_version": model["version"]}
+    return json.dumps(
+        {"id": request.id or replies[0]["request_id"]} | identity | {"outputs": outputs}
+    )
+
+
+def error_body(error: RequestError, request_id: str) -> str:
+    told = {"code": error.code, "message": str(error)}
+    return json.dumps({"error": told, "request_id": request_id})
+
+
+def tokens(caption: Caption) -> list[dict[str, Any]]:
+    """The words and the end with their log-probabilities; their sum is the caption's."""
+    told: list[dict[str, Any]] = [
+        {"word": word, "log_prob": log_prob}
+        for word, log_prob in zip(caption.words, caption.word_log_probs, strict=True)
+    ]
+    return [*told, {"word": "<end>", "log_prob": caption.log_prob - sum(caption.word_log_probs)}]
+
+
+def attention(caption: Caption) -> dict[str, Any]:
+    """A map for every word, row by row; its weights sum to 1."""
+    maps = caption.attention.tolist()
+    return {
+        "grid": list(caption.attention.shape[1:]),
+        "maps": [
+            {"word": word, "weights": weights}
+            for word, weights in zip(caption.words, maps, strict=True)
+        ],
+    }
+
+
+def timing(seconds: Seconds, total: float) -> dict[str, float]:
+    """Milliseconds, of the batch that a request was answered in."""
+    parts = asdict(seconds) | {"total": total}
+    return {name: round(1e3 * taken, 3) for name, taken in parts.items()}
+
+
+def _told(caption: Caption) -> dict[str, Any]:
+    return {
+        "caption": caption.text,
+        "confidence": caption.confidence,
+        "log_prob": caption.log_prob,
+    }
+
+
+def _tensor(name: str, datatype: str, data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}

@@ -1,0 +1,96 @@
+"""handler/openapi.yaml says what the handler does; a running server is asked in test_serve.py."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import schemathesis
+import yaml
+
+from handler.errors import RequestError
+from handler.options import HEADER, RequestOptions, described
+from handler.parsing import MOST_BYTES, MOST_PHOTOS
+from model import image
+from scripts.package import ROOT
+from tests.handler.openapi_checks import document
+
+PREFIX = "#/components/schemas/Options/properties/"
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    return document()
+
+
+@pytest.fixture(scope="module")
+def schemas(openapi: dict[str, Any]) -> dict[str, Any]:
+    return dict(openapi["components"]["schemas"])
+
+
+def test_the_document_is_valid(openapi: dict[str, Any]) -> None:
+    schema = schemathesis.openapi.from_dict(openapi)
+    schema.validate()
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    assert len({each.definition.raw["operationId"] for each in operations}) == len(operations) == 9
+
+
+def test_options_are_those_of_the_handler(schemas: dict[str, Any]) -> None:
+    told = schemas["Options"]["properties"]
+    assert told.keys() == described().keys()
+    for name, option in described().items():
+        if option.get("maximum") == "beam_size":
+            option = option | {"maximum": told["beam_size"]["maximum"]}
+        assert option.items() <= told[name].items()
+        assert told[name]["default"] == asdict(RequestOptions())[name]
+        assert told[name]["description"]
+
+
+def test_defaults_are_those_of_the_configuration(schemas: dict[str, Any]) -> None:
+    config = yaml.safe_load((ROOT / "handler" / "model-config.yaml").read_text())
+    for name, value in config["handler"]["decoding"].items():
+        assert schemas["Options"]["properties"][name]["default"] == value
+
+
+def test_every_option_is_a_header_and_a_field(openapi: dict[str, Any]) -> None:
+    headers = {
+        parameter["name"].lower().removeprefix(HEADER).replace("-", "_"): parameter["schema"]
+        for parameter in openapi["components"]["parameters"].values()
+        if parameter["in"] == "header"
+    }
+    fields = openapi["components"]["schemas"]["Form"]["properties"]
+    assert headers.keys() == described().keys()
+    assert fields.keys() == {"data", *described()}
+    for name in described():
+        assert headers[name] == fields[name] == {"$ref": f"{PREFIX}{name}"}
+    for path, operations in openapi["paths"].items():
+        if path != "/ping":
+            refs = {parameter["$ref"] for parameter in operations["parameters"]}
+            assert len(refs - {"#/components/parameters/Version"}) == len(described())
+
+
+def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> None:
+    makers = ("request", "option", "image", "too_large", "media_type")
+    errors = [getattr(RequestError, maker)("so it is") for maker in makers]
+    told = openapi["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]
+    assert sorted(told["enum"]) == sorted(error.code for error in errors)
+    for path, operations in openapi["paths"].items():
+        for method in operations.keys() & {"post", "put"}:
+            statuses = operations[method]["responses"].keys()
+            assert {str(error.status) for error in errors} < statuses, path
+
+
+def test_limits_and_formats_are_those_of_the_handler(
+    openapi: dict[str, Any], schemas: dict[str, Any]
+) -> None:
+    assert schemas["KServeV1Request"]["properties"]["instances"]["maxItems"] == MOST_PHOTOS
+    inputs = schemas["KServeV2Request"]["properties"]["inputs"]
+    assert inputs["maxItems"] == inputs["items"]["properties"]["data"]["maxItems"] == MOST_PHOTOS
+    formats = schemas["Reply"]["properties"]["image"]["properties"]["format"]["enum"]
+    assert formats == [*image.FORMATS, "HEIC"]
+    text = " ".join(openapi["info"]["description"].split())
+    assert f"{MOST_BYTES // 2**20} MiB and {image.MAX_PIXELS // 10**6} million pixels" in text
+    halves = {most // 10**6 for most in image.MAX_PIXELS_OF.values()}
+    assert f"(WebP, AVIF and HEIC {halves.pop()} million)" in text
+    assert not halves

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from handler import parsing
+from handler.errors import RequestError
+from handler.options import RequestOptions
+from handler.parsing import Form, Request, parse
+
+PHOTO, OTHER = b"\xff\xd8 one photo", b"another"
+B64, OTHER_B64 = (base64.b64encode(photo).decode() for photo in (PHOTO, OTHER))
+DEFAULTS = RequestOptions()
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def json_request(body: object, headers: dict[str, Any] | None = None) -> Request:
+    """As it arrives, and as TorchServe reads it beforehand unless told not to: both are known."""
+    read = parse({"body": body}, JSON | (headers or {}), DEFAULTS)
+    raw = parse({"body": bytearray(json.dumps(body).encode())}, JSON | (headers or {}), DEFAULTS)
+    assert read == raw
+    return raw
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"content-type": "image/png"}, {"CONTENT-TYPE": "application/octet-stream"}],
+)
+def test_a_raw_photo(headers: dict[str, str]) -> None:
+    field_entry = {"body": {"content-type": "image/jpeg"}}  # as TorchServe adds them
+    found = parse({"body": bytearray(PHOTO)}, headers | field_entry, DEFAULTS)
+    assert found == Request([PHOTO], [DEFAULTS])
+
+
+def test_options_by_header_form_or_json() -> None:
+    headers = {"X-Caption-Beam-Size": "7", "x-caption-max-length": "9"}
+    wanted = RequestOptions(beam_size=2, max_length=9)
+    assert parse({"body": PHOTO}, headers, DEFAULTS).options[0].beam_size == 7
+    form = parse({"data": PHOTO, "beam_size": bytearray(b"2")}, headers, DEFAULTS)
+    assert form == Request([PHOTO], [wanted])
+    body = {"image": {"b64": B64}, "options": {"beam_size": 2}}
+    assert json_request(body, headers) == Request([PHOTO], [wanted])
+
+
+def test_a_form_whose_photo_has_another_name() -> None:
+    found = parse({"picture": PHOTO, "beam_size": b"2"}, {}, DEFAULTS)
+    assert found == Request([PHOTO], [RequestOptions(beam_size=2)])
+
+
+def test_kserve_v1() -> None:
+    body = {
+        "instances": [{"b64": B64}, {"image": {"b64": OTHER_B64}, "options": {"beam_size": 1}}],
+        "options": {"beam_size": 4, "max_length": 5},
+    }
+    options = [RequestOptions(4, max_length=5), RequestOptions(1, max_length=5)]
+    assert json_request(body) == Request([PHOTO, OTHER], options, Form.KSERVE_V1)
+
+
+def test_kserve_v2() -> None:
+    tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
+    body = {
+        "id": "seven",
+        "inputs": [tensor | {"data": [B64]}, tensor | {"data": [OTHER_B64]}],
+        "parameters": {"beam_size": 4},
+    }
+    options = [RequestOptions(4)] * 2
+    assert json_request(body) == Request([PHOTO, OTHER], options, Form.KSERVE_V2, "seven")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "the body must be a JSON object"),
+        (3, "the body must be a JSON object"),
+        (None, "the body must be a JSON object"),
+        ({}, "holds no photo"),
+        ({"image": "http://example.com/a.jpg"}, "holds no photo"),
+        ({"image": {"url": "http://example.com/a.jpg"}}, "holds no photo"),
+        ({"image": {"b64": 7}}, "must be a text"),
+        ({"image": {"b64": "a b c"}}, "not base64"),
+        ({"image": {"b64": "é"}}, "not base64"),
+        ({"image": {"b64": B64}, "options": []}, "options must be a JSON object"),
+        ({"instances": []}, "instances must be a list of 1 to 32"),
+        ({"instances": [{"b64": B64}] * 33}, "instances must be a list of 1 to 32"),
+        ({"instances": {"b64": B64}}, "instances must be a list"),
+        ({"instances": [{"b64": B64}, 5]}, "instance 1 must be a JSON object"),
+        ({"inputs": [{"datatype": "FP32", "data": [1.0]}]}, "'FP32'; it must be 'BYTES'"),
+        ({"inputs": [{"datatype": "BYTES"}]}, "data must be a list"),
+        ({"inputs": [{"datatype": "BYTES", "data": [B64, 5]}]}, "image 1 must be a text"),
+        ({"inputs": [{"datatype": "BYTES", "data": [B64] * 20}] * 2}, "list of 1 to 32"),
+        ({"inputs": ["x"]}, "an input must be a JSON object"),
+    ],
+)
+def test_json_that_is_no_request(body: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as raised:
+        json_request(body)
+    assert (raised.value.status, raised.value.code) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe\x00", b"[" * 100_000, b"", b"NaN{"])
+def test_what_is_no_json(body: bytes) -> None:
+    with pytest.raises(RequestError, match="the body is no JSON"):
+        parse({"body": body}, JSON, DEFAULTS)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/html", "application/xml", "video/mp4"])
+def test_other_media_types(kind: str) -> None:
+    for body in (PHOTO, "text that TorchServe has read"):
+        with pytest.raises(RequestError, match=f"type is {kind}") as raised:
+            parse({"body": body}, {"Content-Type": kind}, DEFAULTS)
+        assert (raised.value.status, raised.value.code) == (415, "unsupported_media_type")
+
+
+def test_forms_that_hold_no_photo() -> None:
+    with pytest.raises(RequestError, match="holds no photo"):
+        parse({"beam_size": b"3", "max_length": b"3"}, {}, DEFAULTS)
+    with pytest.raises(RequestError, match="holds no photo"):
+        parse({"one": PHOTO, "two": PHOTO}, {}, DEFAULTS)
+    with pytest.raises(RequestError, match="there is no option 'beams'"):
+        parse({"data": PHOTO, "beams": b"3"}, {}, DEFAULTS)
+    with pytest.raises(RequestError, match="'beam_size' is not text"):
+        parse({"data": PHOTO, "beam_size": b"\xff\xfe"}, {}, DEFAULTS)
+    with pytest.raises(RequestError, match="'data' is text"):
+        parse({"data": "text"}, {}, DEFAULTS)
+    with pytest.raises(RequestError, match="is empty"):
+        parse({}, {}, DEFAULTS)
+
+
+def test_photos_that_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MOST_BYTES", 2**20)
+    for fields, headers in (
+        ({"body": bytes(2**20 + 1)}, {}),
+        ({"data": bytes(2**20 + 1)}, {}),
+        ({"body": {"image": {"b64": "A" * 2 * 2**20}}}, JSON),
+        ({"body": {"image": {"b64": base64.b64encode(bytes(2**20 + 1)).decode()}}}, JSON),
+    ):
+        with pytest.raises(RequestError, match="over 1 MiB") as raised:
+            parse(fields, headers, DEFAULTS)
+        assert (raised.value.status, raised.value.code) == (413, "too_large")
+    assert parse({"body": bytes(2**20)}, {}, DEFAULTS).photos == [bytes(2**20)]
