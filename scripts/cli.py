@@ -14,6 +14,16 @@ from training.formats import READERS
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "flickr8k"
 
+HEALTH_WITH_CURL = """\
+The same for a container's or a load balancer's probe, without Python:
+
+  curl -fsS http://127.0.0.1:8081/models/captioner | grep -q '"status": "READY"' &&
+  curl -fsS -m 10 -T photo.jpg http://127.0.0.1:8080/predictions/captioner
+
+Who cannot reach the management asks for a caption alone. /ping is no probe: it says Healthy
+while models load and for minutes after a worker died.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user did wrong is one line on standard error and status 1."""
@@ -47,8 +57,15 @@ def _parser() -> argparse.ArgumentParser:
 
     caption = _job(parsers, "caption", jobs.caption, "Write captions for photos.")
     caption.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
-    caption.add_argument(
+    who = caption.add_mutually_exclusive_group()
+    who.add_argument(
         "--checkpoint", type=Path, default=SHIPPED, help="checkpoint folder (the shipped one)"
+    )
+    who.add_argument(
+        "--server",
+        metavar="URL",
+        help="ask a served captioner, such as http://127.0.0.1:8080; its operator has chosen"
+        " checkpoint, device and precision",
     )
     caption.add_argument("--num-captions", type=int, default=1, help="captions a photo (1)")
     _search_options(caption)
@@ -112,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--json", type=Path, help="write captions here (COCO's results) and scores beside them"
     )
+    evaluate.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit the confidence of captions and write it into the checkpoint folder; with the"
+        " search that is served",
+    )
+    evaluate.add_argument(
+        "--picture", type=Path, help="draw here how far confidences can be relied on (.png)"
+    )
     _search_options(evaluate)
 
     parsers.add_parser(
@@ -157,6 +183,33 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--folder", type=Path, default=ROOT / ".serve", help="for the log and the pid (.serve)"
     )
+
+    health = _job(
+        parsers,
+        "health",
+        jobs.health,
+        "Say whether a served captioner is ready: its workers are, and a photo comes back"
+        " captioned. Status 0 if so, else 1.",
+    )
+    health.add_argument(
+        "--url", default="http://127.0.0.1:8080", help="of predictions (http://127.0.0.1:8080)"
+    )
+    health.add_argument(
+        "--management",
+        default="http://127.0.0.1:8081",
+        metavar="URL",
+        help="of TorchServe's management (http://127.0.0.1:8081)",
+    )
+    health.add_argument("--model", default="captioner", help="name it is served as (captioner)")
+    health.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="check until it is ready or this long has passed (0: check once)",
+    )
+    health.formatter_class = argparse.RawDescriptionHelpFormatter
+    health.epilog = HEALTH_WITH_CURL
     return parser
 
 

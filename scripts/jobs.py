@@ -10,28 +10,67 @@ import dataclasses
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from model import Captioner, DecodingOptions
 
+Captions: TypeAlias = list[tuple[str, float]] | str  # with log-probabilities; or what is wrong
+PHOTOS_AT_A_TIME = 32  # asked of a server before they are printed
+
 
 def caption(options: argparse.Namespace) -> None:
+    bad = 0
+    found = _captions_of_server(options) if options.server else _captions(options)
+    for path, captions in zip(options.images, found, strict=True):
+        if isinstance(captions, str):
+            bad += 1
+            print(f"captioner: {path}: {captions}", file=sys.stderr)
+        else:
+            for text, log_prob in captions:
+                print(f"{path}: {text} ({log_prob:.2f})")
+    if bad:
+        raise ValueError(f"{bad} of {len(options.images)} files could not be captioned")
+
+
+def _captions(options: argparse.Namespace) -> Iterator[Captions]:
     from model import InvalidImage
 
     captioner = _captioner(options)
     decoding = _decoding(options, options.num_captions)
     found = captioner.caption_each([path.read_bytes() for path in options.images], decoding)
-    bad = 0
-    for path, captions in zip(options.images, found, strict=True):
+    for captions in found:
         if isinstance(captions, InvalidImage):
-            bad += 1
-            print(f"captioner: {path}: {captions}", file=sys.stderr)
+            yield str(captions)
         else:
-            for caption in captions:
-                print(f"{path}: {caption.text} ({caption.log_prob:.2f})")
-    if bad:
-        raise ValueError(f"{bad} of {len(found)} files could not be captioned")
+            yield [(caption.text, caption.log_prob) for caption in captions]
+
+
+def _captions_of_server(options: argparse.Namespace) -> Iterator[Captions]:
+    from handler.client import CaptionClient, CaptionError
+
+    for name in ("device", "precision"):
+        if getattr(options, name) != "auto":
+            raise ValueError(f"--{name} is the server's to choose; leave it out with --server")
+    asked = {
+        name: getattr(options, name)
+        for name in ("beam_size", "num_captions", "max_length", "length_penalty")
+    }
+    with CaptionClient(options.server) as client:
+        for start in range(0, len(options.images), PHOTOS_AT_A_TIME):
+            some = options.images[start : start + PHOTOS_AT_A_TIME]
+            for answer in client.caption_many(some, **asked):
+                if isinstance(answer, OSError):
+                    yield answer.strerror or str(answer)
+                elif isinstance(answer, CaptionError):
+                    # Refused as this photo is, or a worker died under it; else none would do.
+                    if answer.code != "invalid_image" and answer.status not in (413, 415, 500, 507):
+                        raise answer
+                    yield answer.message
+                else:
+                    others = [(other.caption, other.log_prob) for other in answer.alternatives]
+                    yield [(answer.caption, answer.log_prob), *others]
 
 
 def explain(options: argparse.Namespace) -> None:
@@ -50,13 +89,21 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from training import datasets, engine
+    from model.calibration import Calibration
+    from training import calibration, datasets, engine
     from training.evaluation import assess
     from training.prepared import DESCRIPTION, Prepared
     from training.processes import Processes
 
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
+    if options.picture and options.picture.suffix != ".png":
+        raise ValueError(f"{options.picture}: the picture must be named *.png")
+    stored = None if options.calibrate else Calibration.load(options.checkpoint)
+    if options.picture and not options.calibrate and not stored:
+        raise ValueError(
+            f"{options.picture}: {options.checkpoint} has no confidence to draw; add --calibrate"
+        )
     decoding = _decoding(options)
     captioner = _captioner(options)
     if (options.data / DESCRIPTION).is_file():
@@ -66,15 +113,26 @@ def evaluate(options: argparse.Namespace) -> None:
         names = [prepared.names[row] for row in rows]
         references = [prepared.captions[row] for row in rows]
         here = Processes(0, 1, captioner.device)
-        texts = engine.write_captions(captioner, prepared.photos, rows, decoding, here)
+        captions = engine.describe(captioner, prepared.photos, rows, decoding, here)
     else:
         examples = datasets.of_split(datasets.read(options.data).examples, options.split)
         names = [example.name for example in examples]
         references = [example.captions for example in examples]
-        texts = engine.caption_files(captioner, [example.photo for example in examples], decoding)
-    evaluation = assess(texts, references, names)
+        photos = [example.photo for example in examples]
+        captions = engine.describe_files(captioner, photos, decoding)
+    evaluation = assess([caption.text for caption in captions], references, names)
+    if options.calibrate:
+        fitted, reliability = calibration.calibrate(captions, evaluation)
+    else:
+        reliability = calibration.judge(captions, evaluation, stored)
     print(f"{len(names)} photos of {options.data}, split {options.split}")
     print(evaluation.table())
+    print(reliability.table())
+    if options.calibrate:
+        print(fitted.save(options.checkpoint))
+    if options.picture:
+        calibration.write_picture(reliability, options.picture, evaluation.person.get("CIDEr"))
+        print(options.picture)
     if options.json:
         about = {"checkpoint": str(options.checkpoint), "split": options.split}
         print(evaluation.write_json(options.json, about | dataclasses.asdict(decoding)))
@@ -148,6 +206,12 @@ def serve(options: argparse.Namespace) -> None:
         options.port,
         options.detach,
     )
+
+
+def health(options: argparse.Namespace) -> None:
+    from scripts.health import wait_until_ready
+
+    print(wait_until_ready(options.url, options.management, options.model, options.wait))
 
 
 def _captioner(options: argparse.Namespace) -> Captioner:

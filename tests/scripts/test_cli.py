@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model import checkpoint
+from model.image import accepted
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from scripts.cli import main
@@ -37,7 +38,7 @@ def test_caption_goes_on_after_a_bad_file(
     out, err = capsys.readouterr()
     assert out.startswith(f"{good}: ")
     assert err.splitlines() == [
-        f"captioner: {bad}: not an image; accepted: JPEG, PNG, WEBP, GIF, TIFF, BMP, AVIF",
+        f"captioner: {bad}: not an image; accepted: {', '.join(accepted())}",
         "captioner: 1 of 2 files could not be captioned",
     ]
 
