@@ -44,17 +44,21 @@ def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not (tmp_path / "out" / "start.png").exists()
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])
 def test_agreement(
-    quick: list[str], dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quick: list[str],
+    dataset: Path,
+    tmp_path: Path,
+    fast: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("benchmarks.agreement.has_bf16", lambda device: fast)
     command.main(["agreement", *quick, "--data", str(dataset)])
-    printed = capsys.readouterr().out
-    assert [line.split()[0] for line in printed.splitlines()[1:5]] == [
-        "plain",
-        "float32",
-        "mixed",
-        "bfloat16",
-    ]
+    first, *printed = capsys.readouterr().out.splitlines()
+    assert ("no fast bfloat16" in first) is not fast
+    told = [line.split()[0] for line in printed if line.startswith(("plain", "float32", "mixed"))]
+    assert told == ["plain", "float32", *(["mixed"] if fast else [])]
     assert written(tmp_path, "agreement")["figures"]["agreement"]["same"]["float32"] == 1
 
 

@@ -1,0 +1,269 @@
+"""The load and its statistics, on a server that only answers as it is told; no figure counts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import command, serve
+from benchmarks.load import (
+    BUSY,
+    LOST,
+    OK,
+    Connection,
+    Reply,
+    Target,
+    closed_loop,
+    open_loop,
+    percentile,
+    wrong,
+)
+from model import Captioner, DecodingOptions
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+
+PHOTOS = [b"a cat", b"a dog \r\n\r\n on grass", bytes(200_000)]
+CAPTIONS = [str(len(photo)) for photo in PHOTOS]
+CLOSE, SILENCE, TORN = "close", "silence", "torn"  # instead of a reply, or within it
+
+Answer = tuple[int, str] | str
+
+
+class Scripted:
+    """Captions a photo by its size, unless it is told otherwise for that request."""
+
+    def __init__(self, answer: Callable[[int], Answer | None] = lambda request: None) -> None:
+        self.answer = answer
+        self.requests = self.connections = self.at_once = self.most_at_once = 0
+        self.heads: list[str] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                photo = await reader.readexactly(int(head.lower().split("content-length:")[1]))
+                self.heads.append(head)
+                answer = self.answer(self.requests)
+                self.requests += 1
+                self.at_once += 1
+                self.most_at_once = max(self.most_at_once, self.at_once)
+                await asyncio.sleep(0.001)
+                self.at_once -= 1
+                if answer == CLOSE:
+                    break
+                if answer == SILENCE:
+                    await asyncio.sleep(60)
+                if answer is None or isinstance(answer, str):
+                    status, body = 200, json.dumps({"caption": str(len(photo))})
+                else:
+                    status, body = answer
+                length = len(body) + (5 if answer == TORN else 0)
+                writer.write(
+                    f"HTTP/1.1 {status} So\r\ncontent-LENGTH: {length}\r\n\r\n{body}".encode()
+                )
+                if answer == TORN or status >= 400:
+                    break
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+def served(
+    server: Scripted,
+    load: Callable[[Target], Coroutine[Any, Any, list[Reply]]],
+    timeout: float = 20,
+) -> list[Reply]:
+    """What the load got of the server."""
+
+    async def run() -> list[Reply]:
+        listening = await asyncio.start_server(server, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        try:
+            return await load(Target(port, PHOTOS, timeout=timeout))
+        finally:
+            listening.close()
+
+    return asyncio.run(run())
+
+
+def in_turn(count: int) -> itertools.islice[int]:
+    return itertools.islice(itertools.cycle(range(len(PHOTOS))), count)
+
+
+def test_a_client_keeps_its_connection() -> None:
+    server = Scripted()
+    replies = served(server, lambda target: closed_loop(target, in_turn(30), 3))
+    assert server.connections == 3
+    assert server.most_at_once <= 3
+    assert Counter(reply.status for reply in replies) == {OK: 30}
+    assert Counter(reply.photo for reply in replies) == {0: 10, 1: 10, 2: 10}
+    assert wrong(replies, CAPTIONS) == []
+    assert all(0 < reply.seconds == pytest.approx(reply.end - reply.start) for reply in replies)
+    assert all(head.startswith("PUT /predictions/captioner HTTP/1.1\r\n") for head in server.heads)
+
+
+def test_a_busy_server_is_asked_again_on_a_new_connection() -> None:
+    server = Scripted(lambda request: (503, '{"code": 503}') if request % 3 == 1 else None)
+    replies = served(server, lambda target: closed_loop(target, in_turn(9), 1))
+    assert [reply.status for reply in replies] == [OK, BUSY, OK] * 3
+    assert [reply.caption is None for reply in replies] == [False, True, False] * 3
+    assert server.connections == 4
+    assert wrong(replies, CAPTIONS) == []
+
+
+@pytest.mark.parametrize("how", [CLOSE, TORN, SILENCE])
+def test_without_a_whole_reply_it_is_lost(how: str) -> None:
+    server = Scripted(lambda request: how if request == 1 else None)
+    replies = served(server, lambda target: closed_loop(target, in_turn(3), 1), timeout=2)
+    assert [reply.status for reply in replies] == [OK, LOST, OK]
+    assert replies[1].caption is None
+    assert server.connections == 2
+
+
+def test_without_a_server_it_is_lost() -> None:
+    async def ask() -> Reply:
+        listening = await asyncio.start_server(Scripted(), "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        listening.close()
+        await listening.wait_closed()
+        return await Connection(Target(port, PHOTOS)).ask(0)
+
+    assert asyncio.run(ask()).status == LOST
+
+
+@pytest.mark.parametrize(
+    "body", ["", "no json", "[]", "{}", '{"caption": 5}', '{"caption": "another"}']
+)
+def test_what_is_not_the_photos_caption_is_wrong(body: str) -> None:
+    server = Scripted(lambda request: (200, body) if request == 1 else None)
+    replies = served(server, lambda target: closed_loop(target, in_turn(6), 1))
+    assert [reply.status for reply in replies] == [OK] * 6
+    assert wrong(replies, CAPTIONS) == [replies[1]]
+
+
+def test_arrivals_do_not_wait_for_answers() -> None:
+    server = Scripted(lambda request: SILENCE if request < 5 else None)
+    before = time.perf_counter()
+    replies = served(server, lambda target: open_loop(target, in_turn(20), 200.0), timeout=2)
+    assert [reply.photo for reply in replies] == list(in_turn(20))
+    assert Counter(reply.status for reply in replies) == {LOST: 5, OK: 15}
+    starts = [reply.start for reply in replies]
+    assert starts == sorted(starts)
+    assert starts[-1] >= before + 18 / 200
+
+
+def test_percentile() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(values, share) for share in (0.01, 0.5, 0.99, 1)] == [1, 50, 99, 100]
+    assert percentile([7.0], 0.99) == 7
+
+
+def test_what_a_kill_costs() -> None:
+    def reply(start: float, end: float, status: int = OK) -> Reply:
+        return Reply(0, start, end - start, status, "5" if status == OK else None)
+
+    replies = [
+        reply(0, 1),
+        reply(1, 3, 507),  # in the batch of the worker killed at 2
+        reply(1, 3, 500),
+        reply(1, 7),  # waited for the new worker, which says nothing about when it came back
+        reply(3, 8),
+        reply(8, 9, LOST),  # no server's error
+        reply(9, 11, 507),  # of the next, which never came back
+        reply(9, 12),
+    ]
+    assert serve.damage(replies, [2, 10]) == [serve.Kill(2, 6), serve.Kill(1, math.inf)]
+
+
+def test_random_batches_hold_every_row_once() -> None:
+    batches = list(serve.random_batches(100, random.Random(0), 8))
+    assert sorted(itertools.chain(*batches)) == list(range(100))
+    assert {len(batch) for batch in batches} <= set(range(1, 9))
+    assert len({len(batch) for batch in batches}) > 3
+
+
+def test_different_captions_come_first() -> None:
+    captions = ["a", "b", "a", "b", "b", "c", "a"]
+    assert serve.different_first([1, 3, 4, 5, 6], captions) == [1, 5, 6, 3, 4]
+
+
+def test_loads_go_on_where_the_one_before_ended() -> None:
+    seen = serve.Seen(Target(0, PHOTOS))
+    assert [next(seen.photos) for _ in range(4)] == [0, 1, 2, 0]
+    assert seen.add([Reply(0, 0, 1, OK, "5")]) == seen.replies
+
+
+def test_photos_with_the_captions_they_have_alone(
+    tmp_path: Path, network: ShowAttendTell, word_map: WordMap, render: Callable[..., bytes]
+) -> None:
+    kinds = itertools.product(("red", "green", "blue"), ("circle", "square"))
+    for name, kind in enumerate([*kinds, ("blue", "square")]):  # the last of them twice
+        (tmp_path / f"{name}.jpg").write_bytes(render(*kind))
+    captioner, decoding = Captioner(network, word_map), DecodingOptions(beam_size=2)
+    sizes = serve.Sizes(photos=4, candidates=20, batches=2)
+    chosen = serve.choose(captioner, decoding, tmp_path, sizes)
+    assert len(set(chosen.photos)) == len(chosen.captions) == 4
+    alone = [serve.texts(captioner, [photo], decoding)[0] for photo in chosen.photos]
+    assert chosen.captions == alone
+    assert chosen.left_out == 0
+    assert chosen.rate > 0
+
+
+def test_photos_whose_caption_depends_on_the_batch_are_left_out(
+    tmp_path: Path,
+    network: ShowAttendTell,
+    word_map: WordMap,
+    render: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, color in enumerate(("red", "green", "blue")):
+        (tmp_path / f"{name}.jpg").write_bytes(render(color))
+    unsteady = (tmp_path / "1.jpg").read_bytes()
+    calls = itertools.count()
+
+    def texts(_: Captioner, photos: Sequence[bytes], __: DecodingOptions) -> list[str]:
+        call = next(calls)
+        return [f"{call if photo == unsteady else 0} of {len(photo)}" for photo in photos]
+
+    monkeypatch.setattr(serve, "texts", texts)
+    captioner = Captioner(network, word_map)
+    chosen = serve.choose(captioner, DecodingOptions(), tmp_path, serve.QUICK)
+    assert chosen.left_out == 1
+    assert chosen.photos == [(tmp_path / f"{name}.jpg").read_bytes() for name in (0, 2)]
+
+
+def test_wrong_captions_are_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    photos = serve.Photos(PHOTOS, ["a cat", "a dog", "nothing"], left_out=2, rate=1)
+    replies = [Reply(0, 0, 1, OK, "a cat"), Reply(1, 0, 1, OK, "a cat"), Reply(2, 0, 1, 503, None)]
+    report = serve.wrong_captions(replies, photos)
+    (line,) = report.lines
+    assert (line.measured, line.unit, line.verdict) == (1, "of 2 served", "short")
+    assert report.figures["wrong_captions"] == [
+        {"caption": "a dog", "served": "a cat", "another's": True}
+    ]
+    assert "a dog" in capsys.readouterr().out
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main(["serve", "--help"])
+    assert exit.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: captioner bench serve")
+    assert "kill -9" in printed
+    assert all(
+        f"--{name}" in printed for name in ("checkpoint", "photos", "rounds", "quick", "out")
+    )
+    assert "serve" in command.ONLY_BY_NAME
