@@ -17,7 +17,7 @@ CARD = (ROOT / "checkpoints" / "flickr8k" / "README.md").read_text()
 
 
 def test_the_python_example_runs(tmp_path: Path, render) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
     (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     done = subprocess.run(
