@@ -141,6 +141,10 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
         parser.add_argument(
             "--beam-size", type=int, default=3, help="hypotheses kept for the agreement (3)"
         )
+    if name == SERVING:
+        parser.add_argument(
+            "--requests", type=int, default=2000, help="between two looks at its memory (2000)"
+        )
     parser.add_argument("--quick", action="store_true", help="only see whether it runs")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write figures (JSON) and a picture (PNG) here"

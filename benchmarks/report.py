@@ -24,6 +24,8 @@ class Options:
         Captioned photos of the agreement, their split, and the beam they are captioned with.
     rounds
         Of runs in turn, after one to warm up.
+    requests
+        Of a served captioner, between two looks at its memory.
     quick
         So little that only whether it runs is seen.
     """
@@ -34,6 +36,7 @@ class Options:
     split: str = "val"
     beam_size: int = 3
     rounds: int = 5
+    requests: int = 2000
     quick: bool = False
 
     def __post_init__(self) -> None:

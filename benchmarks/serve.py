@@ -55,6 +55,7 @@ THRESHOLDS = {
     "p99 under overload": 20.0,  # seconds
     "throughput afterwards": 0.9,
     "back": 10.0,  # seconds
+    "memory": 20.0,  # megabytes
 }
 SLOWER = 1.5
 OVERLOAD = 2.0  # times what is served
@@ -162,13 +163,13 @@ class Served:
         self.server.wait_until_it_answers(url, photo, START_SECONDS)
         return time.perf_counter() - start
 
-    def kill_worker(self) -> float:
-        """As the kernel does when memory runs out; when that was, by `time.perf_counter`.
+    def worker(self) -> psutil.Process:
+        """The first of its workers.
 
         Raises
         ------
         RuntimeError
-            No worker of this server is there to kill.
+            This server has none.
         """
         url = f"http://127.0.0.1:{self.ports.management}/models/captioner"
         workers = requests.get(url, timeout=10).json()[0]["workers"]
@@ -176,8 +177,12 @@ class Served:
         ours = {process.pid for process in frontend.children(recursive=True)} if frontend else set()
         pids = [worker["pid"] for worker in workers if worker["pid"] in ours]
         if not pids:
-            raise RuntimeError(f"there is no worker to kill among {workers}")
-        worker = psutil.Process(pids[0])
+            raise RuntimeError(f"this server's worker is not among {workers}")
+        return psutil.Process(pids[0])
+
+    def kill_worker(self) -> float:
+        """As the kernel does when memory runs out; when that was, by `time.perf_counter`."""
+        worker = self.worker()
         now = time.perf_counter()
         worker.kill()
         return now
@@ -208,6 +213,8 @@ def bench(options: Options) -> Report:
             throughput(captioner, decoding, photos, seen, sizes, options.rounds),
             latency(captioner, decoding, photos, seen, sizes, options.rounds),
         ]
+        requests_between = sizes.alone if options.quick else options.requests
+        parts.append(memory(served, seen, requests_between))
         parts.append(overload(photos, seen, sizes))
         parts.append(killed_workers(served, seen, sizes, config["batchSize"]))
         parts.append(new_start(served, seen))
@@ -221,7 +228,7 @@ def bench(options: Options) -> Report:
 
 
 def free_ports() -> Ports:
-    """Three in a row.
+    """Five in a row.
 
     Raises
     ------
@@ -235,7 +242,7 @@ def free_ports() -> Ports:
         except ValueError:
             continue
         return ports
-    raise ValueError("no three free ports in a row were found in 20000..30000")
+    raise ValueError("no five free ports in a row were found in 20000..30000")
 
 
 def choose(
@@ -355,6 +362,27 @@ def latency(
                 beyond,
                 f"ms beyond {SLOWER:g} times in process",
                 at_most=THRESHOLDS["latency"],
+                digits=1,
+            )
+        ],
+    )
+
+
+def memory(served: Served, seen: Seen, count: int) -> Report:
+    """How much more the worker holds after many requests; it has answered hundreds before."""
+    worker = served.worker()
+    before = worker.memory_info().rss
+    seen.ask(count, MANY)
+    grown = (worker.memory_info().rss - before) / 2**20
+    print(f"worker's memory {before / 2**20:.0f} MB, {grown:+.1f} MB after {count} requests")
+    return Report(
+        {"megabytes": {"before": before / 2**20, "more": grown}, "requests_between": count},
+        [
+            Line(
+                "memory",
+                grown,
+                f"MB more after {count} requests",
+                at_most=THRESHOLDS["memory"],
                 digits=1,
             )
         ],

@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port",
         type=int,
         default=8080,
-        help="for predictions; management and metrics take the next two (8080)",
+        help="for predictions; management, metrics and gRPC take the next four (8080)",
     )
     serve.add_argument(
         "--model-store",

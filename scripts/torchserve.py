@@ -26,7 +26,7 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Ports:
-    """Inference, management and metrics, one after the other."""
+    """Inference, management and metrics, one after the other, then the two of gRPC."""
 
     inference: int = 8080
 
@@ -40,7 +40,7 @@ class Ports:
 
     def check_free(self) -> None:
         """Raise `ValueError` naming a port that something else listens on."""
-        for port in (self.inference, self.management, self.metrics):
+        for port in range(self.inference, self.inference + 5):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -57,6 +57,8 @@ class Ports:
             "TS_INFERENCE_ADDRESS": address(self.inference),
             "TS_MANAGEMENT_ADDRESS": address(self.management),
             "TS_METRICS_ADDRESS": address(self.metrics),
+            "TS_GRPC_INFERENCE_PORT": str(self.inference + 3),
+            "TS_GRPC_MANAGEMENT_PORT": str(self.inference + 4),
         }
 
 

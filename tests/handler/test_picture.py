@@ -26,7 +26,7 @@ def photo(size: tuple[int, int] = (90, 60), **options: object) -> bytes:
 def caption(words: list[str], attention: torch.Tensor | None = None) -> Caption:
     if attention is None:
         attention = torch.full((len(words), 7, 7), 1 / 49)
-    return Caption(" ".join(words), -3.0, None, words, [-0.5] * len(words), attention)
+    return Caption(" ".join(words), -3.0, words, [-0.5] * len(words), attention)
 
 
 def opened(png: bytes) -> Image.Image:

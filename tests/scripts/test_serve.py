@@ -41,7 +41,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def free_ports() -> Ports:
-    """Three in a row."""
+    """Five in a row."""
     for _ in range(100):
         ports = Ports(random.randrange(20_000, 30_000))
         try:
