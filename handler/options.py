@@ -47,7 +47,7 @@ class RequestOptions:
                     f"there is no option {_quoted(name)}; there are {', '.join(_READERS)}"
                 )
             given[name] = _READERS[name](name, value)
-        # Asking for a width alone, or for captions alone, should not collide with a default.
+        # Asking for a width alone should not collide with a default number of captions.
         beam_size = given.get("beam_size", self.beam_size)
         if "num_captions" in given and given["num_captions"] > beam_size:
             raise RequestError.option(
@@ -108,7 +108,7 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _number(value: Any, kind: type[int] | type[float]) -> int | float | None:
-    """None if it is no such number; in JSON a text is none."""
+    """From JSON or from a text; None if it is no such number."""
     if isinstance(value, str):
         try:
             return kind(value)
