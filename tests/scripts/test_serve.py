@@ -281,7 +281,7 @@ def test_stopped_means_that_nothing_is_left(tmp_path: Path, tiny_checkpoint: Pat
         frontend = Server(serving.folder).process()
         assert frontend is not None
         everyone = [frontend, *frontend.children(recursive=True)]
-        assert len(everyone) >= 3
+        assert len(everyone) >= 2  # a worker at least
         temp = Path(json.loads((serving.folder / "server.json").read_text())["temp"])
         stopped = run("serve", "--stop", "--folder", serving.folder)
         assert stopped.stdout == "stopped\n"
