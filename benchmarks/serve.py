@@ -130,7 +130,7 @@ class Served:
     """A server of the checkpoint; stopped on leaving, whatever happened."""
 
     def __init__(self, folder: Path, checkpoint: Path) -> None:
-        self.ports = free_ports()
+        self.ports = Ports.free()
         self.server = Server(folder / "run")
         self.store = folder / "store"
         self.archive = self.store / "captioner.mar"
@@ -225,24 +225,6 @@ def bench(options: Options) -> Report:
         report.figures |= part.figures
         report.lines += part.lines
     return report
-
-
-def free_ports() -> Ports:
-    """Five in a row.
-
-    Raises
-    ------
-    ValueError
-        None were found.
-    """
-    for first in random.sample(range(20_000, 30_000), 100):
-        ports = Ports(first)
-        try:
-            ports.check_free()
-        except ValueError:
-            continue
-        return ports
-    raise ValueError("no five free ports in a row were found in 20000..30000")
 
 
 def choose(

@@ -84,7 +84,8 @@ class CaptionerHandler:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | bytes]:
         """A reply for every request, in order; see the README's section on the API."""
         started = time.perf_counter()
-        requests = [self._parsed(fields, context, i) for i, fields in enumerate(data)]
+        headers = [_headers(context, i) for i in range(len(data))]
+        requests = [self._parsed(*each) for each in zip(data, headers, strict=True)]
         good = [request for request in requests if isinstance(request, Request)]
         photos = [photo for request in good for photo in request.photos]
         options = [each for request in good for each in request.options]
@@ -104,7 +105,8 @@ class CaptionerHandler:
                     raise request
                 if isinstance(request, Request):
                     captions = [next(each) for _ in request.photos]
-                    answer, kind = self._answer(request, captions, timing, context, i)
+                    request_id = context.get_request_id(i)
+                    answer, kind = self._answer(request, captions, timing, headers[i], request_id)
                 else:
                     answer, outcome = request, "description"
             except RequestError as error:
@@ -118,10 +120,9 @@ class CaptionerHandler:
         return answers
 
     def _parsed(
-        self, fields: Mapping[str, Any], context: Any, i: int
+        self, fields: Mapping[str, Any], headers: Mapping[str, str]
     ) -> Request | RequestError | str:
-        """Of request i; a text is what the management API asked for, the description."""
-        headers = _headers(context, i)
+        """Of one request; a text is what the management API asked for, the description."""
         if headers.get("describe") == "True":
             return describe(self.captioner, self.options, self.model, self.folder)
         try:
@@ -152,17 +153,17 @@ class CaptionerHandler:
         request: Request,
         found: list[list[Caption] | InvalidImage],
         timing: dict[str, float],
-        context: Any,
-        i: int,
+        headers: Mapping[str, str],
+        request_id: str,
     ) -> tuple[str | bytes, str]:
-        """The reply of request i and its media type."""
-        about = {"model": self.model, "request_id": context.get_request_id(i)}
+        """The reply of one request and its media type."""
+        about = {"model": self.model, "request_id": request_id}
         several = request.form is not Form.PLAIN
         told = []
         for place, captions in enumerate(found):
             if isinstance(captions, InvalidImage):
                 raise _refused(captions, f"image {place}: " if several else "")
-            if _wants_picture(_headers(context, i)):
+            if _wants_picture(headers):
                 return attention_picture(request.photos[0], captions[0]), PNG
             asked = request.options[place]
             info = image.describe(request.photos[place]) if asked.return_image else None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.resources
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psutil
 import requests
@@ -37,6 +40,16 @@ class Ports:
     @property
     def metrics(self) -> int:
         return self.inference + 2
+
+    @classmethod
+    def free(cls) -> Self:
+        """Some that nothing listens on; raises `ValueError` if none are found."""
+        for first in random.sample(range(20_000, 30_000), 100):
+            ports = cls(first)
+            with suppress(ValueError):
+                ports.check_free()
+                return ports
+        raise ValueError("no five free ports in a row were found in 20000..30000")
 
     def check_free(self) -> None:
         """Raise `ValueError` naming a port that something else listens on."""

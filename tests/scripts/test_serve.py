@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -38,18 +37,6 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=240,
     )
-
-
-def free_ports() -> Ports:
-    """Five in a row."""
-    for _ in range(100):
-        ports = Ports(random.randrange(20_000, 30_000))
-        try:
-            ports.check_free()
-        except ValueError:
-            continue
-        return ports
-    raise AssertionError("no free ports")
 
 
 @dataclass
@@ -89,7 +76,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 
 @contextmanager
 def started(folder: Path, checkpoint: Path) -> Iterator[Serving]:
-    ports, run_folder, store = free_ports(), folder / "run", folder / "store"
+    ports, run_folder, store = Ports.free(), folder / "run", folder / "store"
     options = ["--port", ports.inference, "--folder", run_folder, "--model-store", store]
     try:
         done = run("serve", "--detach", "--checkpoint", checkpoint, *options)
@@ -297,7 +284,7 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     options = ["--folder", tmp_path / "run", "--model-store", tmp_path / "store"]
     done = run(
-        "serve", "--checkpoint", tmp_path / "empty", "--port", free_ports().inference, *options
+        "serve", "--checkpoint", tmp_path / "empty", "--port", Ports.free().inference, *options
     )
     assert done.returncode == 1
     assert "is no checkpoint folder" in done.stderr
