@@ -90,10 +90,9 @@ def explain(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from model.calibration import Calibration
-    from training import calibration, datasets, engine
+    from training import calibration
     from training.evaluation import assess
-    from training.prepared import DESCRIPTION, Prepared
-    from training.processes import Processes
+    from training.split import Split
 
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
@@ -106,26 +105,15 @@ def evaluate(options: argparse.Namespace) -> None:
         )
     decoding = _decoding(options)
     captioner = _captioner(options)
-    if (options.data / DESCRIPTION).is_file():
-        prepared = Prepared.open(options.data)
-        prepared.require_size(captioner.network.config.image_size)
-        rows = prepared.rows(options.split)
-        names = [prepared.names[row] for row in rows]
-        references = [prepared.captions[row] for row in rows]
-        here = Processes(0, 1, captioner.device)
-        captions = engine.describe(captioner, prepared.photos, rows, decoding, here)
-    else:
-        examples = datasets.of_split(datasets.read(options.data).examples, options.split)
-        names = [example.name for example in examples]
-        references = [example.captions for example in examples]
-        photos = [example.photo for example in examples]
-        captions = engine.describe_files(captioner, photos, decoding)
-    evaluation = assess([caption.text for caption in captions], references, names)
+    split = Split.open(options.data, options.split, captioner.network.config.image_size)
+    captions = split.caption(captioner, decoding)
+    texts = [caption.text for caption in captions]
+    evaluation = assess(texts, split.references, split.names)
     if options.calibrate:
         fitted, reliability = calibration.calibrate(captions, evaluation)
     else:
         reliability = calibration.judge(captions, evaluation, stored)
-    print(f"{len(names)} photos of {options.data}, split {options.split}")
+    print(f"{len(split.names)} photos of {options.data}, split {options.split}")
     print(evaluation.table())
     print(reliability.table())
     if options.calibrate:

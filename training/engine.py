@@ -140,13 +140,6 @@ class Written(NamedTuple):
     words: int  # how many the search wrote, the end not among them
 
 
-def caption_files(
-    captioner: Captioner, photos: Sequence[Path | TarMember], options: DecodingOptions
-) -> list[str]:
-    """The texts of `describe_files`."""
-    return [caption.text for caption in describe_files(captioner, photos, options)]
-
-
 def write_captions(
     captioner: Captioner,
     images: np.ndarray,

@@ -1,0 +1,63 @@
+"""A split of captioned photos to judge, prepared or as `captioner prepare` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model import Captioner, DecodingOptions
+from training import datasets, engine
+from training.datasets import TarMember
+from training.engine import Written
+from training.prepared import DESCRIPTION, Prepared
+from training.processes import Processes
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photos with people's captions."""
+
+    names: Sequence[str]
+    references: Sequence[Sequence[str]]
+    photos: np.ndarray | None  # of prepared data all, uint8, shape = (all, 3, S, S)
+    rows: Sequence[int]  # those of the split
+    files: Sequence[Path | TarMember]  # of other data
+
+    @classmethod
+    def open(cls, data: Path, split: str, image_size: int, most: int | None = None) -> Split:
+        """Its first photos, or all.
+
+        Raises
+        ------
+        ValueError
+            There is no such data or split, or it is prepared for photos of another size.
+        """
+        if (data / DESCRIPTION).is_file():
+            prepared = Prepared.open(data)
+            prepared.require_size(image_size)
+            rows = prepared.rows(split)[:most]
+            return cls(
+                names=[prepared.names[row] for row in rows],
+                references=[prepared.captions[row] for row in rows],
+                photos=prepared.photos,
+                rows=rows,
+                files=[],
+            )
+        examples = datasets.of_split(datasets.read(data).examples, split)[:most]
+        return cls(
+            names=[example.name for example in examples],
+            references=[example.captions for example in examples],
+            photos=None,
+            rows=[],
+            files=[example.photo for example in examples],
+        )
+
+    def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[Written]:
+        """The captions that would be served, in order."""
+        if self.photos is None:
+            return engine.describe_files(captioner, self.files, decoding)
+        here = Processes(0, 1, captioner.device)
+        return engine.describe(captioner, self.photos, self.rows, decoding, here)
