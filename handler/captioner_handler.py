@@ -23,6 +23,7 @@ if (ARCHIVE / "MAR-INF").is_dir():
     sys.path.insert(0, str(ARCHIVE))
 
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 import handler  # noqa: E402
 import model  # noqa: E402
@@ -38,6 +39,10 @@ from model.captioner import Seconds  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
 
 logger = logging.getLogger(__name__)
+
+# Pillow's blocks are of 16 MiB, which glibc keeps for itself, for every thread that ever decoded:
+# 1 GiB was seen. Blocks of over 32 MiB always go back to the system.
+PILLOW_BLOCK_SIZE = 64 * 2**20  # bytes
 
 
 class CaptionerHandler:
@@ -67,6 +72,7 @@ class CaptionerHandler:
                 )
         config = context.model_yaml_config or {}
         settings = config.get("handler", {})
+        Image.core.set_block_size(PILLOW_BLOCK_SIZE)  # type: ignore[attr-defined]
         torch.set_num_threads(_threads(config, torch.get_num_threads()))
         self.options = RequestOptions().changed(settings.get("decoding", {}))
         device = _device(settings, properties.get("gpu_id"))
