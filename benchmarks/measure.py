@@ -23,12 +23,12 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> Times:
     """Seconds of each run: all once to warm up, then A B C, A B C, ...
 
     What slows the machine for a while slows all of a round, so ratios within rounds hold.
     """
-    for run in runs.values():
+    for run in runs.values() if warm_up else ():
         run()
     times: Times = {name: [] for name in runs}
     for _ in range(rounds):
