@@ -1,12 +1,15 @@
-"""Grids of a frozen encoder, computed once and kept on disk."""
+"""Grids of a frozen encoder; of photos that stay as they are, computed once and kept on disk."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import math
 
 import numpy as np
 import torch
 
+from model.captioner import ENCODER_BATCH
 from model.encoder import Encoder
 from training.prepared import Prepared
 from training.processes import Processes
@@ -15,7 +18,22 @@ from training.progress import progress
 ENCODING_BATCH = 64
 
 
-@torch.no_grad()
+class FrozenEncoder:
+    """What an encoder computes, folded as for captioning: on a CPU in a third of the time."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
+        self._encoder.prepare(next(encoder.parameters()).dtype)
+
+    @torch.no_grad()
+    def __call__(self, photos: torch.Tensor) -> torch.Tensor:
+        """As `Encoder.forward`."""
+        few = ENCODER_BATCH if photos.device.type == "cpu" else len(photos)
+        with torch.autocast(photos.device.type, enabled=False):
+            parts = torch.tensor_split(photos, math.ceil(len(photos) / few))
+            return torch.cat([self._encoder(part) for part in parts])
+
+
 def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> np.ndarray:
     """The grid of every prepared photo, memory-mapped, float16, shape = (photos, P, D).
 
@@ -25,8 +43,8 @@ def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> 
     path = prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
     if not path.exists():
         new = path.with_suffix(".new")
-        encoder.eval()
-        first = _encoded(encoder, prepared.photos[:1], processes)
+        frozen = FrozenEncoder(encoder)
+        first = _encoded(frozen, prepared.photos[:1], processes)
         shape = (len(prepared.names), *first.shape[1:])
         if processes.first:
             np.lib.format.open_memmap(new, "w+", np.float16, shape).flush()
@@ -35,7 +53,7 @@ def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> 
         starts = range(processes.rank * ENCODING_BATCH, shape[0], ENCODING_BATCH * processes.world)
         for start in progress(starts, len(starts), f"encoding {shape[0]} photos"):
             photos = prepared.photos[start : start + ENCODING_BATCH]
-            grids[start : start + ENCODING_BATCH] = _encoded(encoder, photos, processes)
+            grids[start : start + ENCODING_BATCH] = _encoded(frozen, photos, processes)
         grids.flush()
         processes.wait()
         if processes.first:
@@ -45,7 +63,7 @@ def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> 
     return cached
 
 
-def _encoded(encoder: Encoder, photos: np.ndarray, processes: Processes) -> np.ndarray:
+def _encoded(encoder: FrozenEncoder, photos: np.ndarray, processes: Processes) -> np.ndarray:
     grid = encoder(torch.from_numpy(np.array(photos)).to(processes.device))
     encoded: np.ndarray = grid.half().cpu().numpy()
     return encoded
