@@ -16,6 +16,7 @@ from model.files import write_whole
 from training import metrics
 from training.meteor import MeteorUnavailable, meteor
 from training.metrics import Corpus, Measure
+from training.wording import Wording
 
 SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "BLEU-4 (nltk)", "METEOR", "ROUGE-L", "CIDEr")
 SCORERS = (metrics.bleu, metrics.nltk_bleu, metrics.rouge, metrics.cider)  # and METEOR
@@ -41,6 +42,10 @@ class Evaluation:
     scores: dict[str, Score]  # those of `SCORES` that could be computed
     person: dict[str, float]  # the same of a person's captions; empty if not asked for
     unavailable: dict[str, str]  # score -> why it is missing
+
+    @property
+    def wording(self) -> Wording:
+        return Wording.of(self.captions)
 
     def table(self) -> str:
         """Plain text, a line for each score; columns are two or more spaces apart."""
@@ -80,8 +85,8 @@ class Evaluation:
 
         PATH.json is what `pycocotools.coco.COCO.loadRes` reads. PATH.scores.json is an object:
         ``scores`` (name to ``value``, ``low``, ``high``), ``person`` (name to value),
-        ``unavailable`` (name to reason), ``photos`` (a list of ``image_id``, ``cider``) and
-        ``about``. Each file appears whole or not at all.
+        ``unavailable`` (name to reason), ``wording`` (the counts of `Wording`), ``photos`` (a list
+        of ``image_id``, ``cider``) and ``about``. Each file appears whole or not at all.
 
         Parameters
         ----------
@@ -105,6 +110,7 @@ class Evaluation:
             "scores": {name: score._asdict() for name, score in self.scores.items()},
             "person": self.person,
             "unavailable": self.unavailable,
+            "wording": self.wording._asdict(),
             "photos": [
                 {"image_id": image_id, "cider": value}
                 for image_id, value in zip(_image_ids(self.names), self.cider, strict=True)

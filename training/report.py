@@ -45,7 +45,7 @@ SCORES = {
 }
 RATES = {"learning_rate": ("decoder", INK), "encoder_learning_rate": ("encoder", "#2f6690")}
 BANDS = ("#f3f3f3", "#e3eaf0", "#f3ebe3")  # behind one stage and the next
-PHOTOS, COLUMNS = 12, 6  # of the samples: at most, side by side
+PHOTOS, COLUMNS = 20, 5  # of the samples: at most, side by side
 PHOTO = panel_size(1)[0]  # inches; the attention's panels stand below in the same columns
 LINE = 0.19  # inches of a line under a photo
 
@@ -77,6 +77,7 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     for name, (color, width) in SCORES.items():
         figure = _value(rows[best], name, math.nan)
         _plot(scores, rows, epochs, name, color, width, f"{name}  {figure:.4f}")
+    _plot(scores, rows, epochs, "reward", ACCENT, 1.2, "reward while training")
     scores.set_ylabel("validation scores")
     title = f"epoch {epochs[best]:.0f}"
     if math.isfinite(peak := _value(rows[best], "CIDEr", math.nan)):
@@ -100,12 +101,19 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     write_whole(out, page.png())
 
 
+def chosen(photos: int, seed: int) -> list[int]:
+    """Places of `PHOTOS` photos, or of all if there are no more, drawn from the seed."""
+    generator = torch.Generator().manual_seed(seed)
+    places: list[int] = torch.randperm(photos, generator=generator)[:PHOTOS].tolist()
+    return places
+
+
 def write_samples(
     captioner: Captioner,
     photos: torch.Tensor,
     references: Sequence[Sequence[str]],
     out: Path,
-    seed: int = 1,
+    title: str,
     options: DecodingOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Draw photos with the captioner's caption and a person's, and the attention in one, to a PNG.
@@ -116,8 +124,8 @@ def write_samples(
         As `model.image.decode` gives them, uint8, shape = (B, 3, H, W).
     references
         For each photo what people wrote; the first is shown.
-    seed
-        Chooses `PHOTOS` of them, if there are more.
+    title
+        Says above them which photos these are.
 
     Raises
     ------
@@ -126,26 +134,26 @@ def write_samples(
     """
     if not len(photos) or len(photos) != len(references):
         raise ValueError(f"{out}: {len(photos)} photos and {len(references)} references to show")
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(photos), generator=generator)[:PHOTOS].tolist()
     captioner.network.eval()
-    shown = photos[chosen].cpu()
-    captions = [found[0] for found in captioner.caption_photos(shown, options)]
-    pixels = list(shown.permute(0, 2, 3, 1).numpy())
-    grid = _grid(pixels, captions, [_sentence(references[i]) for i in chosen])
+    captions = [found[0] for found in captioner.caption_photos(photos, options)]
+    pixels = list(photos.permute(0, 2, 3, 1).cpu().numpy())
+    grid = _grid(pixels, captions, [_sentence(texts) for texts in references], title)
     attention = attention_page(Image.fromarray(pixels[0]), captions[0], width=grid.width)
     write_whole(out, _stacked([grid, attention]))
 
 
-def _grid(photos: list[NDArray[np.uint8]], captions: list[Caption], references: list[str]) -> Page:
+def _grid(
+    photos: list[NDArray[np.uint8]], captions: list[Caption], references: list[str], title: str
+) -> Page:
     """Photos side by side, the captioner's caption in bold beneath, a person's in grey."""
     written = [wrap(caption.text, PHOTO, 10, "bold") for caption in captions]
     spoken = [wrap(text, PHOTO, 9) for text in references]
     lines = [len(w) + len(s) for w, s in zip(written, spoken, strict=True)]
     rows = [range(len(photos))[i : i + COLUMNS] for i in range(0, len(photos), COLUMNS)]
     heights = [PHOTO + LINE * max(lines[i] for i in row) + 2 * GAP for row in rows]
-    page = Page(2 * MARGIN + COLUMNS * (PHOTO + GAP) - GAP, MARGIN + sum(heights))
-    top = MARGIN
+    top = MARGIN + LINE + GAP
+    page = Page(2 * MARGIN + COLUMNS * (PHOTO + GAP) - GAP, top + sum(heights))
+    page.text(title, MARGIN, MARGIN + LINE / 2, 10, color=GREY)
     for row, height in zip(rows, heights, strict=True):
         for column, i in enumerate(row):
             left, base = MARGIN + column * (PHOTO + GAP), top + PHOTO + 0.03

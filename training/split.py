@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from model import Captioner, DecodingOptions
+from model import Captioner, DecodingOptions, image
 from training import datasets, engine
 from training.datasets import TarMember
 from training.engine import Written
 from training.prepared import DESCRIPTION, Prepared
 from training.processes import Processes
+from training.report import chosen, write_samples
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,18 @@ class Split:
             return engine.describe_files(captioner, self.files, decoding)
         here = Processes(0, 1, captioner.device)
         return engine.describe(captioner, self.photos, self.rows, decoding, here)
+
+    def write_samples(
+        self, captioner: Captioner, out: Path, decoding: DecodingOptions, seed: int
+    ) -> None:
+        """Draw some of the photos, chosen by the seed, with their captions to a PNG."""
+        places = chosen(len(self.names), seed)
+        if self.photos is None:
+            size = captioner.network.config.image_size
+            decoded = [image.decode(self.files[i].read_bytes(), size) for i in places]
+            photos = torch.stack(decoded)
+        else:
+            photos = torch.from_numpy(self.photos[[self.rows[i] for i in places]])
+        title = f"{len(places)} of {len(self.names)} photos, chosen by seed {seed}"
+        references = [self.references[i] for i in places]
+        write_samples(captioner, photos, references, out, title, decoding)
