@@ -26,9 +26,10 @@ from model.device import has_bf16
 from model.network import ShowAttendTell
 from training.averaging import AveragedWeights
 from training.batches import BatchOrder, TrainingSet, load
-from training.engine import EpochSoFar, TrainingStep, train_one_epoch
+from training.engine import EpochSoFar, train_one_epoch
 from training.losses import CaptionLoss
 from training.processes import Processes, joined
+from training.steps import CrossEntropyStep
 
 WORDS = 2540
 CAPTIONS = 5  # a photo
@@ -59,7 +60,7 @@ class Ours:
         names = [str(i) for i in range(len(images))]
         self.dataset = TrainingSet(images, names, texts, range(len(images)), words)
         self.processes = processes
-        self.step: torch.nn.Module = TrainingStep(self.network, CaptionLoss())
+        self.step: torch.nn.Module = CrossEntropyStep(self.network, CaptionLoss())
         if processes.world > 1:
             self.step = torch.nn.parallel.DistributedDataParallel(self.step)
         self.optimizer = torch.optim.AdamW(self.network.decoder.parameters(), 4e-4)

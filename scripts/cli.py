@@ -138,11 +138,28 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--picture", type=Path, help="draw here how far confidences can be relied on (.png)"
     )
+    evaluate.add_argument(
+        "--samples", type=Path, help="draw here photos chosen at random with their captions (.png)"
+    )
+    evaluate.add_argument("--seed", type=int, default=1, help="chooses those photos (1)")
     _search_options(evaluate)
 
     parsers.add_parser(
         "train", help="Train a captioner; write a checkpoint folder.", add_help=False
     ).set_defaults(run=jobs.train)
+
+    ablate = _job(
+        parsers,
+        "ablate",
+        jobs.ablate,
+        "Train variants of a recipe with several seeds, and print their scores in one table. What"
+        " was trained before is not trained again; what was killed goes on.",
+    )
+    ablate.add_argument(
+        "plan", type=Path, help="variants and seeds, such as training/recipes/ablations.yaml"
+    )
+    ablate.add_argument("--data", type=Path, required=True, help="prepared photos")
+    ablate.add_argument("--out", type=Path, required=True, help="folder of all the trainings")
 
     parsers.add_parser(
         "bench", help="Measure speed, memory and agreement against a baseline.", add_help=False

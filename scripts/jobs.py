@@ -96,8 +96,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
-    if options.picture and options.picture.suffix != ".png":
-        raise ValueError(f"{options.picture}: the picture must be named *.png")
+    for picture in filter(None, (options.picture, options.samples)):
+        if picture.suffix != ".png":
+            raise ValueError(f"{picture}: the picture must be named *.png")
     stored = None if options.calibrate else Calibration.load(options.checkpoint)
     if options.picture and not options.calibrate and not stored:
         raise ValueError(
@@ -115,12 +116,16 @@ def evaluate(options: argparse.Namespace) -> None:
         reliability = calibration.judge(captions, evaluation, stored)
     print(f"{len(split.names)} photos of {options.data}, split {options.split}")
     print(evaluation.table())
+    print(evaluation.wording.table())
     print(reliability.table())
     if options.calibrate:
         print(fitted.save(options.checkpoint))
     if options.picture:
         calibration.write_picture(reliability, options.picture, evaluation.person.get("CIDEr"))
         print(options.picture)
+    if options.samples:
+        split.write_samples(captioner, options.samples, decoding, options.seed)
+        print(options.samples)
     if options.json:
         about = {"checkpoint": str(options.checkpoint), "split": options.split}
         print(evaluation.write_json(options.json, about | dataclasses.asdict(decoding)))
@@ -151,7 +156,7 @@ def import_tutorial(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> int | None:
-    from scripts.training_options import parse
+    from training.options import parse
     from training.train import TrainingStopped, train
 
     config, resume = parse(options.rest)
@@ -164,6 +169,12 @@ def train(options: argparse.Namespace) -> int | None:
         figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
         print(f"{config.out}: {figures}")
     return 0
+
+
+def ablate(options: argparse.Namespace) -> None:
+    from training.ablation import ablate
+
+    print(ablate(options.plan, options.data, options.out))
 
 
 def bench(options: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ class Batch:
     """B photos with their N captions."""
 
     names: list[str]
+    rows: list[int]  # the photos' places in the prepared data
     images: torch.Tensor  # photos, uint8 (B, 3, S, S), or their grids, float16 (B, P, D)
     captions: torch.Tensor  # ids, padded, shape = (N, T)
     lengths: torch.Tensor  # with ``<start>`` and ``<end>``, shape = (N,)
@@ -31,7 +32,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         parts = (self.images, self.captions, self.lengths, self.image_of)
-        return Batch(self.names, *(part.to(device, non_blocking=True) for part in parts))
+        return Batch(self.names, self.rows, *(part.to(device, non_blocking=True) for part in parts))
 
 
 class TrainingSet(Dataset[Batch]):
@@ -87,6 +88,7 @@ class TrainingSet(Dataset[Batch]):
         counts = torch.tensor([len(self.ids[row]) for row in rows])
         return Batch(
             names=[self.names[row] for row in rows],
+            rows=rows,
             images=images,
             captions=pad_sequence(captions, batch_first=True, padding_value=self.pad),
             lengths=torch.tensor([len(ids) for ids in captions]),

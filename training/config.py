@@ -113,6 +113,30 @@ class StageOptions:
 
 
 @dataclass(frozen=True)
+class SelfCriticalOptions(StageOptions):
+    """The stage that rewards sampled captions by CIDEr-D.
+
+    Parameters
+    ----------
+    samples
+        Captions drawn for each photo of a batch.
+    max_length
+        Words of a sample at most.
+    """
+
+    epochs: int = 0
+    learning_rate: float = 5e-5
+    encoder_learning_rate: float = 0.0
+    augment: bool = True
+    samples: int = 5
+    max_length: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, {"samples": (2, 100), "max_length": (2, 100)})
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training.
 
@@ -133,6 +157,9 @@ class TrainingConfig:
         First stage: the decoder, on a frozen encoder.
     fine_tune
         Second stage: the encoder's upper blocks too, from the best decoder.
+    self_critical
+        Third stage: captions are sampled and rewarded by CIDEr-D, from the best network; the
+        encoder learns only if it is given a rate.
     minimum_count
         Words rarer than this in the training captions are unknown.
     batch_size
@@ -175,6 +202,7 @@ class TrainingConfig:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     decoder: StageOptions = field(default_factory=StageOptions)
     fine_tune: StageOptions = field(default_factory=lambda: StageOptions(epochs=0, augment=True))
+    self_critical: SelfCriticalOptions = field(default_factory=SelfCriticalOptions)
     minimum_count: int = 5
     batch_size: int = 32
     clip_norm: float = 5.0
@@ -209,8 +237,17 @@ class TrainingConfig:
                 "keep": (1, infinite),
             },
         )
-        if self.decoder.epochs + self.fine_tune.epochs == 0:
-            raise ValueError("decoder.epochs and fine_tune.epochs are both 0: nothing to train")
+        if not any(stage.epochs for stage in self.stages.values()):
+            raise ValueError("the epochs of every stage are 0: nothing to train")
+
+    @property
+    def stages(self) -> dict[str, StageOptions]:
+        """In their order."""
+        return {
+            "decoder": self.decoder,
+            "fine-tune": self.fine_tune,
+            "self-critical": self.self_critical,
+        }
 
     @property
     def run_folder(self) -> Path:

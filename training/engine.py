@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,48 +16,14 @@ from torch import nn
 from model.beam_search import DecodingOptions
 from model.captioner import Caption, Captioner
 from model.image import InvalidImage
-from model.network import ShowAttendTell
 from training.averaging import AveragedWeights
 from training.batches import Batch
 from training.datasets import InvalidDataset, TarMember
-from training.losses import CaptionLoss
 from training.processes import Processes
 from training.progress import progress
+from training.steps import Totals
 
 VALIDATION_BATCH = 64
-
-
-class TrainingStep(nn.Module):
-    """From a batch to its loss, as one module, so that its gradients can be averaged.
-
-    ``images`` are photos or, with the encoder frozen, their grids.
-    """
-
-    def __init__(self, network: ShowAttendTell, criterion: CaptionLoss) -> None:
-        super().__init__()
-        self.network, self.criterion = network, criterion
-
-    def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but the encoder's BatchNorm keeps ImageNet's statistics.
-
-        Those of a small batch are worse, and would depend on how many processes share it.
-        """
-        super().train(mode)
-        for module in self.network.encoder.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-        return self
-
-    def forward(self, batch: Batch, words: float, captions: float) -> torch.Tensor:
-        decoder = self.network.decoder
-        grid = batch.images
-        if grid.dtype == torch.uint8:
-            grid = self.network.encoder(grid)
-        forced = decoder(
-            grid.to(decoder.fc.weight.dtype), batch.captions, batch.lengths, batch.image_of
-        )
-        loss: torch.Tensor = self.criterion(forced, words, captions)
-        return loss
 
 
 @dataclass
@@ -65,7 +31,7 @@ class EpochSoFar:
     """Where an epoch stands; part of what a training resumes from."""
 
     batches: int = 0
-    loss: float = 0.0  # summed over the batches
+    figure: float = 0.0  # what the step reports, summed over the batches
 
 
 def train_one_epoch(
@@ -88,7 +54,7 @@ def train_one_epoch(
     Parameters
     ----------
     step
-        A `TrainingStep`, wrapped in DistributedDataParallel if there are several processes.
+        A `training.steps.Step`, wrapped in DistributedDataParallel if there are several processes.
     total
         Batches in the whole epoch.
     so_far
@@ -109,12 +75,11 @@ def train_one_epoch(
         set_rates(so_far.batches)
         # A mean over all processes' words: their gradients are averaged, so the share of each in
         # the sum is scaled by how many they are.
-        words, captions = processes.sum(
-            [float((batch.lengths - 1).sum()), float(len(batch.lengths))]
-        )
+        counts = [int((batch.lengths - 1).sum()), len(batch.lengths), len(batch.names)]
+        totals = Totals(*(n / processes.world for n in processes.sum([float(n) for n in counts])))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = step(batch.to(device), words / processes.world, captions / processes.world)
-        (value,) = processes.sum([loss.item() / processes.world])
+            loss, figure = step(batch.to(device), totals)
+        value, figure = processes.sum([part.item() / processes.world for part in (loss, figure)])
         if not math.isfinite(value):
             # The sum does not tell whose part of the batch it was.
             names = ", ".join(itertools.chain(*processes.gather(batch.names)))
@@ -128,7 +93,7 @@ def train_one_epoch(
         optimizer.step()
         averaged.update()
         so_far.batches += 1
-        so_far.loss += value
+        so_far.figure += figure
         after_batch()
 
 

@@ -29,8 +29,8 @@ so expect photos that had no say to score a little differently."""
         chosen = "The last epoch was kept."
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     history = "\n".join(
-        f"| {row['epoch']} | {row['stage']} | {row['loss']:.3f} | {row['BLEU-4']:.4f}"
-        f" | {row['CIDEr']:.4f} |"
+        f"| {row['epoch']} | {row['stage']} | {row.get('loss', row.get('reward')):.3f}"
+        f" | {row['BLEU-4']:.4f} | {row['CIDEr']:.4f} |"
         for row in epochs
     )
     return f"""# {config.out.name}
@@ -57,7 +57,7 @@ Printed by
 
 {chosen}
 
-| epoch | stage | loss | BLEU-4 | CIDEr |
+| epoch | stage | loss or reward | BLEU-4 | CIDEr |
 |---|---|---|---|---|
 {history}
 

@@ -19,22 +19,26 @@ from model.beam_search import DecodingOptions
 from model.captioner import Captioner
 from model.device import has_bf16
 from model.files import write_whole
+from model.word_map import tokenize
 from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
 from training.building import new_network, new_optimizer
-from training.config import StageOptions, TrainingConfig
-from training.engine import EpochSoFar, TrainingStep
+from training.cider import CiderD
+from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.engine import EpochSoFar
 from training.features import cached_grids
 from training.losses import CaptionLoss
 from training.model_card import model_card
 from training.prepared import Prepared
 from training.processes import Processes, joined
-from training.report import write_report, write_samples
+from training.report import write_report
 from training.schedules import rate_factor
+from training.self_critical import SelfCriticalStep
+from training.split import Split
+from training.steps import CrossEntropyStep, Step
 
 log = logging.getLogger("captioner")
 
-STAGES = ("decoder", "fine-tune")
 ENOUGH_TO_SELECT = 50  # validation photos that tell epochs apart
 
 
@@ -115,7 +119,7 @@ class _Training:
                 f"{self.run_folder} was begun with other data or another configuration; choose"
                 " another --run"
             )
-        log.info("resuming: %s, epoch %d", STAGES[standing.stage], standing.epoch)
+        log.info("resuming: %s, epoch %d", [*self.config.stages][standing.stage], standing.epoch)
         return standing, parts
 
     def _fingerprint(self) -> str:
@@ -135,9 +139,9 @@ class _Training:
         )
         before = {n: signal.signal(n, self._stop) for n in (signal.SIGTERM, signal.SIGINT)}
         try:
-            for index, options in enumerate((self.config.decoder, self.config.fine_tune)):
+            for index, (stage, options) in enumerate(self.config.stages.items()):
                 if index >= self.standing.stage and options.epochs:
-                    self._train_stage(index, options)
+                    self._train_stage(index, stage, options)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -148,7 +152,7 @@ class _Training:
             raise KeyboardInterrupt
         self.signal = number
 
-    def _train_stage(self, index: int, options: StageOptions) -> None:
+    def _train_stage(self, index: int, stage: str, options: StageOptions) -> None:
         """Train until the epochs are over or patience is lost."""
         standing, network = self.standing, self.network
         if standing.stage != index:  # the stage before is complete: from its best
@@ -156,7 +160,7 @@ class _Training:
             standing.rate_factor = 1.0
             if standing.rows:
                 network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
-        network.encoder.fine_tune(STAGES[index] == "fine-tune")
+        network.encoder.fine_tune(stage != "decoder" and options.encoder_learning_rate > 0)
         optimizer = new_optimizer(options, network)
         averaged = AveragedWeights(network, self.config.ema_decay)
         self._restore(optimizer, averaged)
@@ -171,8 +175,8 @@ class _Training:
             options.augment,
             self.config.seed,
         )
-        criterion = CaptionLoss(self.config.alpha_c, self.config.label_smoothing)
-        step: torch.nn.Module = TrainingStep(network, criterion)
+        step: torch.nn.Module = self._step(options)
+        figure = "loss" if isinstance(step, CrossEntropyStep) else "reward"
         if self.processes.world > 1:
             on_gpu = [self.processes.device] if self.processes.device.type == "cuda" else None
             step = DistributedDataParallel(step, device_ids=on_gpu)
@@ -181,11 +185,29 @@ class _Training:
             began = time.monotonic()
             self._train_epoch(options, step, dataset, optimizer, averaged)
             images = self.prepared.photos if grids is None else grids
-            self._validate(options, averaged, images, optimizer, time.monotonic() - began)
+            mean = standing.so_far.figure / max(1, standing.so_far.batches)
+            row = {"epoch": len(standing.rows) + 1, "stage": stage, figure: mean}
+            self._validate(row, options, averaged, images, optimizer, time.monotonic() - began)
             if standing.since_best and standing.since_best % options.decay_after == 0:
                 standing.rate_factor *= options.decay
             standing.epoch, standing.so_far = standing.epoch + 1, EpochSoFar()
             self._save(optimizer, averaged)
+
+    def _step(self, options: StageOptions) -> Step:
+        if not isinstance(options, SelfCriticalOptions):
+            return CrossEntropyStep(
+                self.network, CaptionLoss(self.config.alpha_c, self.config.label_smoothing)
+            )
+        words = self.word_map.words
+        references = {
+            row: [
+                [*tokenize(text), words[self.word_map.end]] for text in self.prepared.captions[row]
+            ]
+            for row in self.prepared.splits["train"]
+        }
+        return SelfCriticalStep(
+            self.network, self.word_map, CiderD(references), options.samples, options.max_length
+        )
 
     def _train_epoch(
         self,
@@ -237,13 +259,14 @@ class _Training:
 
     def _validate(
         self,
+        row: dict[str, Any],
         options: StageOptions,
         averaged: AveragedWeights,
         images: np.ndarray,
         optimizer: torch.optim.Optimizer,
         seconds: float,
     ) -> None:
-        """Score the epoch; keep it if it is the best; write down its figures."""
+        """Score the epoch; keep it if it is the best; write down ``row`` with its figures."""
         standing, rows = self.standing, self.prepared.splits["val"]
         captioner = Captioner(averaged.network, self.word_map)
         texts = engine.write_captions(captioner, images, rows, self.options, self.processes)
@@ -251,14 +274,7 @@ class _Training:
         # In the middle of the epoch: warm-up starts and cosine ends near zero.
         factor = rate_factor(options, standing.epoch - 0.5, 0.0, standing.rate_factor)
         decoder_rate, *encoder_rate = (g["peak"] * factor for g in optimizer.param_groups)
-        row: dict[str, Any] = {
-            "epoch": len(standing.rows) + 1,
-            "stage": STAGES[standing.stage],
-            "loss": standing.so_far.loss / max(1, standing.so_far.batches),
-            **scores,
-            "learning_rate": decoder_rate,
-            "seconds": round(seconds, 1),
-        }
+        row |= scores | {"learning_rate": decoder_rate, "seconds": round(seconds, 1)}
         if encoder_rate:
             row["encoder_learning_rate"] = encoder_rate[0]
         standing.rows.append(row)
@@ -271,10 +287,9 @@ class _Training:
         self.processes.wait()
         if self.processes.first:
             self._write_figures()
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            log.info(
-                "epoch %d: loss %.4f  %s  (%.0f s)", row["epoch"], row["loss"], figures, seconds
-            )
+            told = {name: row[name] for name in ("loss", "reward", *scores) if name in row}
+            figures = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
+            log.info("epoch %d: %s  (%.0f s)", row["epoch"], figures, seconds)
 
     @property
     def best_folder(self) -> Path:
@@ -338,15 +353,9 @@ class _Training:
             )
             checkpoint.save(self.config.out, *checkpoint.load(self.best_folder), card)
             write_report(self.standing.rows, self.run_folder / "report.png")
-            shown = rows[:: max(1, len(rows) // 50)]
-            write_samples(
-                captioner,
-                torch.from_numpy(photos[shown]),
-                [self.prepared.captions[row] for row in shown],
-                self.run_folder / "samples.png",
-                self.config.seed,
-                self.options,
-            )
+            validation = Split.open(self.config.data, "val", captioner.network.config.image_size)
+            samples = self.run_folder / "samples.png"
+            validation.write_samples(captioner, samples, self.options, self.config.seed)
             log.info(
                 "pictures: %s, %s", *(self.run_folder / f"{n}.png" for n in ("report", "samples"))
             )

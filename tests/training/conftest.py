@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import NetworkOptions, StageOptions, TrainingConfig
+from training.config import NetworkOptions, SelfCriticalOptions, StageOptions, TrainingConfig
 from training.prepare import prepare
 
 TINY = NetworkOptions(
@@ -33,6 +33,7 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
         network=TINY,
         decoder=STAGE,
         fine_tune=dataclasses.replace(STAGE, augment=True),
+        self_critical=SelfCriticalOptions(epochs=1, warm_up=0.0, learning_rate=0.01, samples=2),
         minimum_count=1,
         batch_size=2,
         ema_decay=0.5,

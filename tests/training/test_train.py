@@ -22,7 +22,7 @@ from model import Captioner, DecodingOptions, checkpoint
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training import datasets, engine, state
-from training.config import StageOptions, TrainingConfig
+from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.datasets import InvalidDataset
 from training.metrics import score
 from training.train import TrainingStopped, train
@@ -55,8 +55,11 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     assert list(training.out.parent.iterdir()) == [training.out]
 
     rows = figures(training)
-    assert [row["stage"] for row in rows] == ["decoder"] * 2 + ["fine-tune"] * 2
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    stages = ["decoder"] * 2 + ["fine-tune"] * 2 + ["self-critical"]
+    assert [row["stage"] for row in rows] == stages
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert ["reward" in row for row in rows] == ["loss" not in row for row in rows]
+    assert ["reward" in row for row in rows] == [False] * 4 + [True]
     assert max(row["CIDEr"] for row in rows) == pytest.approx(scores["CIDEr"], abs=0.2)
     assert {p.name for p in training.run_folder.glob("*.png")} == {"report.png", "samples.png"}
     assert len(state.states(training.run_folder)) == training.keep
@@ -65,11 +68,11 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
 def test_figures_for_tensorboard(training: TrainingConfig) -> None:
     train(dataclasses.replace(training, tensorboard=True, save_minutes=60.0))
     events = EventAccumulator(str(training.run_folder / "tensorboard")).Reload()
-    assert {"loss", "CIDEr", "learning_rate", "encoder_learning_rate"} <= set(
+    assert {"loss", "reward", "CIDEr", "learning_rate", "encoder_learning_rate"} <= set(
         events.Tags()["scalars"]
     )
-    written = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert written == [(row["epoch"], pytest.approx(row["loss"])) for row in figures(training)]
+    written = [(event.step, event.value) for event in events.Scalars("CIDEr")]
+    assert written == [(row["epoch"], pytest.approx(row["CIDEr"])) for row in figures(training)]
 
 
 def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) -> None:
@@ -83,14 +86,15 @@ COMMAND = """
 import pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training import engine, train as module
+from training import self_critical, steps, train as module
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
 def slow(step):
     def forward(self, *arguments):
         time.sleep(wait)
         return step(self, *arguments)
     return forward
-engine.TrainingStep.forward = slow(engine.TrainingStep.forward)
+for step in (steps.CrossEntropyStep, self_critical.SelfCriticalStep):
+    step.forward = slow(step.forward)
 try:
     module.train(training, resume=True)
 except module.TrainingStopped as stopped:
@@ -124,10 +128,10 @@ def wait_for_state(training: TrainingConfig, beyond: str) -> None:
     raise AssertionError(f"no state beyond {beyond}")
 
 
-def test_killed_three_times_ends_as_if_nothing_had_been(
+def test_killed_four_times_ends_as_if_nothing_had_been(
     training: TrainingConfig, tmp_path: Path
 ) -> None:
-    """In the first stage, between the stages and in the second; SIGTERM before that."""
+    """In every stage and between two; SIGTERM before that."""
     undisturbed = dataclasses.replace(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
     train(undisturbed)
 
@@ -137,7 +141,12 @@ def test_killed_three_times_ends_as_if_nothing_had_been(
     out, err = stopped.communicate(timeout=120)
     assert stopped.returncode == 128 + signal.SIGTERM, err
     assert "stopped by SIGTERM; --resume goes on" in out
-    for moment in ("state-0-0002-000001.pt", "state-0-0003-000000.pt", "state-1-0002-000000.pt"):
+    for moment in (
+        "state-0-0002-000001.pt",
+        "state-0-0003-000000.pt",
+        "state-1-0002-000000.pt",
+        "state-2-0001-000001.pt",
+    ):
         process = start(training, tmp_path, wait=0.2)
         wait_for_state(training, moment)
         process.kill()
@@ -159,6 +168,7 @@ def test_two_processes_train_like_one(training: TrainingConfig, tmp_path: Path) 
         precision="fp64",
         batch_size=4,
         fine_tune=dataclasses.replace(training.decoder, augment=True, epochs=1),
+        self_critical=SelfCriticalOptions(),  # each process draws samples of its own
     )
     alone = dataclasses.replace(exact, out=tmp_path / "one", run=tmp_path / "one-run")
     train(alone)
@@ -215,7 +225,8 @@ def test_starts_from_a_checkpoint_and_learns_its_words(
         training,
         start_from=tmp_path / "old",
         decoder=dataclasses.replace(training.decoder, epochs=60, patience=60, schedule="constant"),
-        fine_tune=dataclasses.replace(training.decoder, epochs=0),
+        fine_tune=StageOptions(epochs=0),
+        self_critical=SelfCriticalOptions(),
         save_minutes=60.0,
     )
     train(training)
@@ -272,6 +283,8 @@ def test_configuration_says_what_is_allowed(change: dict[str, Any], message: str
 def test_stage_options_say_what_is_allowed() -> None:
     with pytest.raises(ValueError, match=r"learning_rate is 0\.0"):
         StageOptions(learning_rate=0.0)
+    with pytest.raises(ValueError, match="samples is 1"):  # nothing to compare it with
+        SelfCriticalOptions(samples=1)
 
 
 def test_with_few_validation_photos_the_last_epoch_is_kept(
@@ -280,7 +293,8 @@ def test_with_few_validation_photos_the_last_epoch_is_kept(
     """The same as without patience; the best of scores that are mostly chance is no better."""
     stages = {
         "decoder": dataclasses.replace(training.decoder, epochs=4, patience=1, learning_rate=1e-9),
-        "fine_tune": dataclasses.replace(training.decoder, epochs=0),
+        "fine_tune": StageOptions(epochs=0),
+        "self_critical": SelfCriticalOptions(),
     }
     runs = {
         select: dataclasses.replace(
@@ -296,7 +310,14 @@ def test_with_few_validation_photos_the_last_epoch_is_kept(
     assert "The epoch with the best CIDEr was 1" in (runs["best"].out / "README.md").read_text()
 
 
-def test_fine_tuning_alone(training: TrainingConfig) -> None:
-    alone = dataclasses.replace(training, decoder=StageOptions(epochs=0), save_minutes=60.0)
-    train(alone)
-    assert [row["stage"] for row in figures(alone)] == ["fine-tune"] * 2
+def test_one_stage_alone(training: TrainingConfig, tmp_path: Path) -> None:
+    for stage, name in (("fine_tune", "fine-tune"), ("self_critical", "self-critical")):
+        others = {
+            other: dataclasses.replace(getattr(training, other), epochs=0)
+            for other in ("decoder", "fine_tune", "self_critical")
+            if other != stage
+        }
+        folders = {"out": tmp_path / "out" / name, "run": tmp_path / name}
+        alone = dataclasses.replace(training, save_minutes=60.0, **others, **folders)
+        train(alone)
+        assert {row["stage"] for row in figures(alone)} == {name}

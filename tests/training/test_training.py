@@ -20,7 +20,7 @@ from training.averaging import AveragedWeights
 from training.batches import Batch, BatchOrder, TrainingSet, load
 from training.config import StageOptions
 from training.encoder_weights import load_encoder_weights, normalisation
-from training.engine import EpochSoFar, TrainingStep
+from training.engine import EpochSoFar
 from training.features import cached_grids
 from training.losses import CaptionLoss
 from training.metrics import score
@@ -28,6 +28,7 @@ from training.prepare import prepare
 from training.prepared import Prepared
 from training.processes import Processes
 from training.schedules import rate_factor
+from training.steps import CrossEntropyStep
 
 CPU = Processes(0, 1, torch.device("cpu"))
 
@@ -155,7 +156,7 @@ def fit(
     averaged: AveragedWeights | None = None,
     rate: float = 0.02,
 ) -> list[float]:
-    step = TrainingStep(network, CaptionLoss(alpha_c=0.0))
+    step = CrossEntropyStep(network, CaptionLoss(alpha_c=0.0))
     learning = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, rate)
     losses = []
@@ -175,7 +176,7 @@ def fit(
             after_batch=lambda: None,
             what="test",
         )
-        losses.append(so_far.loss / so_far.batches)
+        losses.append(so_far.figure / so_far.batches)
     return losses
 
 

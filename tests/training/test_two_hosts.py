@@ -44,14 +44,14 @@ COMMAND = """
 import logging, pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training import engine, train as module
+from training import steps, train as module
 logging.basicConfig(level=logging.INFO)
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
-step = engine.TrainingStep.forward
+step = steps.CrossEntropyStep.forward
 def forward(*arguments):
     time.sleep(wait)
     return step(*arguments)
-engine.TrainingStep.forward = forward
+steps.CrossEntropyStep.forward = forward
 module.train(training, resume=True)
 """
 
