@@ -1,0 +1,127 @@
+"""Which parts of a recipe pay: variants of a training, each with several seeds, in one table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import yaml
+
+from model import Captioner, DecodingOptions
+from model.files import write_whole
+from training.config import TrainingConfig
+from training.evaluation import assess
+from training.options import parse
+from training.split import Split
+from training.train import train
+
+log = logging.getLogger("captioner")
+
+SCORES = ("CIDEr", "BLEU-4", "METEOR")
+FIGURES = "figures.json"
+
+
+def ablate(plan: Path, data: Path, out: Path) -> str:
+    """Train and score what a plan lists; what is there already is not done again.
+
+    Parameters
+    ----------
+    plan
+        YAML: ``seeds``, a list of numbers; ``common``, options of ``captioner train`` for all;
+        ``variants``, from a variant's name to its own options.
+    data
+        Folder that `captioner prepare` has written.
+    out
+        Gets a folder for each variant and seed: run, checkpoint and figures.
+
+    Returns
+    -------
+    A table in Markdown: mean and standard deviation over the seeds, on the validation photos.
+
+    Raises
+    ------
+    ValueError
+        The plan or an option in it will not do; before anything is trained.
+    """
+    seeds, variants = _read(plan)
+    trainings: dict[tuple[str, int], TrainingConfig] = {}
+    for name, options in variants.items():
+        for seed in seeds:
+            folder = out / _slug(name) / str(seed)
+            places = {"data": data, "out": folder / "checkpoint", "run": folder / "run"}
+            added = [f"--{key}={value}" for key, value in (places | {"seed": seed}).items()]
+            trainings[name, seed], _ = parse([*options, *added])
+    figures = {key: _figures(f"{key[0]}, seed {key[1]}", c) for key, c in trainings.items()}
+    return _table({name: [figures[name, seed] for seed in seeds] for name in variants})
+
+
+def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
+    try:
+        told = yaml.safe_load(plan.read_text())
+        seeds = [int(seed) for seed in told["seeds"]]
+        common = str(told.get("common", "")).split()
+        variants = {
+            str(name): [*common, *(options or "").split()]
+            for name, options in told["variants"].items()
+        }
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{plan} is no plan: it must have seeds, a list, and variants, from a name to options"
+            f" of captioner train ({error!r})"
+        ) from error
+    if not seeds or not variants:
+        raise ValueError(f"{plan} lists no seed or no variant")
+    return seeds, variants
+
+
+def _figures(what: str, config: TrainingConfig) -> dict[str, float]:
+    """Of one training, from its file or by running it."""
+    path = config.out.parent / FIGURES
+    if not path.exists():
+        log.info("%s", what)
+        train(config, resume=True, command=f"captioner ablate: {what}")
+        captioner = Captioner.load(config.out)
+        split = Split.open(config.data, "val", captioner.network.config.image_size)
+        started = time.perf_counter()
+        written = split.caption(captioner, DecodingOptions(beam_size=config.beam_size))
+        seconds = time.perf_counter() - started
+        evaluation = assess(
+            [caption.text for caption in written], split.references, split.names, person=False
+        )
+        found = {name: score.value for name, score in evaluation.scores.items()}
+        found |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(written)}
+        write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    figures: dict[str, float] = json.loads(path.read_text())
+    return figures
+
+
+def _table(figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    lines = [
+        f"| what | {' | '.join(SCORES)} | unfinished | different words | ms a photo |",
+        "|---|" + "---|" * (len(SCORES) + 3),
+    ]
+    for name, runs in figures.items():
+        cells = [_mean([run[score] for run in runs if score in run]) for score in SCORES]
+        cells += [
+            f"{fmean(run[count] for run in runs):.1f}"
+            for count in ("unfinished", "vocabulary", "milliseconds")
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
