@@ -114,14 +114,14 @@ class StageOptions:
 
 @dataclass(frozen=True)
 class SelfCriticalOptions(StageOptions):
-    """The stage that rewards sampled captions by CIDEr-D.
+    """The stage that rewards captions by CIDEr-D.
 
     Parameters
     ----------
     samples
-        Captions drawn for each photo of a batch.
+        Captions that beam search finds for each photo, to be compared with one another.
     max_length
-        Words of a sample at most.
+        Words of those at most.
     """
 
     epochs: int = 0
@@ -133,7 +133,7 @@ class SelfCriticalOptions(StageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self, {"samples": (2, 100), "max_length": (2, 100)})
+        _check(self, {"samples": (2, 20), "max_length": (2, 100)})
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class TrainingConfig:
     fine_tune
         Second stage: the encoder's upper blocks too, from the best decoder.
     self_critical
-        Third stage: captions are sampled and rewarded by CIDEr-D, from the best network; the
+        Third stage: captions of one's own are rewarded by CIDEr-D, from the best network; the
         encoder learns only if it is given a rate.
     minimum_count
         Words rarer than this in the training captions are unknown.

@@ -62,8 +62,13 @@ def test_from_photos_to_an_archive(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
     assert "--decoder.epochs 1" in (out / "README.md").read_text()
 
-    main(["evaluate", str(out), "--data", str(data), "--device", "cpu"])
-    from_prepared = capsys.readouterr().out.splitlines()[1:]
+    picture = tmp_path / "samples.png"
+    arguments = ["evaluate", out, "--data", data, "--device", "cpu", "--samples", picture]
+    assert main([str(a) for a in arguments]) == 0
+    *from_prepared, last = capsys.readouterr().out.splitlines()[1:]
+    assert last == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert 'captions that end in "a", "the", "with", ...  0 of 4' in from_prepared
 
     results = tmp_path / "results.json"
     arguments = ["evaluate", out, "--data", dataset, "--device", "cpu", "--json", results]
@@ -108,6 +113,8 @@ def test_explain(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
         (["train", "--data", "x", "--out", "out", "--colour", "red"], "--colour"),
         (["train", "--data", "x", "--out", "out", "--config", "no.yaml"], "no.yaml"),
         (["prepare", "nowhere", "--out", "out"], "nowhere"),
+        (["ablate", "no.yaml", "--data", "x", "--out", "out"], "no.yaml"),
+        (["evaluate", "x", "--data", "x", "--samples", "x.gif"], "must be named *.png"),
         (["import-tutorial", "no.pth.tar", "no.json", "--out", "out"], "no."),
         (["bench", "colour"], "there is no benchmark 'colour'"),
         (["bench", "search", "--rounds", "0"], "rounds is 0"),
@@ -145,6 +152,7 @@ def test_one_line_names_the_fault(
         "prepare",
         "train",
         "evaluate",
+        "ablate",
         "import-tutorial",
         "bench",
         "package",
