@@ -19,8 +19,8 @@ class RequestOptions:
 
     beam_size: int = 3
     num_captions: int = 1
-    max_length: int = 30
-    length_penalty: float = 0.0
+    max_length: int = 20
+    length_penalty: float = 0.7
     return_tokens: bool = False
     return_attention: bool = False
     return_timing: bool = False

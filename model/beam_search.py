@@ -2,7 +2,8 @@
 
 The score of a caption of n words is ``log_prob / (n + 1) ** length_penalty``, where ``log_prob``
 sums the log-probabilities of its words and of ``<end>``. Special tokens other than ``<end>`` are
-never emitted, nor is a caption without words; their probability is not spread over the others.
+never emitted, nor is a word twice in a row, nor a caption without words; their probability is not
+spread over the others.
 After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a whole caption.
 """
 
@@ -40,8 +41,8 @@ class DecodingOptions:
 
     beam_size: int = 3
     num_captions: int = 1
-    max_length: int = 30
-    length_penalty: float = 0.0
+    max_length: int = 20
+    length_penalty: float = 0.7
 
     def __post_init__(self) -> None:
         for name, most in (("beam_size", 20), ("num_captions", 20), ("max_length", 100)):
@@ -117,6 +118,7 @@ def beam_search(
         scores = decoder.scores(state.hidden)
         normaliser = scores.logsumexp(dim=-1)
         scores.index_fill_(-1, never, -torch.inf)
+        scores.scatter_(-1, tokens.unsqueeze(-1), -torch.inf)  # not the same word again
         if t == 0:
             scores[..., word_map.end] = -torch.inf
         if t == last:

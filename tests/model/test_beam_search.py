@@ -81,6 +81,8 @@ def exhaustive(
     found = []
     for length in range(1, max_length + 1):
         for words in itertools.product(WORDS, repeat=length):
+            if any(one == next for one, next in itertools.pairwise(words)):
+                continue
             log_prob = sum(decoder.log_probs(photo, list(words)))
             found.append((log_prob / (length + 1) ** penalty, list(words)))
     return sorted(found, reverse=True)
@@ -101,7 +103,7 @@ def plain_beam_search(
             candidates += [
                 (total + row[word].item(), [*words, word])
                 for word in allowed
-                if t or word != WORD_MAP.end
+                if (t or word != WORD_MAP.end) and word != path[-1]
             ]
         candidates.sort(reverse=True)
         for total, words in candidates[: options.beam_size]:
@@ -158,7 +160,7 @@ def test_greedy_is_beam_1() -> None:
         while len(words) < 12:
             path = [0, WORD_MAP.start, *words]
             row = decoder.table[photo, path[-2], path[-1]].clone()
-            row[[WORD_MAP.pad, WORD_MAP.start, WORD_MAP.unk]] = -torch.inf
+            row[[WORD_MAP.pad, WORD_MAP.start, WORD_MAP.unk, path[-1]]] = -torch.inf
             if not words:
                 row[WORD_MAP.end] = -torch.inf
             if (word := int(row.argmax())) == WORD_MAP.end:
@@ -191,6 +193,7 @@ def test_what_a_hypothesis_tells() -> None:
             # The scripted decoder looks at the position of the word it reads.
             assert h.alphas.argmax(-1).tolist() == [WORD_MAP.start, *h.tokens[:-1]]
             assert not {WORD_MAP.pad, WORD_MAP.start, WORD_MAP.unk, WORD_MAP.end} & set(h.tokens)
+            assert all(word != following for word, following in itertools.pairwise(h.tokens))
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
