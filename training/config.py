@@ -177,6 +177,8 @@ class TrainingConfig:
         Of the averaged weights that are validated and kept; 0 is off.
     beam_size
         Of the search that validation scores are computed with.
+    length_penalty
+        Of the same; and of the search for captions to reward.
     seed
         Of everything random.
     device
@@ -211,6 +213,7 @@ class TrainingConfig:
     select: Literal["auto", "best", "last"] = "auto"
     ema_decay: float = 0.0
     beam_size: int = 3
+    length_penalty: float = 0.7
     seed: int = 1
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32", "fp64"] = "auto"
@@ -232,6 +235,7 @@ class TrainingConfig:
                 "label_smoothing": (0, 1),
                 "ema_decay": (0, 0.99999),
                 "beam_size": (1, 20),
+                "length_penalty": (0, 2),
                 "workers": (0, 64),
                 "save_minutes": (0, infinite),
                 "keep": (1, infinite),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.captioner import Captioner
+from model.network import ShowAttendTell
 from training.config import TrainingConfig
 from training.prepared import Prepared
 
@@ -12,7 +12,7 @@ from training.prepared import Prepared
 def model_card(
     config: TrainingConfig,
     prepared: Prepared,
-    captioner: Captioner,
+    network: ShowAttendTell,
     scores: dict[str, float],
     epochs: list[dict[str, Any]],
     last_kept: bool,
@@ -20,13 +20,14 @@ def model_card(
 ) -> str:
     """Markdown; every figure in it was computed by the training that calls this."""
     counts = {split: len(rows) for split, rows in prepared.splits.items()}
-    network = captioner.network.config
-    parameters = sum(p.numel() for p in captioner.network.parameters()) / 1e6
+    built = network.config
+    parameters = sum(p.numel() for p in network.parameters()) / 1e6
     best = max(epochs, key=lambda row: row["CIDEr"])
     chosen = f"""The epoch with the best CIDEr was {best["epoch"]}; the validation photos chose it,
 so expect photos that had no say to score a little differently."""
     if last_kept:
         chosen = "The last epoch was kept."
+    search = f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g}"
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     history = "\n".join(
         f"| {row['epoch']} | {row['stage']} | {row.get('loss', row.get('reward')):.3f}"
@@ -35,8 +36,8 @@ so expect photos that had no say to score a little differently."""
     )
     return f"""# {config.out.name}
 
-Show, Attend and Tell: writes a short English caption for a photo. Encoder `{network.encoder}`,
-soft attention, LSTM decoder; {parameters:.1f} million parameters, {network.vocabulary_size} words.
+Show, Attend and Tell: writes a short English caption for a photo. Encoder `{built.encoder}`,
+soft attention, LSTM decoder; {parameters:.1f} million parameters, {built.vocabulary_size} words.
 
 ## Data
 
@@ -45,7 +46,8 @@ soft attention, LSTM decoder; {parameters:.1f} million parameters, {network.voca
 
 ## Figures
 
-The {counts["val"]} validation photos, beam {config.beam_size}, weights as stored here:
+The {counts["val"]} validation photos, beam {config.beam_size}, length penalty
+{config.length_penalty:g}, weights as stored here:
 
 | {" | ".join(names)} |
 |{"---|" * len(names)}
@@ -53,7 +55,7 @@ The {counts["val"]} validation photos, beam {config.beam_size}, weights as store
 
 Printed by
 
-    captioner evaluate {config.out} --data {config.data} --split val --beam-size {config.beam_size}
+    captioner evaluate {config.out} --data {config.data} --split val {search}
 
 {chosen}
 

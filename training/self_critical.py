@@ -31,12 +31,10 @@ class SelfCriticalStep(Step):
         network: ShowAttendTell,
         word_map: WordMap,
         reward: CiderD,
-        samples: int,
-        max_length: int,
+        search: DecodingOptions,
     ) -> None:
         super().__init__(network)
-        self.word_map, self.reward = word_map, reward
-        self.options = DecodingOptions(samples, samples, max_length)
+        self.word_map, self.reward, self.search = word_map, reward, search
 
     def forward(self, batch: Batch, totals: Totals) -> tuple[torch.Tensor, torch.Tensor]:
         grid = self.grid(batch)
@@ -51,7 +49,7 @@ class SelfCriticalStep(Step):
         counts = torch.tensor([len(captions) for captions in found], device=grid.device)
         minus_log_prob = self._minus_log_prob(grid, [c for each in found for c in each], counts)
         loss = (torch.cat(advantages) * minus_log_prob).sum() / (
-            totals.photos * self.options.num_captions
+            totals.photos * self.search.num_captions
         )
         return loss, torch.tensor(means / totals.photos)
 
@@ -59,7 +57,7 @@ class SelfCriticalStep(Step):
         """For each photo its captions' ids, from ``<start>`` to ``<end>``."""
         decoder, word_map = self.network.decoder, self.word_map
         training = decoder.training
-        found = beam_search(decoder.eval(), grid.detach(), word_map, self.options)
+        found = beam_search(decoder.eval(), grid.detach(), word_map, self.search)
         decoder.train(training)
         return [
             [[word_map.start, *hypothesis.tokens, word_map.end] for hypothesis in each]

@@ -92,7 +92,9 @@ class _Training:
             self.network.double()
         auto = config.precision == "auto" and has_bf16(processes.device)
         self.bf16 = auto or config.precision == "bf16"
-        self.options = DecodingOptions(beam_size=config.beam_size)
+        self.options = DecodingOptions(
+            beam_size=config.beam_size, length_penalty=config.length_penalty
+        )
         few = len(self.prepared.rows("val")) < ENOUGH_TO_SELECT
         self.keep_last = config.select == "last" or (config.select == "auto" and few)
         self.standing, self.parts = self._standing(resume)
@@ -205,9 +207,10 @@ class _Training:
             ]
             for row in self.prepared.splits["train"]
         }
-        return SelfCriticalStep(
-            self.network, self.word_map, CiderD(references), options.samples, options.max_length
+        search = DecodingOptions(
+            options.samples, options.samples, options.max_length, self.config.length_penalty
         )
+        return SelfCriticalStep(self.network, self.word_map, CiderD(references), search)
 
     def _train_epoch(
         self,
@@ -342,16 +345,17 @@ class _Training:
         texts = engine.write_captions(captioner, photos, rows, self.options, self.processes)
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
         if self.processes.first:
+            network, word_map = checkpoint.load(self.best_folder)
             card = model_card(
                 self.config,
                 self.prepared,
-                captioner,
+                network,
                 scores,
                 self.standing.rows,
                 self.keep_last,
                 command,
             )
-            checkpoint.save(self.config.out, *checkpoint.load(self.best_folder), card)
+            checkpoint.save(self.config.out, network, word_map, card)
             write_report(self.standing.rows, self.run_folder / "report.png")
             validation = Split.open(self.config.data, "val", captioner.network.config.image_size)
             samples = self.run_folder / "samples.png"

@@ -13,7 +13,8 @@ from training.cider import CiderD
 from training.self_critical import SelfCriticalStep
 from training.steps import Totals
 
-PHOTOS, SAMPLES, LONGEST = 3, 4, 6
+PHOTOS, SAMPLES = 3, 4
+SEARCH = DecodingOptions(SAMPLES, SAMPLES, max_length=6, length_penalty=0.7)
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def reward(word_map: WordMap) -> CiderD:
 
 
 def found_by(network: ShowAttendTell, batch: Batch, word_map: WordMap) -> list[list[list[str]]]:
-    options = DecodingOptions(SAMPLES, SAMPLES, LONGEST)
-    found = beam_search(network.eval().decoder, batch.images, word_map, options)
+    found = beam_search(network.eval().decoder, batch.images, word_map, SEARCH)
     return [[[word_map.words[i] for i in h.tokens] + ["<end>"] for h in each] for each in found]
 
 
@@ -43,10 +43,9 @@ def test_is_the_policy_gradient_of_what_the_search_finds(
     network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
 ) -> None:
     """The search's own log-probabilities, times rewards less the mean of a photo's others."""
-    options = DecodingOptions(SAMPLES, SAMPLES, LONGEST)
-    step = SelfCriticalStep(network, word_map, reward, SAMPLES, LONGEST).train()
+    step = SelfCriticalStep(network, word_map, reward, SEARCH).train()
     loss, mean = step(batch, Totals(0, 0, PHOTOS))
-    found = beam_search(network.eval().decoder, batch.images, word_map, options)
+    found = beam_search(network.eval().decoder, batch.images, word_map, SEARCH)
     rewards = torch.tensor(
         [
             reward.scores(row, words)
@@ -70,7 +69,7 @@ def test_is_the_policy_gradient_of_what_the_search_finds(
 def test_learns_to_say_what_is_rewarded(
     network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
 ) -> None:
-    step = SelfCriticalStep(network, word_map, reward, SAMPLES, LONGEST).train()
+    step = SelfCriticalStep(network, word_map, reward, SEARCH).train()
     optimizer = torch.optim.Adam(network.decoder.parameters(), lr=0.02)
     means = []
     for _ in range(60):
