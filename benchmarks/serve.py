@@ -14,7 +14,6 @@ import signal
 import statistics
 import tempfile
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ from typing import Any, Self
 import psutil
 import requests
 import torch
-import yaml
 
 from benchmarks import material
 from benchmarks.load import (
@@ -43,8 +41,10 @@ from benchmarks.load import (
 from benchmarks.measure import Times, in_turn, ratio, seconds
 from benchmarks.report import Line, Options, Report
 from model import Captioner, DecodingOptions
-from scripts.package import MODEL_CONFIG, package
+from scripts.archive import Archive
+from scripts.package import package
 from scripts.serve import START_SECONDS
+from scripts.store import Record, Store, Stored
 from scripts.torchserve import Ports, Server
 
 CLIENTS = (16, 64)
@@ -132,9 +132,10 @@ class Served:
     def __init__(self, folder: Path, checkpoint: Path) -> None:
         self.ports = Ports.free()
         self.server = Server(folder / "run")
-        self.store = folder / "store"
-        self.archive = self.store / "captioner.mar"
-        package(checkpoint, "1.0", self.archive)
+        self.store = Store(folder / "store")
+        self.archive = self.store.folder / "captioner.mar"
+        digest = package(checkpoint, "1.0", self.archive)
+        self.store.write(Record("1.0", versions={"1.0": Stored(self.archive.name, digest)}))
 
     def __enter__(self) -> Self:
         return self
@@ -150,15 +151,13 @@ class Served:
     @property
     def config(self) -> dict[str, Any]:
         """The archive's model-config.yaml."""
-        with zipfile.ZipFile(self.archive) as archive:
-            content: dict[str, Any] = yaml.safe_load(archive.read(MODEL_CONFIG))
-        return content
+        return Archive.open(self.archive).settings
 
     def start(self, photo: bytes) -> float:
         """Start it; the seconds until the first caption."""
         start = time.perf_counter()
         java = self.server.check_startable(self.ports)
-        self.server.start(java, self.store, f"captioner={self.archive.name}", self.ports)
+        self.server.start(java, self.store, self.ports)
         url = f"http://127.0.0.1:{self.ports.inference}/predictions/captioner"
         self.server.wait_until_it_answers(url, photo, START_SECONDS)
         return time.perf_counter() - start

@@ -182,7 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--stop", action="store_true", help="stop what serves from this folder")
     serve.add_argument(
-        "--checkpoint", type=Path, default=SHIPPED, help="checkpoint folder (the shipped one)"
+        "--checkpoint",
+        type=Path,
+        help="checkpoint folder (what was deployed here, or else the shipped one)",
     )
     serve.add_argument("--version", default="1.0", help="version it is served as (1.0)")
     serve.add_argument(
@@ -200,6 +202,51 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--folder", type=Path, default=ROOT / ".serve", help="for the log and the pid (.serve)"
     )
+
+    deploy = _job(
+        parsers,
+        "deploy",
+        jobs.deploy,
+        "Put an archive's version behind live traffic: verify it, load it beside what is served,"
+        " ask it for known captions, make it the default, and keep the version before for a"
+        " rollback. Whatever fails, the version before serves on.",
+    )
+    deploy.add_argument("archive", type=Path, help="archive that captioner package wrote")
+    deploy.add_argument("--sha256", help="refuse the archive unless it has this digest")
+    deploy.add_argument("--workers", type=int, default=1, help="of the new version (1)")
+    deploy.add_argument(
+        "--remove-old",
+        action="store_true",
+        help="remove the version before once it has answered everything; no rollback then",
+    )
+    rollback = _job(
+        parsers,
+        "rollback",
+        jobs.rollback,
+        "Make the version before the default one the default again, at once.",
+    )
+    versions = _job(
+        parsers, "versions", jobs.versions, "List the versions that are served, and their workers."
+    )
+    for job in (deploy, rollback, versions):
+        job.add_argument(
+            "--url", default="http://127.0.0.1:8080", help="of predictions (http://127.0.0.1:8080)"
+        )
+        job.add_argument(
+            "--management",
+            default="http://127.0.0.1:8081",
+            metavar="URL",
+            help="of TorchServe's management (http://127.0.0.1:8081)",
+        )
+        job.add_argument(
+            "--model-store",
+            type=Path,
+            default=ROOT / "model_store",
+            help="the folder that the server loads archives from (model_store)",
+        )
+        job.add_argument(
+            "--token-file", type=Path, help="file with the management's token, where it wants one"
+        )
 
     health = _job(
         parsers,
@@ -243,9 +290,9 @@ def _job(
 
 def _search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam-size", type=int, default=3, help="hypotheses kept, 1 is greedy (3)")
-    parser.add_argument("--max-length", type=int, default=30, help="words at most (30)")
+    parser.add_argument("--max-length", type=int, default=20, help="words at most (20)")
     parser.add_argument(
-        "--length-penalty", type=float, default=0.0, help="more favours longer captions (0)"
+        "--length-penalty", type=float, default=0.7, help="more favours longer captions (0.7)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (auto)")
     parser.add_argument(

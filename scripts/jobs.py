@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from model import Captioner, DecodingOptions
+    from scripts.deploy import Place
 
 Captions: TypeAlias = list[tuple[str, float]] | str  # with log-probabilities; or what is wrong
 PHOTOS_AT_A_TIME = 32  # asked of a server before they are printed
@@ -205,6 +206,32 @@ def serve(options: argparse.Namespace) -> None:
         options.port,
         options.detach,
     )
+
+
+def deploy(options: argparse.Namespace) -> None:
+    from scripts.deploy import deploy
+
+    place = _place(options)
+    deploy(options.archive, place, options.sha256, options.workers, keep=not options.remove_old)
+
+
+def rollback(options: argparse.Namespace) -> None:
+    from scripts.deploy import rollback
+
+    print(f"version {rollback(_place(options))} is the default")
+
+
+def versions(options: argparse.Namespace) -> None:
+    from scripts.deploy import versions
+
+    print(versions(_place(options)))
+
+
+def _place(options: argparse.Namespace) -> Place:
+    from scripts.deploy import Place
+
+    token = options.token_file.read_text().strip() if options.token_file else None
+    return Place(options.url, options.management, options.model_store, token)
 
 
 def health(options: argparse.Namespace) -> None:

@@ -9,12 +9,16 @@ import re
 import zipfile
 from pathlib import Path
 
-from model import checkpoint
+import yaml
+
+from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION, Calibration
 from model.files import write_whole
+from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
+from scripts.golden import golden
 
 ROOT = Path(__file__).resolve().parents[1]
-HANDLER, MODEL_CONFIG = "captioner_handler.py", "model-config.yaml"
+HANDLER = "captioner_handler.py"
 LEFT_OUT = (HANDLER, "client.py")  # of the packages: lies outside them, is for callers
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the content alone decides the bytes
 
@@ -42,6 +46,8 @@ def package(folder: Path, version: str, out: Path) -> str:
         raise ValueError(f"the archive is {out.name!r}; it must be like captioner.mar")
     checkpoint.load(folder)
     Calibration.load(folder)
+    settings = yaml.safe_load((ROOT / "handler" / MODEL_CONFIG).read_text())
+    decoding = DecodingOptions(**settings["handler"]["decoding"])
     manifest = {
         "runtime": "python",
         "model": {
@@ -52,7 +58,8 @@ def package(folder: Path, version: str, out: Path) -> str:
         },
         "archiverVersion": "0.12.0",
     }
-    members = {"MAR-INF/MANIFEST.json": (json.dumps(manifest, indent=2) + "\n").encode()}
+    members = {GOLDEN: golden(folder, decoding)}
+    members[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     parts = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.WORD_MAP, checkpoint.CARD)
     for name in (*parts, CALIBRATION):
         if (folder / name).is_file():

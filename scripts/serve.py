@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import logging
 import signal
 import time
 from pathlib import Path
 from types import FrameType
 
+from scripts.golden import sample_photo
 from scripts.package import package
+from scripts.store import FIRST, Record, Store, Stored
 from scripts.torchserve import Ports, Server
 
 log = logging.getLogger("captioner")
 
 START_SECONDS = 180.0
-
-
-def sample_photo() -> Path:
-    """A photo that came with an installed package: Grace Hopper, by the US Navy (public domain)."""
-    photo = importlib.resources.files("matplotlib") / "mpl-data/sample_data/grace_hopper.jpg"
-    return Path(str(photo))
+SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
 
 
 def serve(
-    server: Server, checkpoint: Path, version: str, model_store: Path, port: int, detach: bool
+    server: Server,
+    checkpoint: Path | None,
+    version: str,
+    model_store: Path,
+    port: int,
+    detach: bool,
 ) -> None:
-    """Serve a checkpoint folder; returns once a caption came if detached, else when stopped."""
-    ports = Ports(port)
+    """Serve a checkpoint folder; returns once a caption came if detached, else when stopped.
+
+    Parameters
+    ----------
+    checkpoint
+        If not given, what was deployed to the model store, or else the shipped one.
+    """
+    ports, store = Ports(port), Store(model_store)
     java = server.check_startable(ports)
-    archive = model_store / "captioner.mar"
-    digest = package(checkpoint, version, archive)
-    log.info("packaged %s, version %s, sha256 %s", archive.name, version, digest)
+    record = None if checkpoint else store.read()
+    if record and record.deployed:
+        log.info("serving what was deployed, version %s by default", record.default)
+    else:
+        archive = model_store / FIRST
+        digest = package(checkpoint or SHIPPED, version, archive)
+        log.info("packaged %s, version %s, sha256 %s", archive.name, version, digest)
+        store.write(Record(version, versions={version: Stored(archive.name, digest)}))
     signal.signal(signal.SIGTERM, _interrupt)
     url = f"http://127.0.0.1:{port}/predictions/captioner"
     photo = sample_photo()
     try:
-        server.start(java, archive.parent, f"captioner={archive.name}", ports)
+        server.start(java, store, ports)
         log.info("starting TorchServe, log in %s", server.log)
         reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
         print(f"{photo.name}: {reply.strip()}")

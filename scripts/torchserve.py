@@ -21,6 +21,7 @@ import psutil
 import requests
 
 from model.files import write_whole
+from scripts.store import Store
 from training.java import find_java
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,13 +91,20 @@ class Server:
         ports.check_free()
         return find_java()
 
-    def start(self, java: Path, model_store: Path, archive: str, ports: Ports) -> None:
-        """Start the frontend, which starts the workers; it outlives this process.
+    def start(self, java: Path, store: Store, ports: Ports) -> None:
+        """Start the frontend with the store's versions; it starts the workers and outlives us.
 
         Java, from `check_startable`, is our child directly: TorchServe's own launcher would not
         pass signals on.
         """
+        record = store.read()
+        if record is None:
+            raise ValueError(f"{store.folder} has no version to serve")
         self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "config.properties"
+        snapshot = json.dumps(store.snapshot(record))
+        common = (ROOT / "config.properties").read_text()
+        write_whole(config, f"{common}\nmodel_snapshot={snapshot}\n".encode())
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
         environment = os.environ | ports.environment()
@@ -111,8 +119,8 @@ class Server:
         home = Path(str(frontend)).parents[1]
         command = [str(java), f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={temp}"]
         command += ["-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"]
-        command += ["--python", sys.executable, "-f", str(ROOT / "config.properties")]
-        command += ["-s", str(model_store.resolve()), "-m", archive, "-ncs"]
+        command += ["--python", sys.executable, "-f", str(config)]
+        command += ["-s", str(store.folder.resolve()), "-ncs"]
         with open(self.log, "wb") as log:
             started = subprocess.Popen(
                 command,

@@ -1,0 +1,339 @@
+"""Versions swapped on the real TorchServe, under load; deploys that must fail change nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+
+from model import Captioner, DecodingOptions, checkpoint
+from scripts import archive as archive_module
+from scripts.archive import Archive
+from scripts.deploy import DeployFailed, Place, deploy, rollback, versions
+from scripts.management import Management
+from scripts.package import ROOT, package
+from scripts.store import LOCK, RECORD, Store
+from scripts.torchserve import Ports, Server
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@dataclass
+class Site:
+    """A server with version 1.0, archives of other versions, and what each says of a photo."""
+
+    folder: Path
+    ports: Ports
+    place: Place
+    checkpoints: dict[str, Path]
+
+    def archive(self, version: str) -> Path:
+        return self.folder / version / "captioner.mar"
+
+    def says(self, version: str, photo: bytes) -> str:
+        captioner = Captioner.load(self.checkpoints[version])
+        return captioner.caption([photo])[0][0].text
+
+    def served(self) -> tuple[str, list[str]]:
+        with self.place.manage() as management:
+            return management.default(), sorted(v.version for v in management.versions())
+
+    def stored(self) -> dict[str, bytes]:
+        return {
+            path.name: path.read_bytes() for path in self.place.store.iterdir() if path.name != LOCK
+        }
+
+    def options(self) -> list[object]:
+        return [
+            *("--url", self.place.url, "--management", self.place.management),
+            *("--model-store", self.place.store),
+        ]
+
+    def start(self, *options: object) -> None:
+        done = run(
+            *("serve", "--detach", "--port", self.ports.inference, "--folder", self.folder / "run"),
+            *("--model-store", self.place.store, *options),
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Site]:
+    """For deploys that change nothing."""
+    with started(tmp_path_factory.mktemp("site"), tiny_checkpoint) as site:
+        yield site
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Site]:
+    with started(tmp_path, tiny_checkpoint) as site:
+        yield site
+
+
+@contextmanager
+def started(folder: Path, first: Path) -> Iterator[Site]:
+    ports, checkpoints = Ports.free(), {"1.0": first}
+    network, word_map = checkpoint.load(first)
+    for seed, version in enumerate(["2.0", "3.0"], 1):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            network.decoder.fc.weight.copy_(network.decoder.fc.weight[torch.randperm(10)])
+        checkpoints[version] = folder / f"checkpoint-{version}"
+        checkpoint.save(checkpoints[version], network, word_map, "# Another\n")
+    address = "http://127.0.0.1:{}".format
+    place = Place(address(ports.inference), address(ports.management), folder / "store")
+    site = Site(folder, ports, place, checkpoints)
+    for version in ("2.0", "3.0"):
+        package(checkpoints[version], version, site.archive(version))
+    try:
+        site.start("--checkpoint", first)
+        yield site
+    finally:
+        Server(folder / "run").stop()
+
+
+class Load:
+    """Clients that ask without a pause and keep what they were told."""
+
+    def __init__(self, url: str, photo: bytes, clients: int = 4) -> None:
+        self.url, self.photo = url, photo
+        self.answers: list[tuple[int, str, str]] = []
+        self.faults: list[Exception] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        with requests.Session() as session:
+            while not self._over.is_set():
+                try:
+                    reply = session.post(self.url, data=self.photo, timeout=60)
+                    told = reply.json()
+                    self.answers.append(
+                        (reply.status_code, told["model"]["version"], told["caption"])
+                    )
+                except Exception as error:
+                    self.faults.append(error)
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
+    """No request is lost, and each gets the caption of the version that it says answered it."""
+    photo = render("blue", "square")
+    said = {version: fresh.says(version, photo) for version in ("1.0", "2.0", "3.0")}
+    assert len(set(said.values())) > 1
+    with Load(f"{fresh.place.url}/predictions/captioner", photo) as load:
+        done = run("deploy", fresh.archive("2.0"), *fresh.options())
+        assert done.returncode == 0, done.stderr
+        assert fresh.served() == ("2.0", ["1.0", "2.0"])
+        assert rollback(fresh.place) == "1.0"
+        assert fresh.served() == ("1.0", ["1.0", "2.0"])
+        deploy(fresh.archive("3.0"), fresh.place)
+        assert fresh.served() == ("3.0", ["1.0", "3.0"])  # 2.0 is what no rollback leads to
+    assert not load.faults
+    assert {status for status, _, _ in load.answers} == {200}
+    assert {version for _, version, _ in load.answers} == {"1.0", "2.0", "3.0"}
+    assert all(caption == said[version] for _, version, caption in load.answers)
+
+    told = versions(fresh.place).splitlines()
+    assert [line.split()[:2] for line in told[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
+    names = {path.name for path in fresh.place.store.iterdir()}
+    assert names == {"captioner.mar", "captioner-3.0.mar", RECORD, LOCK}
+
+    # What was deployed is what a restart serves.
+    Server(fresh.folder / "run").stop()
+    fresh.start()
+    assert fresh.served() == ("3.0", ["1.0", "3.0"])
+    reply = requests.post(f"{fresh.place.url}/predictions/captioner", data=photo, timeout=60)
+    assert reply.json()["caption"] == said["3.0"]
+    assert rollback(fresh.place) == "1.0"
+
+
+def test_removing_the_old_version(fresh: Site) -> None:
+    deploy(fresh.archive("2.0"), fresh.place, keep=False)
+    assert fresh.served() == ("2.0", ["2.0"])
+    with pytest.raises(ValueError, match="nothing to go back to"):
+        rollback(fresh.place)
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        "captioner-2.0.mar",
+        RECORD,
+        LOCK,
+    }
+
+
+def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:
+    """A copy of an archive with some members changed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, changes.get(name, lambda content: content)(old.read(name)))
+    return target
+
+
+def damaged(site: Site, folder: Path) -> Path:
+    content = bytearray(site.archive("2.0").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "captioner.mar").write_bytes(content)
+    return folder / "captioner.mar"
+
+
+def import_error(site: Site, folder: Path) -> Path:
+    return changed(
+        site.archive("2.0"),
+        folder / "captioner.mar",
+        {
+            "model/captioner.py": lambda content: content.replace(
+                b"import math\n", b"import no_such_module\n"
+            )
+        },
+    )
+
+
+def other_captions(site: Site, folder: Path) -> Path:
+    def lie(content: bytes) -> bytes:
+        told = json.loads(content)
+        told[0]["caption"] += " indeed"
+        return json.dumps(told).encode()
+
+    return changed(site.archive("2.0"), folder / "captioner.mar", {"golden.json": lie})
+
+
+def dying_worker(site: Site, folder: Path) -> Path:
+    """It captions in a process of its own, and dies where TorchServe starts it."""
+    return changed(
+        site.archive("2.0"),
+        folder / "captioner.mar",
+        {
+            "captioner_handler.py": lambda content: content.replace(
+                b"properties = context.system_properties\n", b"os._exit(1)\n"
+            )
+        },
+    )
+
+
+def same_version(site: Site, folder: Path) -> Path:
+    return site.place.store / "captioner.mar"
+
+
+def nothing(site: Site, folder: Path) -> Path:
+    return folder / "captioner.mar"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (damaged, "is damaged"),
+        (import_error, "does not run: ModuleNotFoundError: No module named 'no_such_module'"),
+        (other_captions, "a golden photo of version 2.0 has the caption"),
+        (dying_worker, "version 2.0 was not deployed"),
+        (same_version, "version 1.0 is served already"),
+        (nothing, "is no file"),
+    ],
+)
+def test_a_deploy_that_fails_changes_nothing(
+    site: Site, tmp_path: Path, make: Callable[[Site, Path], Path], message: str
+) -> None:
+    before, stored = site.served(), site.stored()
+    done = run("deploy", make(site, tmp_path), *site.options())
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("captioner: ")
+    assert message in last
+    assert site.served() == before
+    assert site.stored() == stored
+
+
+def test_another_digest_is_refused(site: Site) -> None:
+    before, stored = site.served(), site.stored()
+    with pytest.raises(ValueError, match=f"has sha256 [0-9a-f]+, not {'0' * 64}"):
+        deploy(site.archive("2.0"), site.place, sha256="0" * 64)
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+def test_of_two_deploys_at_once_the_second_is_refused(site: Site) -> None:
+    with Store(site.place.store).locked():
+        done = run("deploy", site.archive("2.0"), *site.options())
+        assert done.returncode == 1
+        assert "another deploy or rollback is at work" in done.stderr
+        with pytest.raises(ValueError, match="another deploy or rollback"):
+            rollback(site.place)
+
+
+def test_a_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, stored = site.served(), site.stored()
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(archive_module, "write_whole", full)
+    with pytest.raises(DeployFailed, match=r"No space left on device; version 1\.0 serves on"):
+        deploy(site.archive("2.0"), site.place)
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+@pytest.mark.parametrize("moment", ["register", "set_default"])
+def test_management_that_goes_away_half_way(
+    site: Site, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be told to undo; what it serves by default is the version before all the same."""
+    before, stored = site.served(), site.stored()
+    real = getattr(Management, moment)
+
+    def gone(self: Management, *arguments: object) -> None:
+        self.url = f"http://127.0.0.1:{Ports.free().inference}"
+        real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Management, moment, gone)
+        with pytest.raises(DeployFailed, match=r"does not answer .* version 1\.0 serves on"):
+            deploy(site.archive("2.0"), site.place)
+    assert site.served()[0] == before[0]
+    assert site.stored() == stored
+    with site.place.manage() as management:
+        if management.version("2.0"):
+            management.unregister("2.0")
+
+
+def test_a_store_that_is_not_the_servers(site: Site, tmp_path: Path) -> None:
+    elsewhere = Place(site.place.url, site.place.management, tmp_path)
+    with pytest.raises(ValueError, match="no record of what is served"):
+        deploy(site.archive("2.0"), elsewhere)
+    with pytest.raises(ValueError, match="is no folder"):
+        deploy(site.archive("2.0"), Place(store=tmp_path / "none"))
+
+
+def test_golden_photos_are_captioned_as_they_are_served(site: Site) -> None:
+    archive = Archive.open(site.archive("2.0"))
+    captioner = Captioner.load(site.checkpoints["2.0"])
+    decoding = DecodingOptions(**archive.settings["handler"]["decoding"])
+    found = captioner.caption([golden.photo for golden in archive.golden], decoding)
+    assert [captions[0].text for captions in found] == [g.caption for g in archive.golden]
+    assert 1 <= len(archive.golden) <= 4
