@@ -6,6 +6,7 @@ import base64
 import importlib.resources
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,34 +14,31 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from model import Captioner, DecodingOptions
+from model.captioner import Caption
 
-# Of two captions as likely as one another, rounding chooses: another machine may choose the other.
-LEAST_MARGIN = 0.02  # in score, of a golden photo's caption to the next
 MOST = 4
 
 
 def golden(folder: Path, decoding: DecodingOptions) -> bytes:
     """JSON of photos and their captions by a checkpoint, the same bytes every time.
 
-    Raises
-    ------
-    ValueError
-        The captions of all photos are too close to others.
+    Of two captions as likely as one another rounding chooses, and another machine may choose the
+    other: these are the photos whose caption is furthest ahead of the next.
     """
     captioner = Captioner.load(folder, precision="float32")
-    photos = list(_photos())
     wide = replace(decoding, beam_size=max(2, decoding.beam_size), num_captions=2)
-    clear = []
-    for photo, captions in zip(photos, captioner.caption(photos, wide), strict=True):
-        ahead = captions[0].log_prob - captions[1].log_prob if len(captions) > 1 else LEAST_MARGIN
-        if abs(ahead) >= LEAST_MARGIN:
-            clear.append(photo)
-    clear = clear[:MOST]
-    if not clear:
-        raise ValueError(f"{folder} has no caption for any golden photo that is ahead of others")
+
+    def ahead(captions: list[Caption]) -> float:
+        scores = [c.log_prob / (len(c.words) + 1) ** decoding.length_penalty for c in captions]
+        return scores[0] - scores[1] if len(scores) > 1 else math.inf
+
+    photos = list(_photos())
+    margins = map(ahead, captioner.caption(photos, wide))
+    ranked = sorted(zip(margins, photos, strict=True), reverse=True)
+    chosen = [photo for _, photo in ranked[:MOST]]
     told = [
         {"photo": base64.b64encode(photo).decode(), "caption": captions[0].text}
-        for photo, captions in zip(clear, captioner.caption(clear, decoding), strict=True)
+        for photo, captions in zip(chosen, captioner.caption(chosen, decoding), strict=True)
     ]
     return (json.dumps(told, indent=1) + "\n").encode()
 

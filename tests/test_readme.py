@@ -30,10 +30,10 @@ def test_the_python_example_runs(tmp_path: Path, render) -> None:
 
 
 def test_the_figures_are_the_model_cards() -> None:
-    heading = "| BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | CIDEr |"
+    heading = "| | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR | ROUGE-L | CIDEr |"
     rows = [text.split(heading)[1].split("\n")[2] for text in (README, CARD)]
     assert rows[0] == rows[1]
-    assert re.fullmatch(r"(\| 0\.\d{4} ){6}\|", rows[0])
+    assert re.fullmatch(r"\| captioner (\| 0\.\d{4} ){7}\|", rows[0])
 
 
 def test_every_command_named_is_there(capsys: pytest.CaptureFixture[str]) -> None:
