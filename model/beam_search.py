@@ -30,7 +30,7 @@ class DecodingOptions:
     Parameters
     ----------
     beam_size
-        K, hypotheses kept for a photo, 1..20; 1 is greedy.
+        K, hypotheses kept for a photo, 1..20; 1 without a length penalty is greedy.
     num_captions
         Captions returned for a photo, 1..beam_size.
     max_length

@@ -289,7 +289,7 @@ def _job(
 
 
 def _search_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--beam-size", type=int, default=3, help="hypotheses kept, 1 is greedy (3)")
+    parser.add_argument("--beam-size", type=int, default=3, help="hypotheses kept (3)")
     parser.add_argument("--max-length", type=int, default=20, help="words at most (20)")
     parser.add_argument(
         "--length-penalty", type=float, default=0.7, help="more favours longer captions (0.7)"

@@ -145,7 +145,7 @@ def test_every_beam_is_the_plain_beam_search(
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 def test_a_beam_never_beats_exhaustive_search(beam_size: int) -> None:
     decoder = scripted(20, seed=9)
-    options = DecodingOptions(beam_size, max_length=3)
+    options = DecodingOptions(beam_size, max_length=3, length_penalty=0.0)
     found = beam_search(decoder, decoder.grid(), WORD_MAP, options)
     best = [exhaustive(decoder, photo, 3, 0.0)[0] for photo in range(20)]
     assert all(h[0].score <= b[0] + 1e-9 for h, b in zip(found, best, strict=True))
@@ -154,7 +154,8 @@ def test_a_beam_never_beats_exhaustive_search(beam_size: int) -> None:
 
 def test_greedy_is_beam_1() -> None:
     decoder = scripted(30, seed=2)
-    found = beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(1, max_length=12))
+    options = DecodingOptions(1, max_length=12, length_penalty=0.0)
+    found = beam_search(decoder, decoder.grid(), WORD_MAP, options)
     for photo, (hypothesis,) in enumerate(found):
         words: list[int] = []
         while len(words) < 12:
