@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from model import DecodingOptions, checkpoint
-from model.calibration import CALIBRATION, Calibration
+from model.calibration import CALIBRATION
 from model.files import write_whole
 from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from scripts.golden import golden
@@ -44,8 +44,6 @@ def package(folder: Path, version: str, out: Path) -> str:
         raise ValueError(f"version is {version!r}; it must be like 1, 1.0 or 1.0.2")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*\.mar", out.name):
         raise ValueError(f"the archive is {out.name!r}; it must be like captioner.mar")
-    checkpoint.load(folder)
-    Calibration.load(folder)
     settings = yaml.safe_load((ROOT / "handler" / MODEL_CONFIG).read_text())
     decoding = DecodingOptions(**settings["handler"]["decoding"])
     manifest = {
