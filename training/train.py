@@ -23,7 +23,6 @@ from model.word_map import tokenize
 from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
 from training.building import new_network, new_optimizer
-from training.cider import CiderD
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.engine import EpochSoFar
 from training.features import cached_grids
@@ -32,6 +31,7 @@ from training.model_card import model_card
 from training.prepared import Prepared
 from training.processes import Processes, joined
 from training.report import write_report
+from training.rewards import Reward
 from training.schedules import rate_factor
 from training.self_critical import SelfCriticalStep
 from training.split import Split
@@ -210,7 +210,8 @@ class _Training:
         search = DecodingOptions(
             options.samples, options.samples, options.max_length, self.config.length_penalty
         )
-        return SelfCriticalStep(self.network, self.word_map, CiderD(references), search)
+        reward = Reward(references, options.bleu_weight)
+        return SelfCriticalStep(self.network, self.word_map, reward, search)
 
     def _train_epoch(
         self,
