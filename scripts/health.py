@@ -91,7 +91,7 @@ def check(url: str, management: str, model: str, timeout: float, clock: Clock) -
         version, workers = _default_version(check_url(management), model, timeout)
         started = clock.now()
         try:
-            client.caption(_photo())
+            client.caption(tiny_photo())
         except CaptionError as error:
             raise NotReady(f"{model} {version} captions no photo: {error}") from error
         return Ready(model, version, workers, clock.now() - started)
@@ -119,8 +119,8 @@ def _default_version(management: str, model: str, timeout: float) -> tuple[str, 
     return version, states["READY"]
 
 
-def _photo() -> bytes:
-    """A small one, of nothing."""
+def tiny_photo() -> bytes:
+    """Of nothing."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).save(file, "PNG")
     return file.getvalue()

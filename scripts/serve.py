@@ -11,11 +11,10 @@ from types import FrameType
 from scripts.golden import sample_photo
 from scripts.package import package
 from scripts.store import FIRST, Record, Store, Stored
-from scripts.torchserve import Ports, Server
+from scripts.torchserve import START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
 
-START_SECONDS = 180.0
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from scripts.store import Store
 from training.java import find_java
 
 ROOT = Path(__file__).resolve().parents[1]
-STOP_SECONDS = 30.0
+START_SECONDS, STOP_SECONDS = 180.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,25 @@ class Server:
         ports.check_free()
         return find_java()
 
-    def start(self, java: Path, store: Store, ports: Ports) -> None:
+    def start(
+        self,
+        java: Path,
+        store: Store,
+        ports: Ports,
+        overrides: Mapping[str, str] | None = None,
+        to_log: bool = True,
+    ) -> None:
         """Start the frontend with the store's versions; it starts the workers and outlives us.
 
         Java, from `check_startable`, is our child directly: TorchServe's own launcher would not
         pass signals on.
+
+        Parameters
+        ----------
+        overrides
+            Of the environment that ``ports`` make.
+        to_log
+            Or to our own output.
         """
         record = store.read()
         if record is None:
@@ -107,7 +122,7 @@ class Server:
         write_whole(config, f"{common}\nmodel_snapshot={snapshot}\n".encode())
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
-        environment = os.environ | ports.environment()
+        environment = os.environ | ports.environment() | dict(overrides or {})
         environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
         environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
         environment["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
@@ -127,7 +142,7 @@ class Server:
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if to_log else None,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -146,13 +161,13 @@ class Server:
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
 
-    def stop(self) -> bool:
-        """Stop frontend and workers and clean up; whether anything ran."""
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Stop frontend and workers, in so many seconds gently, and clean up; whether any ran."""
         process = self.process()
         if process:
             everyone = [process, *process.children(recursive=True)]
             process.terminate()
-            _, alive = psutil.wait_procs(everyone, STOP_SECONDS)
+            _, alive = psutil.wait_procs(everyone, seconds)
             for stuck in alive:
                 stuck.kill()
             psutil.wait_procs(alive, STOP_SECONDS)
@@ -187,5 +202,7 @@ class Server:
 
     def _end_of_log(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
+        if not lines:
+            return "It has told above why."
         telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
         return f"Its log, {self.log}, says: {' | '.join(telling[-3:])}"
