@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from training.formats import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "flickr8k"
+MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or ROOT / "model_store")
 
 HEALTH_WITH_CURL = """\
 The same for a container's or a load balancer's probe, without Python:
@@ -196,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--model-store",
         type=Path,
-        default=ROOT / "model_store",
-        help="where the archive is written and served from (model_store)",
+        default=MODEL_STORE,
+        help="where the archive is written and served from (CAPTIONER_MODEL_STORE or model_store)",
     )
     serve.add_argument(
         "--folder", type=Path, default=ROOT / ".serve", help="for the log and the pid (.serve)"
@@ -241,8 +243,8 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument(
             "--model-store",
             type=Path,
-            default=ROOT / "model_store",
-            help="the folder that the server loads archives from (model_store)",
+            default=MODEL_STORE,
+            help="where the server loads archives from (CAPTIONER_MODEL_STORE or model_store)",
         )
         job.add_argument(
             "--token-file", type=Path, help="file with the management's token, where it wants one"
