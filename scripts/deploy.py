@@ -15,6 +15,7 @@ from pathlib import Path
 
 from handler.client import CaptionClient, CaptionError
 from scripts.archive import Archive
+from scripts.interrupts import Interrupts
 from scripts.management import Management, ManagementError
 from scripts.store import MODEL, Record, Store, Stored
 
@@ -62,9 +63,12 @@ def deploy(
         The archive or the place will not do; nothing was changed.
     DeployFailed
         The new version did not prove itself; what was changed is as before.
+    KeyboardInterrupt
+        SIGINT or SIGTERM came; what was changed is as before, unless the version was the default
+        already.
     """
     store = Store(place.store)
-    with store.locked(), place.manage() as management:
+    with Interrupts() as interrupts, store.locked(), place.manage() as management:
         new = Archive.open(archive, sha256)
         record = _agreed(store, management)
         if new.model != MODEL:
@@ -76,13 +80,15 @@ def deploy(
         )
         new.dry_run()
         try:
-            with ExitStack() as undo:
+            with ExitStack() as undo, interrupts.held_after_failure():
                 stored = _stored(new, store, undo)
                 log.info("loading it beside version %s", record.default)
-                _load(management, new.version, stored, workers, undo)
+                with interrupts.held():  # the server would go on, and nobody undo it
+                    _load(management, new.version, stored, workers, undo)
                 seconds = _asked(place, new)
                 log.info("it captions %d golden photos as it should", len(new.golden))
                 changed = record.with_version(new.version, stored).with_default(new.version)
+                interrupts.hold()  # the server and the record change both or neither
                 undo.callback(_back_to, management, record.default)
                 management.set_default(new.version)
                 store.write(changed)
@@ -92,7 +98,13 @@ def deploy(
                 f"version {new.version} was not deployed: {error};"
                 f" version {record.default} serves on"
             ) from error
+        except KeyboardInterrupt:
+            log.warning(
+                "version %s was not deployed; version %s serves on", new.version, record.default
+            )
+            raise
         log.info("version %s is the default", new.version)
+        interrupts.release()
         batch = max(LEAST_BATCH_SECONDS, seconds * int(new.settings["batchSize"]))
         _retire(management, store, changed, keep, batch)
 
@@ -216,7 +228,11 @@ def _retire(management: Management, store: Store, record: Record, keep: bool, ba
             management.unregister(version)
         except ManagementError as error:
             log.warning("version %s stays loaded until a restart: %s", version, error)
-        archive.unlink(missing_ok=True)
+        except KeyboardInterrupt:
+            log.warning("version %s stays loaded until a restart: interrupted", version)
+            raise
+        finally:
+            archive.unlink(missing_ok=True)
 
 
 def _drain(management: Management, version: str, batch: float) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -77,6 +79,24 @@ def test_removing_the_old_version(fresh: Site) -> None:
         RECORD,
         LOCK,
     }
+
+
+def test_sigterm_at_the_switch_waits_until_it_is_recorded(
+    fresh: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Store.write
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        write(*arguments)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("2.0"), fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous) == ("2.0", "1.0")
 
 
 def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:
