@@ -94,8 +94,10 @@ def started(folder: Path, first: Path) -> Iterator[Site]:
 class Load:
     """Clients that ask without a pause and keep what they were told."""
 
-    def __init__(self, url: str, photo: bytes, clients: int = 4) -> None:
-        self.url, self.photo = url, photo
+    def __init__(
+        self, url: str, photo: bytes, clients: int = 4, headers: dict[str, str] | None = None
+    ) -> None:
+        self.url, self.photo, self.headers = url, photo, headers
         self.answers: list[tuple[int, str, str]] = []
         self.faults: list[Exception] = []
         self._over = threading.Event()
@@ -105,7 +107,9 @@ class Load:
         with requests.Session() as session:
             while not self._over.is_set():
                 try:
-                    reply = session.post(self.url, data=self.photo, timeout=60)
+                    reply = session.post(
+                        self.url, data=self.photo, headers=self.headers, timeout=60
+                    )
                     told = reply.json()
                     self.answers.append(
                         (reply.status_code, told["model"]["version"], told["caption"])

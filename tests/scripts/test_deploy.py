@@ -81,22 +81,37 @@ def test_removing_the_old_version(fresh: Site) -> None:
     }
 
 
-def test_sigterm_at_the_switch_waits_until_it_is_recorded(
-    fresh: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = Store.write
+def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is served and what is recorded stay the same, and a restart has all it needs."""
 
-    def interrupted(*arguments: Any) -> None:
-        signal.raise_signal(signal.SIGTERM)
-        write(*arguments)
+    def interrupted(kind: type, name: str) -> None:
+        real = getattr(kind, name)
 
-    monkeypatch.setattr(Store, "write", interrupted)
+        def call(*arguments: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            real(*arguments)
+
+        monkeypatch.setattr(kind, name, call)
+
+    interrupted(Store, "write")
     with pytest.raises(KeyboardInterrupt):
         deploy(fresh.archive("2.0"), fresh.place)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
     record = Store(fresh.place.store).read()
     assert record
     assert (record.default, record.previous) == ("2.0", "1.0")
+
+    monkeypatch.undo()
+    interrupted(Management, "unregister")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("3.0"), fresh.place)
+    assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK)
+    }
 
 
 def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:
