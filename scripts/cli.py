@@ -221,6 +221,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="remove the version before once it has answered everything; no rollback then",
     )
+    deploy.add_argument(
+        "--shadow",
+        type=float,
+        metavar="SHARE",
+        help="before it is the default, ask it this share (above 0, at most 1) of the photos that"
+        " callers ask the version before, and print how captions and times differ; callers get the"
+        " version before's answers and wait for nothing. An error of the new version fails the"
+        " deploy",
+    )
+    deploy.add_argument("--shadow-minutes", type=float, metavar="MINUTES", help="for so long (5)")
+    deploy.add_argument(
+        "--shadow-agreement",
+        type=float,
+        metavar="SHARE",
+        help="fail unless at least this share of the captions is the same (nothing is demanded)",
+    )
     rollback = _job(
         parsers,
         "rollback",

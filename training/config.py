@@ -136,7 +136,7 @@ class SelfCriticalOptions(StageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits = {"samples": (2, 20), "max_length": (2, 100), "bleu_weight": (0, 100)}
+        limits = {"samples": (2.0, 20.0), "max_length": (2.0, 100.0), "bleu_weight": (0.0, 100.0)}
         _check(self, limits)
 
 
