@@ -1,0 +1,52 @@
+"""The README's transcript of operating a server, line by line, on the real one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.torchserve import ROOT, Ports, Server
+
+
+def test_the_readmes_transcript(tmp_path: Path) -> None:
+    """Each command prints what it says there, digests aside; ``...`` stands for anything."""
+    section = (ROOT / "README.md").read_text().split("\n## Operate")[1]
+    steps = re.findall(
+        r"^\$ (.+)\n((?:(?!\$ ).+\n)*)", section.split("```console\n")[1].split("```")[0], re.M
+    )
+    assert len(steps) >= 10
+    ports, store, run = Ports.free(), tmp_path / "store", tmp_path / "run"
+    address = "http://127.0.0.1:{}".format
+    serve = ["--port", ports.inference, "--folder", run, "--model-store", store]
+    operate = ["--url", address(ports.inference), "--management", address(ports.management)]
+    more = {"serve": serve, "package": [], "--stop": ["--folder", run]}
+    try:
+        for command, wanted in steps:
+            program, *arguments = shlex.split(command)
+            job = "serve" if program == "scripts/serve" else arguments.pop(0)
+            options = more.get(arguments[0] if arguments else "", more.get(job))
+            options = [*operate, "--model-store", store] if options is None else options
+            arguments = [str(tmp_path / a) if a.startswith("dist/") else a for a in arguments]
+            done = subprocess.run(
+                [sys.executable, "-m", "scripts.cli", job, *arguments, *map(str, options)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=240,
+            )
+            told = done.stdout.replace(f"{tmp_path}/dist", "dist")
+            assert re.fullmatch(_pattern(wanted), told), (command, told)
+    finally:
+        Server(run).stop()
+
+
+def _pattern(text: str) -> str:
+    pattern = re.escape(text)
+    pattern = re.sub(r"[0-9a-f]{8}\\\.\\\.\\\.", "[0-9a-f]{12,64}", pattern)
+    return pattern.replace(re.escape("...") + "\n", "(?s:.*)\n").replace(
+        re.escape("...\n"), "(?s:.*)\n"
+    )
