@@ -49,6 +49,7 @@ class Reply:
     seconds: float
     status: int
     caption: str | None  # None unless the status is 200 and the body has one
+    version: str | None = None  # that wrote it, as it says
 
     @property
     def end(self) -> float:
@@ -71,8 +72,8 @@ class Connection:
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
             self.close()
             status, body = LOST, b""
-        caption = _caption(body) if status == OK else None
-        return Reply(photo, start, time.perf_counter() - start, status, caption)
+        caption, version = _caption(body) if status == OK else (None, None)
+        return Reply(photo, start, time.perf_counter() - start, status, caption, version)
 
     def close(self) -> None:
         """At once: nobody waits for what is under way."""
@@ -164,9 +165,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def _caption(body: bytes) -> str | None:
+def _caption(body: bytes) -> tuple[str | None, str | None]:
+    """The caption and the version that wrote it."""
     try:
-        caption = json.loads(body)["caption"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return caption if isinstance(caption, str) else None
+        told = json.loads(body)
+        caption, version = told["caption"], told.get("model", {}).get("version")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, None
+    return (caption, version) if isinstance(caption, str) else (None, None)

@@ -26,6 +26,8 @@ class Options:
         Of runs in turn, after one to warm up.
     requests
         Of a served captioner, between two looks at its memory.
+    swaps
+        Of versions.
     quick
         So little that only whether it runs is seen.
     """
@@ -37,11 +39,14 @@ class Options:
     beam_size: int = 3
     rounds: int = 5
     requests: int = 2000
+    swaps: int = 100
     quick: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ValueError(f"rounds is {self.rounds}; it must be at least 1")
+        if self.swaps < 1:
+            raise ValueError(f"swaps is {self.swaps}; it must be at least 1")
 
 
 @dataclass(frozen=True)

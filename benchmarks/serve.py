@@ -43,9 +43,8 @@ from benchmarks.report import Line, Options, Report
 from model import Captioner, DecodingOptions
 from scripts.archive import Archive
 from scripts.package import package
-from scripts.serve import START_SECONDS
 from scripts.store import Record, Store, Stored
-from scripts.torchserve import Ports, Server
+from scripts.torchserve import START_SECONDS, Ports, Server
 
 CLIENTS = (16, 64)
 MANY = max(CLIENTS)

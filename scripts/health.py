@@ -114,7 +114,7 @@ def check(
         version, workers = _default_version(check_url(management), model, timeout, headers)
         started = clock.now()
         try:
-            client.caption(_photo())
+            client.caption(tiny_photo())
         except CaptionError as error:
             raise NotReady(f"{model} {version} captions no photo: {error}") from error
         return Ready(model, version, workers, clock.now() - started)
@@ -151,8 +151,8 @@ def _default_version(
     return version, states["READY"]
 
 
-def _photo() -> bytes:
-    """A small one, of nothing."""
+def tiny_photo() -> bytes:
+    """Of nothing."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).save(file, "PNG")
     return file.getvalue()

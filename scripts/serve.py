@@ -11,11 +11,10 @@ from types import FrameType
 from scripts.golden import sample_photo
 from scripts.package import package
 from scripts.store import FIRST, Record, Store, Stored
-from scripts.torchserve import Ports, Server
+from scripts.torchserve import START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
 
-START_SECONDS = 180.0
 SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
 
 
@@ -51,7 +50,7 @@ def serve(
     url = f"http://127.0.0.1:{port}/predictions/captioner"
     photo = sample_photo()
     try:
-        server.start(java, store, ports, tokens)
+        server.start(java, store, ports, tokens=tokens)
         log.info("starting TorchServe, log in %s", server.log)
         reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
         print(f"{photo.name}: {reply.strip()}")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from scripts.store import Store
 from training.java import find_java
 
 ROOT = Path(__file__).resolve().parents[1]
-STOP_SECONDS = 30.0
+START_SECONDS, STOP_SECONDS = 180.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,28 @@ class Server:
         ports.check_free()
         return find_java()
 
-    def start(self, java: Path, store: Store, ports: Ports, tokens: bool = False) -> None:
+    def start(
+        self,
+        java: Path,
+        store: Store,
+        ports: Ports,
+        overrides: Mapping[str, str] | None = None,
+        to_log: bool = True,
+        tokens: bool = False,
+    ) -> None:
         """Start the frontend with the store's versions; it starts the workers and outlives us.
 
         Java, from `check_startable`, is our child directly: TorchServe's own launcher would not
-        pass signals on. With ``tokens`` it writes its keys to `key_file` and asks for them.
+        pass signals on.
+
+        Parameters
+        ----------
+        overrides
+            Of the environment that ``ports`` make.
+        to_log
+            Or to our own output.
+        tokens
+            Whether TorchServe asks for some and writes its keys to `key_file`.
         """
         record = store.read()
         if record is None:
@@ -112,7 +130,7 @@ class Server:
         self.key_file.unlink(missing_ok=True)  # keys of a server that is no more
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
-        environment = os.environ | ports.environment()
+        environment = os.environ | ports.environment() | dict(overrides or {})
         environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
         environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
         environment["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
@@ -134,7 +152,7 @@ class Server:
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if to_log else None,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # TorchServe makes the key file its owner's only after the keys are in it.
@@ -155,13 +173,13 @@ class Server:
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
 
-    def stop(self) -> bool:
-        """Stop frontend and workers and clean up; whether anything ran."""
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Stop frontend and workers, in so many seconds gently, and clean up; whether any ran."""
         process = self.process()
         if process:
             everyone = [process, *process.children(recursive=True)]
             process.terminate()
-            _, alive = psutil.wait_procs(everyone, STOP_SECONDS)
+            _, alive = psutil.wait_procs(everyone, seconds)
             for stuck in alive:
                 stuck.kill()
             psutil.wait_procs(alive, STOP_SECONDS)
@@ -205,5 +223,7 @@ class Server:
 
     def _end_of_log(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
+        if not lines:
+            return "It has told above why."
         telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
         return f"Its log, {self.log}, says: {' | '.join(telling[-3:])}"

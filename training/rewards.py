@@ -34,7 +34,5 @@ class Reward:
         if not self.bleu_weight:
             return scores
         references, smoothing = self.cider.references[photo], SmoothingFunction().method2
-        return [
-            cider + self.bleu_weight * sentence_bleu(references, words, smoothing_function=smoothing)
-            for cider, words in zip(scores, captions, strict=True)
-        ]
+        bleus = (sentence_bleu(references, c, smoothing_function=smoothing) for c in captions)
+        return [a + self.bleu_weight * b for a, b in zip(scores, bleus, strict=True)]

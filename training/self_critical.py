@@ -1,8 +1,9 @@
 """Self-critical training: of a photo's captions, those better than the others become likelier.
 
-Policy gradient on CIDEr-D, or what `Reward` adds to it (Rennie et al. 2017, https://arxiv.org/abs/1612.00563). The captions are
-what beam search finds (Cornia et al. 2020, https://arxiv.org/abs/1912.08226, section 3.3), the
-baseline of each is the mean reward of the others (Luo 2020, https://arxiv.org/abs/2003.09971).
+Policy gradient on CIDEr-D, or what `Reward` makes of it (Rennie et al. 2017,
+https://arxiv.org/abs/1612.00563). The captions are what beam search finds (Cornia et al. 2020,
+https://arxiv.org/abs/1912.08226, section 3.3), the baseline of each is the mean reward of the
+others (Luo 2020, https://arxiv.org/abs/2003.09971).
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def test_the_container_is_confined_and_offers_inference_only(
         "--restart always",
         "--memory ",
         "--pids-limit ",
-        "--env CAPTIONER_BIND=0.0.0.0",
+        "--env CAPTIONER_MANAGEMENT=0.0.0.0:8081 --env CAPTIONER_METRICS=0.0.0.0:8082",
         ",target=/model-store,readonly",
     ):
         assert words in line

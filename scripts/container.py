@@ -1,0 +1,156 @@
+"""What the container runs: TorchServe behind a gate, which closes before the server stops.
+
+TorchServe that is told to stop drops what it is answering. So callers reach it through nginx, which
+opens once a photo was captioned, and which on SIGTERM accepts nothing more, finishes what it has
+and ends; only then is TorchServe stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from scripts.health import tiny_photo
+from scripts.store import FIRST, Store
+from scripts.torchserve import ROOT, START_SECONDS, Ports, Server
+
+log = logging.getLogger("captioner")
+
+DRAIN_SECONDS = 22.0  # for what was accepted to be answered
+STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the container listens, each HOST:PORT.
+
+    Management can load code: beyond loopback only where nobody else reaches that address.
+    """
+
+    inference: str = "0.0.0.0:8080"
+    management: str = "127.0.0.1:8081"
+    metrics: str = "127.0.0.1:8082"
+
+    @classmethod
+    def given(cls) -> Self:
+        """From CAPTIONER_INFERENCE, CAPTIONER_MANAGEMENT and CAPTIONER_METRICS.
+
+        Raises
+        ------
+        ValueError
+            One of them is no address.
+        """
+        names = {name: f"CAPTIONER_{name.upper()}" for name in cls.__dataclass_fields__}
+        told = {name: os.environ[key] for name, key in names.items() if os.environ.get(key)}
+        for name, address in told.items():
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+                raise ValueError(f"{names[name]} is {address!r}; it must be like 127.0.0.1:8081")
+        return cls(**told)
+
+
+class Gate:
+    """nginx in front of the server."""
+
+    def __init__(self, folder: Path, listen: str, torchserve: str) -> None:
+        config = (ROOT / "deploy" / "container" / "gate.conf").read_text()
+        config = config.replace("@listen@", listen).replace("@torchserve@", torchserve)
+        path = folder / "gate.conf"
+        path.write_text(config)
+        self._nginx = subprocess.Popen(
+            ["nginx", "-p", f"{folder}/", "-c", str(path), "-e", "stderr"], start_new_session=True
+        )
+
+    @property
+    def open(self) -> bool:
+        return self._nginx.poll() is None
+
+    def close(self, seconds: float) -> bool:
+        """Accept nothing more and answer what was accepted; whether that was done in time."""
+        self._nginx.send_signal(signal.SIGQUIT)
+        try:
+            self._nginx.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._nginx.kill()
+            self._nginx.wait()
+            return False
+        return True
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came."""
+
+
+def main() -> int:
+    """Serve until told to stop: status 0; 1, with one line, if that cannot be done."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    store = Store(Path(os.environ.get("CAPTIONER_MODEL_STORE") or "/model-store"))
+    try:
+        with tempfile.TemporaryDirectory(prefix="captioner-run-") as folder:
+            run(Path(folder), store, Addresses.given())
+    except Stopped:
+        return 0
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"captioner: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(folder: Path, store: Store, addresses: Addresses) -> None:
+    """Serve what the store's record says, until `Stopped`.
+
+    Raises
+    ------
+    ValueError
+        There is nothing to serve.
+    RuntimeError
+        The server or the gate ended by itself.
+    """
+    if store.read() is None:
+        raise ValueError(f"{store.folder} has no {FIRST}: mount one that has")
+    server, inner = Server(folder), Ports.free()
+    torchserve = f"127.0.0.1:{inner.inference}"
+    environment = {
+        "TS_MANAGEMENT_ADDRESS": f"http://{addresses.management}",
+        "TS_METRICS_ADDRESS": f"http://{addresses.metrics}",
+    }
+    try:
+        server.start(server.check_startable(inner), store, inner, environment, to_log=False)
+        url = f"http://{torchserve}/predictions/captioner"
+        server.wait_until_it_answers(url, tiny_photo(), START_SECONDS)
+        gate = Gate(folder, addresses.inference, torchserve)
+        log.info("ready, on %s", addresses.inference)
+        try:
+            while gate.open and server.process():
+                time.sleep(POLL_SECONDS)
+            who = "TorchServe" if gate.open else "nginx, the gate,"
+            raise RuntimeError(f"{who} has ended by itself")
+        finally:
+            log.info("finishing what was accepted")
+            if not gate.close(DRAIN_SECONDS):
+                log.warning("some callers were not answered within %.0f s", DRAIN_SECONDS)
+    finally:
+        server.stop(STOP_SECONDS)
+        log.info("stopped")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # a second one does not break off what this asks for
+    raise Stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main())

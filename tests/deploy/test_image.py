@@ -1,0 +1,157 @@
+"""The image is really built and its server really run, where buildah can."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from scripts.package import ROOT
+from scripts.torchserve import Ports
+from tests.scripts.test_container import Callers, Started
+
+MISSING = [name for name in ("buildah", "debootstrap") if not shutil.which(name)]
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="building an image here needs root"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: apt-get install {' '.join(MISSING)}"),
+]
+
+
+@dataclass
+class Builder:
+    """buildah with a storage of its own, without namespaces."""
+
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        config = self.folder / "storage.conf"
+        config.write_text(
+            f'[storage]\ndriver = "vfs"\ngraphroot = "{self.folder}/graph"\n'
+            f'runroot = "{self.folder}/run"\n'
+        )
+        return os.environ | {
+            "CONTAINERS_STORAGE_CONF": str(config),
+            "STORAGE_DRIVER": "vfs",
+            "BUILDAH_ISOLATION": "chroot",
+        }
+
+    def __call__(self, *command: str, **more: str) -> str:
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment() | more, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout.strip()
+
+
+def pip_configuration(folder: Path) -> tuple[Path, list[str]]:
+    """What pip is told here, for the build too; and the folders of this machine that it names."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    settings = dict(re.findall(r"^(?:global|:env:)\.(\S+?)='(.*)'$", told, re.MULTILINE))
+    path = folder / "pip.conf"
+    path.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
+    places = [urlsplit(word).path for value in settings.values() for word in value.split()]
+    folders = {str(Path(*Path(place).parts[:3])) for place in places if Path(place).exists()}
+    return path, sorted(folders)
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """With a base image: Debian with Python 3.11, its packages from where this machine's are."""
+    folder = tmp_path_factory.mktemp("image")
+    builder, root = Builder(folder), folder / "base"
+    packages = "python3,python3-venv,ca-certificates"
+    builder(
+        *("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)),
+        "http://deb.debian.org/debian",
+    )
+    for name in ("sources.list.d", "apt.conf.d"):
+        shutil.copytree(f"/etc/apt/{name}", root / "etc/apt" / name, dirs_exist_ok=True)
+    container = builder("buildah", "from", "scratch")
+    builder("buildah", "copy", container, str(root), "/")
+    builder("buildah", "commit", container, "captioner-base")
+    builder("buildah", "rm", container)
+    shutil.rmtree(root)
+    yield builder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def image(builder: Builder) -> str:
+    configuration, folders = pip_configuration(builder.folder)
+    builder(
+        "scripts/image",
+        *(f"--volume={place}:{place}:ro" for place in folders),
+        BASE_IMAGE="localhost/captioner-base",
+        TORCH_INDEX_URL="",
+        PIP_CONFIG=str(configuration),
+        IMAGE="captioner-test",
+    )
+    return "localhost/captioner-test"
+
+
+def sizes(root: Path) -> tuple[int, int]:
+    """Bytes of all, and of torch with what only it needs."""
+
+    def size(path: Path) -> int:
+        return int(subprocess.check_output(["du", "-sbx", path]).split()[0])
+
+    (packages,) = root.glob("opt/captioner/lib/python3*/site-packages")
+    torch = [path for name in ("torch", "nvidia", "triton") if (path := packages / name).exists()]
+    return size(root), sum(map(size, torch))
+
+
+def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Path, render) -> None:
+    """As another user than root, with a root that it does not write to."""
+    container = builder("buildah", "from", image)
+    root = Path(builder("buildah", "mount", container))
+    ports, address = Ports.free(), "127.0.0.1:{}".format
+    written_to = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()}
+    started = Started(
+        [
+            *("buildah", "run", "--mount", "type=tmpfs,destination=/tmp"),
+            *("--env", f"CAPTIONER_INFERENCE={address(ports.inference)}"),
+            *("--env", f"CAPTIONER_MANAGEMENT={address(ports.management)}"),
+            *("--env", f"CAPTIONER_METRICS={address(ports.metrics)}"),
+            *(container, "tini", "-s", "--", "python", "-m", "scripts.container"),
+        ],
+        tmp_path / "log",
+        builder.environment(),
+    )
+    try:
+        started.tells("ready, on 127.0.0.1:")
+        callers = Callers(ports.inference, render("red", "circle"))
+        while len(callers.captions) < 30:
+            assert started.process.poll() is None, started.log.read_text()
+        (tini,) = [child for child in started.children() if child.name() == "tini"]
+        assert {p.uids().real for p in (tini, *tini.children(recursive=True))} == {10001}
+        tini.send_signal(signal.SIGTERM)
+        assert started.process.wait(60) == 0, started.log.read_text()
+        for thread in callers.threads:
+            thread.join()
+        assert not callers.lost
+    finally:
+        started.end()
+    changed = [path for path, then in written_to.items() if path.stat().st_mtime_ns != then]
+    assert [p for p in changed if p.relative_to(root).parts[0] not in ("dev", "proc", "sys")] == []
+
+
+def test_the_image_is_small_beside_torch(builder: Builder, image: str) -> None:
+    root = Path(builder("buildah", "mount", builder("buildah", "from", image)))
+    everything, torch = sizes(root)
+    told = f"image {everything / 1e6:.0f} MB, torch {torch / 1e6:.0f} MB"
+    print(told)
+    assert everything - torch <= 400e6, told
+    assert not list(root.glob("opt/captioner/lib/python3*/site-packages/pip"))
+    assert not (root / "etc/pip.conf").exists()
+    assert not [name for name in ("gcc", "cc", "javac") if (root / "usr/bin" / name).exists()]

@@ -1,0 +1,168 @@
+"""What the container runs, run without one: the gate opens late, closes first, loses nothing."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from model import Captioner
+from scripts.container import Addresses
+from scripts.package import ROOT, package
+from scripts.torchserve import Ports
+
+needs_nginx = pytest.mark.skipif(
+    not shutil.which("nginx"), reason="nginx is not installed: apt-get install nginx-light"
+)
+
+
+class Started:
+    """A process whose output goes to a file."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with open(log, "w") as out:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
+            )
+
+    def tells(self, line: str) -> None:
+        """Return once it has."""
+        while line not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self) -> None:
+        """Whatever became of it; for the end of a test."""
+        if self.process.poll() is None:
+            for child in self.children():
+                child.kill()
+            self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def container(folder: Path, ports: Ports) -> Iterator[Started]:
+    address = "127.0.0.1:{}".format
+    environment = {
+        "CAPTIONER_MODEL_STORE": str(folder / "store"),
+        "CAPTIONER_INFERENCE": address(ports.inference),
+        "CAPTIONER_MANAGEMENT": address(ports.management),
+        "CAPTIONER_METRICS": address(ports.metrics),
+        "TMPDIR": str(folder / "tmp"),
+    }
+    (folder / "tmp").mkdir()
+    command = [sys.executable, "-m", "scripts.container"]
+    started = Started(command, folder / "log", os.environ | environment)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+class Callers:
+    """Ask again and again, each time over a connection of its own, until that is refused."""
+
+    def __init__(self, port: int, photo: bytes, count: int = 8) -> None:
+        self.port, self.photo = port, photo
+        self.captions: list[str] = []
+        self.lost: list[str] = []
+        self.threads = [threading.Thread(target=self._ask) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                connection.request("PUT", "/predictions/captioner", self.photo)
+                reply = connection.getresponse()
+                told = reply.read().decode()
+                (self.captions if reply.status == 200 else self.lost).append(told)
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+            finally:
+                connection.close()
+
+
+@needs_nginx
+def test_what_was_accepted_is_answered_before_the_end(
+    tmp_path: Path, tiny_checkpoint: Path, render
+) -> None:
+    package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
+    photo, ports = render("red", "circle"), Ports.free()
+    wanted = Captioner.load(tiny_checkpoint).caption([photo])[0][0].text
+    with container(tmp_path, ports) as started:
+        started.tells("ready, on 127.0.0.1:")
+        asked = requests.put(
+            f"http://127.0.0.1:{ports.inference}/predictions/captioner",
+            data=photo,
+            headers={"X-Caption-Beam-Size": "11"},
+            timeout=60,
+        )
+        assert asked.status_code == 400
+        assert asked.json()["error"]["code"] == "invalid_option"
+        management = f"http://127.0.0.1:{ports.management}/models/captioner"
+        assert requests.get(management, timeout=60).json()[0]["modelVersion"] == "1.0"
+
+        callers = Callers(ports.inference, photo)
+        while len(callers.captions) < 30:
+            assert started.process.poll() is None
+        started.process.send_signal(signal.SIGTERM)
+        started.process.send_signal(signal.SIGTERM)  # some operators press twice
+        assert started.process.wait(60) == 0
+        for thread in callers.threads:
+            thread.join()
+    assert not callers.lost
+    assert all(f'"caption": "{wanted}"' in told for told in callers.captions)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not psutil.Process().children()
+
+
+@needs_nginx
+@pytest.mark.parametrize("name", ["nginx", "java"])
+def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, name: str) -> None:
+    """So that whoever runs the container starts it anew."""
+    package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
+    with container(tmp_path, Ports.free()) as started:
+        started.tells("ready, on 127.0.0.1:")
+        (one,) = [p for p in psutil.Process(started.process.pid).children() if p.name() == name]
+        one.kill()
+        assert started.process.wait(60) == 1
+    assert not psutil.Process().children()
+
+
+def test_without_an_archive_it_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with container(tmp_path, Ports.free()) as started:
+        assert started.process.wait(60) == 1
+    told = started.log.read_text()
+    assert told == f"captioner: {tmp_path}/store has no captioner.mar: mount one that has\n"
+
+
+def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Addresses.given() == Addresses()
+    monkeypatch.setenv("CAPTIONER_METRICS", "0.0.0.0:9100")
+    assert Addresses.given() == Addresses(metrics="0.0.0.0:9100")
+    monkeypatch.setenv("CAPTIONER_MANAGEMENT", "localhost")
+    with pytest.raises(ValueError, match="CAPTIONER_MANAGEMENT is 'localhost'; it must be like"):
+        Addresses.given()
