@@ -58,7 +58,7 @@ class Secrets:
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
     folder = tmp_path_factory.mktemp("secrets")
-    made = Secrets(folder / "captioner.pem", folder / "captioner.key", folder / "htpasswd")
+    made = Secrets(folder / "certificate.pem", folder / "key.pem", folder / "htpasswd")
     openssl = str(tool("openssl"))
     command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=captioner"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1"]
@@ -121,9 +121,9 @@ def proxied(folder: Path, secrets: Secrets, to: int, *changes: tuple[str, str]) 
         ("listen 80;", f"listen {address(ports.inference)};"),
         ("listen 443 ssl;", f"listen {address(ports.management)} ssl;"),
         ("server 127.0.0.1:8080;", f"server {address(to)};"),
-        ("ssl_certificate /etc/nginx/captioner.pem;", f"ssl_certificate {secrets.certificate};"),
-        ("ssl_certificate_key /etc/nginx/captioner.key;", f"ssl_certificate_key {secrets.key};"),
-        ("file /etc/nginx/captioner.htpasswd;", f"file {secrets.passwords};"),
+        ("certificate /etc/nginx/secrets/certificate.pem;", f"certificate {secrets.certificate};"),
+        ("certificate_key /etc/nginx/secrets/key.pem;", f"certificate_key {secrets.key};"),
+        ("user_file /etc/nginx/secrets/htpasswd;", f"user_file {secrets.passwords};"),
         *changes,
     ]
     text = CONFIGURATION.read_text()
