@@ -36,7 +36,7 @@ RUN apt-get update \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin captioner
 COPY --from=build /opt/captioner /opt/captioner
 COPY --from=build --chown=10001:10001 /model-store /model-store
-ENV PATH=/opt/captioner/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/captioner/bin:$PATH CAPTIONER_MODEL_STORE=/model-store PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /tmp
 VOLUME /model-store

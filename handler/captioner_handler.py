@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from handler.metrics import Metrics  # noqa: E402
 from handler.options import RequestOptions  # noqa: E402
 from handler.parsing import Form, Request, parse  # noqa: E402
 from handler.picture import attention_picture  # noqa: E402
+from handler.shadow import Answered, Shadow  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
 from model.captioner import Seconds  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
@@ -52,6 +53,7 @@ class CaptionerHandler:
     options: RequestOptions  # what a request gets that asks for nothing
     model: dict[str, str]  # name, version and digest
     metrics: Metrics
+    shadow: Shadow
     folder: Path
 
     def initialize(self, context: Any) -> None:
@@ -85,6 +87,7 @@ class CaptionerHandler:
             "digest": checkpoint.digest(self.folder),
         }
         self.metrics = Metrics(context.metrics, self.model["name"], self.model["version"])
+        self.shadow = Shadow.of_environment(self.model["version"], self.options)
         logger.info("captioner ready: %s, %s", self.model, self.options)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | bytes]:
@@ -103,6 +106,7 @@ class CaptionerHandler:
         each = iter(found)
         answers: list[str | bytes] = []
         outcomes: list[str] = []
+        answered: list[Answered] = []
         for i, request in enumerate(requests):
             answer: str | bytes
             outcome, kind = "ok", JSON
@@ -113,6 +117,7 @@ class CaptionerHandler:
                     captions = [next(each) for _ in request.photos]
                     request_id = context.get_request_id(i)
                     answer, kind = self._answer(request, captions, timing, headers[i], request_id)
+                    answered += _answered(request, captions)
                 else:
                     answer, outcome = request, "description"
             except RequestError as error:
@@ -123,6 +128,7 @@ class CaptionerHandler:
             answers.append(answer)
             outcomes.append(outcome)
         self._report(outcomes, options, found, seconds, total)
+        self.shadow.offer(answered, total, len(photos))
         return answers
 
     def _parsed(
@@ -202,6 +208,12 @@ def _headers(context: Any, i: int) -> dict[str, str]:
     """Of request i, names in lower case; TorchServe's entries for fields are left out."""
     headers = context.get_all_request_header(i)
     return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+
+
+def _answered(request: Request, found: list[list[Caption] | InvalidImage]) -> Iterator[Answered]:
+    for photo, options, captions in zip(request.photos, request.options, found, strict=True):
+        if isinstance(captions, list):  # of several photos, a picture is of the first alone
+            yield Answered(photo, options, captions[0].text)
 
 
 def _wants_picture(headers: Mapping[str, str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from training.formats import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "flickr8k"
+MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or ROOT / "model_store")
 
 HEALTH_WITH_CURL = """\
 The same for a container's or a load balancer's probe, without Python:
@@ -198,8 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--model-store",
         type=Path,
-        default=ROOT / "model_store",
-        help="where the archive is written and served from (model_store)",
+        default=MODEL_STORE,
+        help="where the archive is written and served from (CAPTIONER_MODEL_STORE or model_store)",
     )
     serve.add_argument(
         "--tokens",
@@ -227,6 +229,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="remove the version before once it has answered everything; no rollback then",
     )
+    deploy.add_argument(
+        "--shadow",
+        type=float,
+        metavar="SHARE",
+        help="before it is the default, ask it this share (above 0, at most 1) of the photos that"
+        " callers ask the version before, and print how captions and times differ; callers get the"
+        " version before's answers and wait for nothing. An error of the new version fails the"
+        " deploy",
+    )
+    deploy.add_argument("--shadow-minutes", type=float, metavar="MINUTES", help="for so long (5)")
+    deploy.add_argument(
+        "--shadow-agreement",
+        type=float,
+        metavar="SHARE",
+        help="fail unless at least this share of the captions is the same (nothing is demanded)",
+    )
     rollback = _job(
         parsers,
         "rollback",
@@ -249,8 +267,8 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument(
             "--model-store",
             type=Path,
-            default=ROOT / "model_store",
-            help="the folder that the server loads archives from (model_store)",
+            default=MODEL_STORE,
+            help="where the server loads archives from (CAPTIONER_MODEL_STORE or model_store)",
         )
         _key_file_option(job)
 

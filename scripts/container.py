@@ -25,6 +25,7 @@ from scripts.torchserve import ROOT, START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
 
+MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or "/model-store")
 DRAIN_SECONDS = 22.0  # for what was accepted to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
 POLL_SECONDS = 0.2
@@ -96,7 +97,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    store = Store(Path(os.environ.get("CAPTIONER_MODEL_STORE") or "/model-store"))
+    store = Store(MODEL_STORE)
     try:
         with tempfile.TemporaryDirectory(prefix="captioner-run-") as folder:
             run(Path(folder), store, Addresses.given())

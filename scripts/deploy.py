@@ -15,8 +15,10 @@ from pathlib import Path
 
 from handler.client import CaptionClient, CaptionError
 from scripts.archive import Archive
+from scripts.interrupts import Interrupts
 from scripts.keys import Keys
 from scripts.management import Management, ManagementError
+from scripts.shadow import Shadowing, check_shadowable, clear, shadow
 from scripts.store import MODEL, Record, Store, Stored
 
 log = logging.getLogger("captioner")
@@ -49,7 +51,12 @@ class Place:
 
 
 def deploy(
-    archive: Path, place: Place, sha256: str | None = None, workers: int = 1, keep: bool = True
+    archive: Path,
+    place: Place,
+    sha256: str | None = None,
+    workers: int = 1,
+    keep: bool = True,
+    shadowing: Shadowing | None = None,
 ) -> None:
     """Make an archive's version the default one, without losing a request.
 
@@ -61,6 +68,8 @@ def deploy(
         Of the new version.
     keep
         Whether the version before stays loaded, for `rollback`; older ones are removed.
+    shadowing
+        How to ask the new version what callers ask, before it is the default; prints a table.
 
     Raises
     ------
@@ -68,27 +77,38 @@ def deploy(
         The archive or the place will not do; nothing was changed.
     DeployFailed
         The new version did not prove itself; what was changed is as before.
+    KeyboardInterrupt
+        SIGINT or SIGTERM came; what was changed is as before, unless the version was the default
+        already.
     """
     store = Store(place.store)
-    with store.locked(), place.manage() as management:
+    with Interrupts() as interrupts, store.locked(), place.manage() as management:
+        clear(store.folder)
         new = Archive.open(archive, sha256)
         record = _agreed(store, management)
         if new.model != MODEL:
             raise ValueError(f"{archive} is an archive of {new.model!r}, not of {MODEL!r}")
         if new.version in record.versions:
             raise ValueError(f"version {new.version} is served already; package another version")
+        if shadowing:
+            check_shadowable(store.path(record.versions[record.default]), record.default)
         log.info(
             "version %s, sha256 %s: trying it in a process of its own", new.version, new.sha256
         )
         new.dry_run()
         try:
-            with ExitStack() as undo:
+            with ExitStack() as undo, interrupts.held_after_failure():
                 stored = _stored(new, store, undo)
                 log.info("loading it beside version %s", record.default)
-                _load(management, new.version, stored, workers, undo)
+                with interrupts.held():  # the server would go on, and nobody undo it
+                    _load(management, new.version, stored, workers, undo)
                 seconds = _asked(place, new)
                 log.info("it captions %d golden photos as it should", len(new.golden))
+                if shadowing:
+                    undo.callback(clear, store.folder)
+                    _shadow(place, (record.default, new.version), shadowing)
                 changed = record.with_version(new.version, stored).with_default(new.version)
+                interrupts.hold()  # the server and the record change both or neither
                 undo.callback(_back_to, management, record.default)
                 management.set_default(new.version)
                 store.write(changed)
@@ -98,7 +118,13 @@ def deploy(
                 f"version {new.version} was not deployed: {error};"
                 f" version {record.default} serves on"
             ) from error
+        except KeyboardInterrupt:
+            log.warning(
+                "version %s was not deployed; version %s serves on", new.version, record.default
+            )
+            raise
         log.info("version %s is the default", new.version)
+        interrupts.release()
         batch = max(LEAST_BATCH_SECONDS, seconds * int(new.settings["batchSize"]))
         _retire(management, store, changed, keep, batch)
 
@@ -209,6 +235,18 @@ def _asked(place: Place, new: Archive) -> float:
     return slowest
 
 
+def _shadow(place: Place, versions: tuple[str, str], wanted: Shadowing) -> None:
+    """Ask the new one of two versions what the old one is asked; `ValueError` if it will not do."""
+    log.info(
+        "asking it for %g min what callers ask version %s, %g of the photos",
+        *(wanted.minutes, versions[0], wanted.share),
+    )
+    with place.ask(versions[1]) as client:
+        compared = shadow(client, place.store, versions, wanted)
+    print(compared.table(), flush=True)
+    compared.check(wanted)
+
+
 def _retire(management: Management, store: Store, record: Record, keep: bool, batch: float) -> None:
     """Remove versions that no rollback needs; what they were asked is answered first."""
     kept = {record.default, record.previous if keep else None}
@@ -222,7 +260,11 @@ def _retire(management: Management, store: Store, record: Record, keep: bool, ba
             management.unregister(version)
         except ManagementError as error:
             log.warning("version %s stays loaded until a restart: %s", version, error)
-        archive.unlink(missing_ok=True)
+        except KeyboardInterrupt:
+            log.warning("version %s stays loaded until a restart: interrupted", version)
+            raise
+        finally:
+            archive.unlink(missing_ok=True)
 
 
 def _drain(management: Management, version: str, batch: float) -> None:

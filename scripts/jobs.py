@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from model import Captioner, DecodingOptions
     from scripts.deploy import Place
     from scripts.keys import Keys
+    from scripts.shadow import Shadowing
 
 Captions: TypeAlias = list[tuple[str, float]] | str  # with log-probabilities; or what is wrong
 PHOTOS_AT_A_TIME = 32  # asked of a server before they are printed
@@ -217,8 +218,26 @@ def serve(options: argparse.Namespace) -> None:
 def deploy(options: argparse.Namespace) -> None:
     from scripts.deploy import deploy
 
-    place = _place(options)
-    deploy(options.archive, place, options.sha256, options.workers, keep=not options.remove_old)
+    deploy(
+        options.archive,
+        _place(options),
+        options.sha256,
+        options.workers,
+        keep=not options.remove_old,
+        shadowing=_shadowing(options),
+    )
+
+
+def _shadowing(options: argparse.Namespace) -> Shadowing | None:
+    from scripts.shadow import Shadowing
+
+    asked = {"minutes": options.shadow_minutes, "agreement": options.shadow_agreement}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if options.shadow is not None:
+        return Shadowing(options.shadow, **asked)
+    if asked:
+        raise ValueError(f"--shadow-{next(iter(asked))} needs --shadow, such as --shadow 0.1")
+    return None
 
 
 def rollback(options: argparse.Namespace) -> None:

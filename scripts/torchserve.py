@@ -21,6 +21,7 @@ from typing import Self
 import psutil
 import requests
 
+from handler import shadow
 from model.files import write_whole
 from scripts.keys import Keys
 from scripts.store import Store
@@ -134,6 +135,8 @@ class Server:
         environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
         environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
         environment["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
+        # Workers inherit it: where a deploy would have copies of what they answer.
+        environment[shadow.VARIABLE] = str(store.folder.resolve() / shadow.FOLDER)
         # Bodies reach the handler as they are: a worker dies of a text that is no UTF-8.
         environment["TS_DECODE_INPUT_REQUEST"] = "false"
         # A setting of the caller's environment would come before that of the file.

@@ -122,8 +122,6 @@ class SelfCriticalOptions(StageOptions):
         Captions that beam search finds for each photo, to be compared with one another.
     max_length
         Words of those at most.
-    bleu_weight
-        Of BLEU-4 in the reward, beside CIDEr-D.
     """
 
     epochs: int = 0
@@ -132,12 +130,10 @@ class SelfCriticalOptions(StageOptions):
     augment: bool = True
     samples: int = 5
     max_length: int = 16
-    bleu_weight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits = {"samples": (2, 20), "max_length": (2, 100), "bleu_weight": (0, 100)}
-        _check(self, limits)
+        _check(self, {"samples": (2, 20), "max_length": (2, 100)})
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Self-critical training: of a photo's captions, those better than the others become likelier.
 
-Policy gradient on CIDEr-D, or what `Reward` makes of it (Rennie et al. 2017,
-https://arxiv.org/abs/1612.00563). The captions are what beam search finds (Cornia et al. 2020,
-https://arxiv.org/abs/1912.08226, section 3.3), the baseline of each is the mean reward of the
-others (Luo 2020, https://arxiv.org/abs/2003.09971).
+Policy gradient on CIDEr-D (Rennie et al. 2017, https://arxiv.org/abs/1612.00563). The captions are
+what beam search finds (Cornia et al. 2020, https://arxiv.org/abs/1912.08226, section 3.3), the
+baseline of each is the mean reward of the others (Luo 2020, https://arxiv.org/abs/2003.09971).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from model.beam_search import DecodingOptions, beam_search
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.batches import Batch
-from training.rewards import Reward
+from training.cider import CiderD
 from training.steps import Step, Totals
 
 
@@ -31,7 +30,7 @@ class SelfCriticalStep(Step):
         self,
         network: ShowAttendTell,
         word_map: WordMap,
-        reward: Reward,
+        reward: CiderD,
         search: DecodingOptions,
     ) -> None:
         super().__init__(network)
@@ -42,7 +41,7 @@ class SelfCriticalStep(Step):
         found = self._search(grid)
         advantages, means = [], 0.0
         for row, captions in zip(batch.rows, found, strict=True):
-            words = [[self.word_map.words[i] for i in ids[1:]] for ids in captions]
+            words = ([self.word_map.words[i] for i in ids[1:]] for ids in captions)
             rewards = torch.tensor(self.reward.scores(row, words), device=grid.device)
             others = max(1, len(rewards) - 1)
             advantages.append((rewards - rewards.mean()) * (len(rewards) / others))

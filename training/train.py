@@ -23,6 +23,7 @@ from model.word_map import tokenize
 from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
 from training.building import new_network, new_optimizer
+from training.cider import CiderD
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.engine import EpochSoFar
 from training.features import cached_grids
@@ -31,7 +32,6 @@ from training.model_card import model_card
 from training.prepared import Prepared
 from training.processes import Processes, joined
 from training.report import write_report
-from training.rewards import Reward
 from training.schedules import rate_factor
 from training.self_critical import SelfCriticalStep
 from training.split import Split
@@ -210,8 +210,7 @@ class _Training:
         search = DecodingOptions(
             options.samples, options.samples, options.max_length, self.config.length_penalty
         )
-        reward = Reward(references, options.bleu_weight)
-        return SelfCriticalStep(self.network, self.word_map, reward, search)
+        return SelfCriticalStep(self.network, self.word_map, CiderD(references), search)
 
     def _train_epoch(
         self,

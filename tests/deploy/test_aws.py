@@ -5,11 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ import yaml
 from moto import mock_aws
 
 from tests.deploy.aws import ARGUMENTS, FOLDER, REGION, ROOT, deploy, load, module, render
+from tests.deploy.linters import has_nothing_to_say, shellcheck
 
 metrics = module("metrics")
 
@@ -45,18 +42,8 @@ def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def tool(name: str) -> str:
-    """A program that pip installed, beside the interpreter or anywhere on the path."""
-    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert found is not None, f"{name} is not installed"
-    return found
-
-
 def test_cfn_lint_has_nothing_to_say(rendered: Path) -> None:
-    files = [str(FOLDER / "captioner.yaml"), str(rendered / "template.yaml")]
-    command = [tool("cfn-lint"), *files]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    has_nothing_to_say("cfn-lint", FOLDER / "captioner.yaml", rendered / "template.yaml")
 
 
 def rules(template: dict[str, Any], direction: str) -> set[tuple[str, str, int, str]]:
@@ -282,12 +269,6 @@ def test_an_instance_may_do_what_it_needs_and_no_more(
     assert [arn["Fn::Sub"].rpartition("/")[2] for arn in managed] == [
         "AmazonSSMManagedInstanceCore"
     ]
-
-
-def shellcheck(path: Path) -> None:
-    command = [tool("shellcheck"), "--severity=style", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 @unsupported

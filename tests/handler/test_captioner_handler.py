@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import yaml
 from handler.captioner_handler import CaptionerHandler, _is_fatal, _threads
 from handler.metrics import Metrics
 from handler.options import RequestOptions
+from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings, Shadow
 from model import Captioner, DecodingOptions
 from model.calibration import Calibration
 from model.network import ShowAttendTell
@@ -79,6 +82,7 @@ def handler(network: ShowAttendTell, word_map: WordMap, tmp_path: Path) -> Capti
     handler.options = RequestOptions()
     handler.model = ABOUT
     handler.metrics = Metrics(FakeMetrics(), "captioner", "1.2")
+    handler.shadow = Shadow(tmp_path / FOLDER, "1.2", handler.options)
     handler.folder = tmp_path
     return handler
 
@@ -309,6 +313,51 @@ def test_a_broken_gpu_ends_the_worker(
     with pytest.raises(torch.OutOfMemoryError):
         answers(handler, [{"body": render()}])
     assert not _is_fatal(RuntimeError("shapes do not match"))
+
+
+def test_what_was_captioned_is_copied_for_a_deploy(handler: CaptionerHandler, render) -> None:
+    """Of every kind of request, with its options; what was refused is not."""
+    spool = handler.folder / FOLDER
+    spool.mkdir()
+    (spool / SETTINGS).write_bytes(Settings("1.2", share=1, until=math.inf).to_bytes())
+    photos = [render(color, size=(60, 40 + i)) for i, color in enumerate(["red", "green", "blue"])]
+    red, green = (base64.b64encode(photo).decode() for photo in photos[:2])
+    kserve = [{"instances": [{"b64": red}, {"b64": b64}]} for b64 in (green, "aGVsbG8=")]
+    batch = [{"body": photos[2]}, {"body": b"no"}, {}, *({"body": each} for each in kserve)]
+    headers: list[dict[str, Any]] = [{"X-Caption-Beam-Size": "1"}, {}, {"describe": "True"}, {}, {}]
+    batch.append({"body": photos[2]})
+    replies, context = answers(handler, batch, [*headers, {"explain": "True"}])
+    assert context.status == {1: 400, 4: 400}
+    copies = [Copy.read(path) for path in spool.glob(f"*{ENDING}")]
+    predictions = replies[3]["predictions"]
+    wanted = [
+        (photos[2], {"beam_size": 1}, replies[0]["caption"]),
+        (photos[0], {}, predictions[0]["caption"]),
+        (photos[1], {}, predictions[1]["caption"]),
+        (photos[2], {}, replies[5]["caption"]),
+    ]
+    found = [(copy.photo, copy.options, copy.caption) for copy in copies]
+    assert sorted(found, key=repr) == sorted(wanted, key=repr)
+    assert {copy.batch for copy in copies} == {7}
+    (seconds,) = context.metrics.values("captioner_batch_seconds")
+    assert {copy.milliseconds for copy in copies} == {round(1e3 * seconds, 3)}
+
+
+def test_a_copy_that_fails_costs_no_answer(
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tried = []
+    monkeypatch.setattr(Copy, "write", lambda *_: tried.append(1) or full())
+    (handler.folder / FOLDER).mkdir()
+    settings = Settings("1.2", share=1, until=math.inf)
+    (handler.folder / FOLDER / SETTINGS).write_bytes(settings.to_bytes())
+    replies, context = answers(handler, [{"body": render()}] * 2)
+    assert all(reply["caption"] for reply in replies)
+    assert not context.status
+    assert tried
 
 
 @pytest.mark.parametrize(

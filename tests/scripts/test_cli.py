@@ -157,6 +157,7 @@ def test_one_line_names_the_fault(
         "bench",
         "package",
         "serve",
+        "deploy",
     ],
 )
 def test_help_explains_every_option(job: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,76 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
-import threading
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
-import torch
 
-from model import Captioner, DecodingOptions, checkpoint
+from model import Captioner, DecodingOptions
 from scripts import archive as archive_module
 from scripts.archive import Archive
 from scripts.deploy import DeployFailed, Place, deploy, rollback, versions
 from scripts.management import Management
-from scripts.package import ROOT, package
 from scripts.store import LOCK, RECORD, Store
 from scripts.torchserve import Ports, Server
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
-@dataclass
-class Site:
-    """A server with version 1.0, archives of other versions, and what each says of a photo."""
-
-    folder: Path
-    ports: Ports
-    place: Place
-    checkpoints: dict[str, Path]
-
-    def archive(self, version: str) -> Path:
-        return self.folder / version / "captioner.mar"
-
-    def says(self, version: str, photo: bytes) -> str:
-        captioner = Captioner.load(self.checkpoints[version])
-        return captioner.caption([photo])[0][0].text
-
-    def served(self) -> tuple[str, list[str]]:
-        with self.place.manage() as management:
-            return management.default(), sorted(v.version for v in management.versions())
-
-    def stored(self) -> dict[str, bytes]:
-        return {
-            path.name: path.read_bytes() for path in self.place.store.iterdir() if path.name != LOCK
-        }
-
-    def options(self) -> list[object]:
-        return [
-            *("--url", self.place.url, "--management", self.place.management),
-            *("--model-store", self.place.store),
-        ]
-
-    def start(self, *options: object) -> None:
-        done = run(
-            *("serve", "--detach", "--port", self.ports.inference, "--folder", self.folder / "run"),
-            *("--model-store", self.place.store, *options),
-        )
-        assert done.returncode == 0, done.stderr
+from tests.scripts.site import Load, Site, run, started
 
 
 @pytest.fixture(scope="module")
@@ -88,61 +35,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Ite
 def fresh(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Site]:
     with started(tmp_path, tiny_checkpoint) as site:
         yield site
-
-
-@contextmanager
-def started(folder: Path, first: Path) -> Iterator[Site]:
-    ports, checkpoints = Ports.free(), {"1.0": first}
-    network, word_map = checkpoint.load(first)
-    for seed, version in enumerate(["2.0", "3.0"], 1):
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            network.decoder.fc.weight.copy_(network.decoder.fc.weight[torch.randperm(10)])
-        checkpoints[version] = folder / f"checkpoint-{version}"
-        checkpoint.save(checkpoints[version], network, word_map, "# Another\n")
-    address = "http://127.0.0.1:{}".format
-    place = Place(address(ports.inference), address(ports.management), folder / "store")
-    site = Site(folder, ports, place, checkpoints)
-    for version in ("2.0", "3.0"):
-        package(checkpoints[version], version, site.archive(version))
-    try:
-        site.start("--checkpoint", first)
-        yield site
-    finally:
-        Server(folder / "run").stop()
-
-
-class Load:
-    """Clients that ask without a pause and keep what they were told."""
-
-    def __init__(self, url: str, photo: bytes, clients: int = 4) -> None:
-        self.url, self.photo = url, photo
-        self.answers: list[tuple[int, str, str]] = []
-        self.faults: list[Exception] = []
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def _ask(self) -> None:
-        with requests.Session() as session:
-            while not self._over.is_set():
-                try:
-                    reply = session.post(self.url, data=self.photo, timeout=60)
-                    told = reply.json()
-                    self.answers.append(
-                        (reply.status_code, told["model"]["version"], told["caption"])
-                    )
-                except Exception as error:
-                    self.faults.append(error)
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
@@ -186,6 +78,39 @@ def test_removing_the_old_version(fresh: Site) -> None:
         "captioner-2.0.mar",
         RECORD,
         LOCK,
+    }
+
+
+def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is served and what is recorded stay the same, and a restart has all it needs."""
+
+    def interrupted(kind: type, name: str) -> None:
+        real = getattr(kind, name)
+
+        def call(*arguments: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            real(*arguments)
+
+        monkeypatch.setattr(kind, name, call)
+
+    interrupted(Store, "write")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("2.0"), fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous) == ("2.0", "1.0")
+
+    monkeypatch.undo()
+    interrupted(Management, "unregister")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("3.0"), fresh.place)
+    assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK)
     }
 
 

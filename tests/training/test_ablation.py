@@ -8,8 +8,10 @@ import pytest
 
 from training import ablation
 from training.ablation import ablate
+from training.options import parse
 from training.prepare import prepare
 
+RECIPES = Path(ablation.__file__).parent / "recipes"
 PLAN = """
 seeds: [1, 2]
 common: >
@@ -73,3 +75,11 @@ def test_a_plan_that_will_not_do_trains_nothing(
     with pytest.raises(ValueError, match=message):
         ablate(plan, tmp_path / "data", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_in_the_recipes_can_be_run(tmp_path: Path) -> None:
+    seeds, variants = ablation._read(RECIPES / "ablations.yaml")
+    assert len(seeds) == 3
+    for options in variants.values():
+        config, _ = parse([*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+        assert config.self_critical.epochs

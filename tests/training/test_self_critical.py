@@ -9,7 +9,7 @@ from model.beam_search import DecodingOptions, beam_search
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.batches import Batch
-from training.rewards import Reward
+from training.cider import CiderD
 from training.self_critical import SelfCriticalStep
 from training.steps import Totals
 
@@ -29,9 +29,9 @@ def batch(network: ShowAttendTell) -> Batch:
 
 
 @pytest.fixture
-def reward(word_map: WordMap) -> Reward:
+def reward(word_map: WordMap) -> CiderD:
     words = word_map.words
-    return Reward({7 + i: [[words[1 + i], words[4 + i], "<end>"]] for i in range(PHOTOS)})
+    return CiderD({7 + i: [[words[1 + i], words[4 + i], "<end>"]] for i in range(PHOTOS)})
 
 
 def found_by(network: ShowAttendTell, batch: Batch, word_map: WordMap) -> list[list[list[str]]]:
@@ -40,7 +40,7 @@ def found_by(network: ShowAttendTell, batch: Batch, word_map: WordMap) -> list[l
 
 
 def test_is_the_policy_gradient_of_what_the_search_finds(
-    network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: Reward
+    network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
 ) -> None:
     """The search's own log-probabilities, times rewards less the mean of a photo's others."""
     step = SelfCriticalStep(network, word_map, reward, SEARCH).train()
@@ -67,7 +67,7 @@ def test_is_the_policy_gradient_of_what_the_search_finds(
 
 
 def test_learns_to_say_what_is_rewarded(
-    network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: Reward
+    network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
 ) -> None:
     step = SelfCriticalStep(network, word_map, reward, SEARCH).train()
     optimizer = torch.optim.Adam(network.decoder.parameters(), lr=0.02)
