@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -181,6 +182,7 @@ class _Client(Generic[Transport]):
         retries: int = 3,
         backoff: float = 0.25,
         concurrency: int = 8,
+        token: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: Transport | None = None,
         sleep: Callable[[float], Any] | None = None,
@@ -203,6 +205,9 @@ class _Client(Generic[Transport]):
             A server's ``Retry-After`` is waited before that; above 30 s there is no retry.
         concurrency
             Photos that ``caption_many`` has under way at a time.
+        token
+            What TorchServe may ask for, its inference key; in place of an ``Authorization`` in
+            ``headers``.
         headers
             Sent with every request, such as ``Authorization`` for a proxy.
         transport
@@ -222,14 +227,19 @@ class _Client(Generic[Transport]):
         ):
             if number < least:
                 raise ValueError(f"{name} is {number}; it must be at least {least}")
+        if token is not None and not re.fullmatch(r"[!-~]+", token):  # a secret: never told
+            raise ValueError("token must be of ASCII letters, digits and signs, without spaces")
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0 seconds")
         self._url = check_url(url)
         self._path = quote(model, safe="") + (f"/{quote(version, safe='')}" if version else "")
         self._retries, self._backoff, self._concurrency = retries, backoff, concurrency
         self._sleep = sleep
+        sent = httpx2.Headers(headers)
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
         settings: dict[str, Any] = {
-            "headers": headers,
+            "headers": sent,
             "mounts": DIRECT,
             # Threads and tasks are bounded elsewhere; waiting for a connection is no timeout.
             "timeout": httpx2.Timeout(timeout, pool=None),

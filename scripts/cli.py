@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts import jobs
+from scripts.keys import advised
 from training.formats import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if options.debug:
             raise
-        print(f"captioner: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"captioner: {advised(' '.join(str(error).split()))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("captioner: interrupted", file=sys.stderr)
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask a served captioner, such as http://127.0.0.1:8080; its operator has chosen"
         " checkpoint, device and precision",
     )
+    _key_file_option(caption)
     caption.add_argument("--num-captions", type=int, default=1, help="captions a photo (1)")
     _search_options(caption)
 
@@ -202,6 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where the archive is written and served from (CAPTIONER_MODEL_STORE or model_store)",
     )
     serve.add_argument(
+        "--tokens",
+        action="store_true",
+        help="let TorchServe ask everyone for a token; it writes the keys into key_file.json in the"
+        " folder below",
+    )
+    serve.add_argument(
         "--folder", type=Path, default=ROOT / ".serve", help="for the log and the pid (.serve)"
     )
 
@@ -262,9 +270,7 @@ def _parser() -> argparse.ArgumentParser:
             default=MODEL_STORE,
             help="where the server loads archives from (CAPTIONER_MODEL_STORE or model_store)",
         )
-        job.add_argument(
-            "--token-file", type=Path, help="file with the management's token, where it wants one"
-        )
+        _key_file_option(job)
 
     health = _job(
         parsers,
@@ -290,6 +296,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="check until it is ready or this long has passed (0: check once)",
     )
+    _key_file_option(health)
     health.formatter_class = argparse.RawDescriptionHelpFormatter
     health.epilog = HEALTH_WITH_CURL
     return parser
@@ -304,6 +311,14 @@ def _job(
     parser = parsers.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
+
+
+def _key_file_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        help="key_file.json of a server that wants tokens, such as .serve/key_file.json",
+    )
 
 
 def _search_options(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from handler.client import CaptionClient, CaptionError
 from scripts.archive import Archive
 from scripts.interrupts import Interrupts
+from scripts.keys import Keys
 from scripts.management import Management, ManagementError
 from scripts.shadow import Shadowing, check_shadowable, clear, shadow
 from scripts.store import MODEL, Record, Store, Stored
@@ -38,10 +39,15 @@ class Place:
     url: str = "http://127.0.0.1:8080"
     management: str = "http://127.0.0.1:8081"
     store: Path = Path("model_store")
-    token: str | None = None  # of the management, where TorchServe asks for one
+    keys: Keys | None = None  # where TorchServe asks for them
 
     def manage(self) -> Management:
-        return Management(self.management, MODEL, self.token)
+        token = self.keys.management if self.keys else None
+        return Management(self.management, MODEL, token)
+
+    def ask(self, version: str) -> CaptionClient:
+        token = self.keys.inference if self.keys else None
+        return CaptionClient(self.url, model=MODEL, version=version, retries=0, token=token)
 
 
 def deploy(
@@ -219,7 +225,7 @@ def _load(
 def _asked(place: Place, new: Archive) -> float:
     """Ask the new version for captions that are known; the slowest answer's seconds."""
     slowest = 0.0
-    with CaptionClient(place.url, model=MODEL, version=new.version, retries=0) as client:
+    with place.ask(new.version) as client:
         captions = []
         for golden in new.golden:
             started = time.monotonic()
@@ -235,7 +241,7 @@ def _shadow(place: Place, versions: tuple[str, str], wanted: Shadowing) -> None:
         "asking it for %g min what callers ask version %s, %g of the photos",
         *(wanted.minutes, versions[0], wanted.share),
     )
-    with CaptionClient(place.url, model=MODEL, version=versions[1], retries=0) as client:
+    with place.ask(versions[1]) as client:
         compared = shadow(client, place.store, versions, wanted)
     print(compared.table(), flush=True)
     compared.check(wanted)

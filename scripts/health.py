@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ import httpx2
 from PIL import Image
 
 from handler.client import DIRECT, CaptionClient, CaptionError, check_url, failure_of
+from scripts.keys import Keys
 
 ATTEMPT_SECONDS = 10.0  # without a sign of the server
 LEAST_SECONDS = 1.0  # as much has the last attempt of a wait
@@ -58,9 +60,20 @@ class Ready:
 
 
 def wait_until_ready(
-    url: str, management: str, model: str, seconds: float, clock: Clock | None = None
+    url: str,
+    management: str,
+    model: str,
+    seconds: float,
+    clock: Clock | None = None,
+    key_file: Path | None = None,
 ) -> Ready:
     """Check again and again until it is ready or the time is over; 0 seconds check once.
+
+    Parameters
+    ----------
+    key_file
+        TorchServe's, if it wants tokens; read at every attempt, as it comes with the server and
+        may change.
 
     Raises
     ------
@@ -78,17 +91,27 @@ def wait_until_ready(
         # Without a wait one attempt has its full time; with one the last must not double it.
         timeout = min(ATTEMPT_SECONDS, max(left, LEAST_SECONDS)) if seconds else ATTEMPT_SECONDS
         try:
-            return check(url, management, model, timeout, clock)
+            return check(url, management, model, timeout, clock, key_file)
         except NotReady as missing:
             if clock.now() + POLL_SECONDS >= end:
                 raise NotReady(missing.reason, after=seconds) from missing
         clock.sleep(POLL_SECONDS)
 
 
-def check(url: str, management: str, model: str, timeout: float, clock: Clock) -> Ready:
+def check(
+    url: str,
+    management: str,
+    model: str,
+    timeout: float,
+    clock: Clock,
+    key_file: Path | None = None,
+) -> Ready:
     """Check once; raises as `wait_until_ready`."""
-    with CaptionClient(url, model=model, timeout=timeout, retries=0) as client:
-        version, workers = _default_version(check_url(management), model, timeout)
+    keys = _keys(key_file) if key_file else None
+    token = keys.inference if keys else None
+    with CaptionClient(url, model=model, timeout=timeout, retries=0, token=token) as client:
+        headers = {"Authorization": f"Bearer {keys.management}"} if keys else {}
+        version, workers = _default_version(check_url(management), model, timeout, headers)
         started = clock.now()
         try:
             client.caption(tiny_photo())
@@ -97,11 +120,20 @@ def check(url: str, management: str, model: str, timeout: float, clock: Clock) -
         return Ready(model, version, workers, clock.now() - started)
 
 
-def _default_version(management: str, model: str, timeout: float) -> tuple[str, int]:
+def _keys(path: Path) -> Keys:
+    try:
+        return Keys.read(path)
+    except ValueError as error:
+        raise NotReady(str(error)) from error
+
+
+def _default_version(
+    management: str, model: str, timeout: float, headers: dict[str, str]
+) -> tuple[str, int]:
     """The version that answers where none is named, and how many of its workers are ready."""
     url = f"{management}/models/{quote(model, safe='')}"
     try:
-        with httpx2.Client(timeout=timeout, mounts=DIRECT) as http:
+        with httpx2.Client(timeout=timeout, mounts=DIRECT, headers=headers) as http:
             response = http.get(url)
     except httpx2.RequestError as error:
         raise NotReady(f"management: {failure_of(error)}") from error

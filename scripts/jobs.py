@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from model import Captioner, DecodingOptions
     from scripts.deploy import Place
+    from scripts.keys import Keys
     from scripts.shadow import Shadowing
 
 Captions: TypeAlias = list[tuple[str, float]] | str  # with log-probabilities; or what is wrong
@@ -24,6 +25,8 @@ PHOTOS_AT_A_TIME = 32  # asked of a server before they are printed
 
 def caption(options: argparse.Namespace) -> None:
     bad = 0
+    if options.key_file and not options.server:
+        raise ValueError("--key-file is the key file of a server; name that with --server")
     found = _captions_of_server(options) if options.server else _captions(options)
     for path, captions in zip(options.images, found, strict=True):
         if isinstance(captions, str):
@@ -55,11 +58,13 @@ def _captions_of_server(options: argparse.Namespace) -> Iterator[Captions]:
     for name in ("device", "precision"):
         if getattr(options, name) != "auto":
             raise ValueError(f"--{name} is the server's to choose; leave it out with --server")
+    keys = _keys(options)
+    token = keys.inference if keys else None
     asked = {
         name: getattr(options, name)
         for name in ("beam_size", "num_captions", "max_length", "length_penalty")
     }
-    with CaptionClient(options.server) as client:
+    with CaptionClient(options.server, token=token) as client:
         for start in range(0, len(options.images), PHOTOS_AT_A_TIME):
             some = options.images[start : start + PHOTOS_AT_A_TIME]
             for answer in client.caption_many(some, **asked):
@@ -206,6 +211,7 @@ def serve(options: argparse.Namespace) -> None:
         options.model_store,
         options.port,
         options.detach,
+        options.tokens,
     )
 
 
@@ -249,14 +255,22 @@ def versions(options: argparse.Namespace) -> None:
 def _place(options: argparse.Namespace) -> Place:
     from scripts.deploy import Place
 
-    token = options.token_file.read_text().strip() if options.token_file else None
-    return Place(options.url, options.management, options.model_store, token)
+    return Place(options.url, options.management, options.model_store, _keys(options))
+
+
+def _keys(options: argparse.Namespace) -> Keys | None:
+    from scripts.keys import Keys
+
+    return Keys.read(options.key_file) if options.key_file else None
 
 
 def health(options: argparse.Namespace) -> None:
     from scripts.health import wait_until_ready
 
-    print(wait_until_ready(options.url, options.management, options.model, options.wait))
+    ready = wait_until_ready(
+        options.url, options.management, options.model, options.wait, key_file=options.key_file
+    )
+    print(ready)
 
 
 def _captioner(options: argparse.Namespace) -> Captioner:

@@ -25,6 +25,7 @@ def serve(
     model_store: Path,
     port: int,
     detach: bool,
+    tokens: bool = False,
 ) -> None:
     """Serve a checkpoint folder; returns once a caption came if detached, else when stopped.
 
@@ -32,6 +33,8 @@ def serve(
     ----------
     checkpoint
         If not given, what was deployed to the model store, or else the shipped one.
+    tokens
+        Whether TorchServe asks everyone for one.
     """
     ports, store = Ports(port), Store(model_store)
     java = server.check_startable(ports)
@@ -47,11 +50,15 @@ def serve(
     url = f"http://127.0.0.1:{port}/predictions/captioner"
     photo = sample_photo()
     try:
-        server.start(java, store, ports)
+        server.start(java, store, ports, tokens=tokens)
         log.info("starting TorchServe, log in %s", server.log)
         reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
         print(f"{photo.name}: {reply.strip()}")
-        print(f"\nServing. Try a photo of yours:\n\n    curl -T photo.jpg {url}\n", flush=True)
+        token = ' -H "Authorization: Bearer INFERENCE_KEY"' if tokens else ""
+        command = f"curl -T photo.jpg{token} {url}"
+        print(f"\nServing. Try a photo of yours:\n\n    {command}\n", flush=True)
+        if tokens:
+            print(f"The keys are in {server.key_file}, for you alone.", flush=True)
         if detach:
             print("Stop it with: scripts/serve --stop", flush=True)
             return

@@ -23,6 +23,7 @@ import requests
 
 from handler import shadow
 from model.files import write_whole
+from scripts.keys import Keys
 from scripts.store import Store
 from training.java import find_java
 
@@ -84,6 +85,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "server.log"
+        self.key_file = folder / "key_file.json"  # TorchServe's, in its current directory
         self._state = folder / "server.json"
 
     def check_startable(self, ports: Ports) -> Path:
@@ -100,6 +102,7 @@ class Server:
         ports: Ports,
         overrides: Mapping[str, str] | None = None,
         to_log: bool = True,
+        tokens: bool = False,
     ) -> None:
         """Start the frontend with the store's versions; it starts the workers and outlives us.
 
@@ -112,6 +115,8 @@ class Server:
             Of the environment that ``ports`` make.
         to_log
             Or to our own output.
+        tokens
+            Whether TorchServe asks for some and writes its keys to `key_file`.
         """
         record = store.read()
         if record is None:
@@ -120,7 +125,10 @@ class Server:
         config = self.folder / "config.properties"
         snapshot = json.dumps(store.snapshot(record))
         common = (ROOT / "config.properties").read_text()
+        if tokens:
+            common += "\ndisable_token_authorization=false"
         write_whole(config, f"{common}\nmodel_snapshot={snapshot}\n".encode())
+        self.key_file.unlink(missing_ok=True)  # keys of a server that is no more
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
         environment = os.environ | ports.environment() | dict(overrides or {})
@@ -131,6 +139,8 @@ class Server:
         environment[shadow.VARIABLE] = str(store.folder.resolve() / shadow.FOLDER)
         # Bodies reach the handler as they are: a worker dies of a text that is no UTF-8.
         environment["TS_DECODE_INPUT_REQUEST"] = "false"
+        # A setting of the caller's environment would come before that of the file.
+        environment["TS_DISABLE_TOKEN_AUTHORIZATION"] = str(not tokens).lower()
         # TorchServe puts PYTHONPATH before the archive of a worker.
         environment.pop("PYTHONPATH", None)
         frontend = importlib.resources.files("ts") / "frontend"
@@ -148,6 +158,8 @@ class Server:
                 stdout=log if to_log else None,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # TorchServe makes the key file its owner's only after the keys are in it.
+                umask=0o077 if tokens else -1,
             )
         process = psutil.Process(started.pid)
         state = {"pid": process.pid, "created": process.create_time(), "temp": str(temp)}
@@ -178,6 +190,7 @@ class Server:
             temp = json.loads(self._state.read_text())["temp"]
             shutil.rmtree(temp, ignore_errors=True)
             self._state.unlink()
+            self.key_file.unlink(missing_ok=True)
         return process is not None
 
     def wait_until_it_answers(self, url: str, photo: bytes, seconds: float) -> str:
@@ -194,14 +207,22 @@ class Server:
             if not self.process():
                 raise RuntimeError(f"TorchServe ended while starting. {self._end_of_log()}")
             try:
-                reply = requests.post(url, data=photo, timeout=30)
+                reply = requests.post(url, data=photo, headers=self._token(), timeout=30)
                 if reply.ok:
                     return reply.text
                 answer = f"{reply.status_code} {reply.text.strip()}"
             except requests.RequestException as error:
                 answer = type(error).__name__
+            except ValueError as error:  # the key file is being written
+                answer = str(error)
             time.sleep(0.25)
         raise RuntimeError(f"no caption after {seconds:.0f} s, only {answer}. {self._end_of_log()}")
+
+    def _token(self) -> dict[str, str]:
+        """The header that it asks for, if it does."""
+        if not self.key_file.exists():
+            return {}
+        return {"Authorization": f"Bearer {Keys.read(self.key_file).inference}"}
 
     def _end_of_log(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()

@@ -97,6 +97,27 @@ def one_after_another(*answers: Any) -> Callable[[Any], Any]:
     return lambda asked: next(left)
 
 
+def test_a_token_is_sent_with_every_request(connect, scripted) -> None:
+    scripted.answer = lambda asked: (200, PLAIN)
+    other = {"authorization": "Basic of a proxy", "X-Team": "dogs"}
+    client = connect(scripted.url, token="s3cr-et_", headers=other)
+    client.caption(PHOTO)
+    client.explain(PHOTO)
+    for asked in scripted.asked:
+        assert asked.headers["authorization"] == "Bearer s3cr-et_"
+        assert asked.headers["x-team"] == "dogs"
+    connect(scripted.url).caption(PHOTO)
+    assert "authorization" not in scripted.asked[-1].headers
+
+
+@pytest.mark.parametrize("token", ["", "two words", "s3cret\n", "s3crét"])
+def test_a_token_that_cannot_be_sent_is_not_told(connect, scripted, token: str) -> None:
+    with pytest.raises(ValueError, match=r"^token must be of ASCII") as raised:
+        connect(scripted.url, token=token)
+    assert not token or token not in str(raised.value)
+    assert not scripted.asked
+
+
 def test_a_photo_and_its_options_are_sent_as_they_are(connect, scripted, tmp_path: Path) -> None:
     scripted.answer = lambda asked: (200, PLAIN)
     path = tmp_path / "photo.jpg"

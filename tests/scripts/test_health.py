@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +118,26 @@ def test_a_wait_ends_when_it_is_ready(check, scripted) -> None:
     assert clock.slept == [0.5] * 3
 
 
+def test_a_wait_is_for_the_key_file_too(scripted, tmp_path: Path) -> None:
+    """TorchServe writes it when it starts, and not at one go."""
+    path = tmp_path / "key_file.json"
+    keys = {"management": {"key": "m"}, "inference": {"key": "i"}}
+    contents = iter(["", json.dumps(keys)])
+
+    class Starting(FakeClock):
+        def _sleep(self, seconds: float) -> None:
+            super()._sleep(seconds)
+            path.write_text(next(contents))
+
+    scripted.answer = both(READY, (200, CAPTION))
+    clock = Starting()
+    found = wait_until_ready(scripted.url, scripted.url, "captioner", 60, clock, path)
+    assert str(found).startswith("ready: ")
+    assert clock.slept == [0.5] * 2
+    tokens = [(asked.method, asked.headers["authorization"]) for asked in scripted.asked]
+    assert tokens == [("GET", "Bearer m"), ("POST", "Bearer i")]
+
+
 def test_a_wait_has_an_end(check, scripted) -> None:
     scripted.answer = both((404, NOT_FOUND), None)
     clock = FakeClock()
@@ -135,7 +157,9 @@ def test_no_attempt_outlasts_the_wait_by_much(
     """Each attempt here takes four and a half seconds."""
     clock, given = FakeClock(), []
 
-    def check(url: str, management: str, model: str, timeout: float, clock: FakeClock) -> None:
+    def check(
+        url: str, management: str, model: str, timeout: float, clock: FakeClock, key_file: None
+    ) -> None:
         given.append(timeout)
         clock.time += 4.5
         raise NotReady("nothing is")

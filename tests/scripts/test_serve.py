@@ -75,11 +75,11 @@ def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 
 
 @contextmanager
-def started(folder: Path, checkpoint: Path) -> Iterator[Serving]:
+def started(folder: Path, checkpoint: Path, *more: object) -> Iterator[Serving]:
     ports, run_folder, store = Ports.free(), folder / "run", folder / "store"
     options = ["--port", ports.inference, "--folder", run_folder, "--model-store", store]
     try:
-        done = run("serve", "--detach", "--checkpoint", checkpoint, *options)
+        done = run("serve", "--detach", "--checkpoint", checkpoint, *options, *more)
         assert done.returncode == 0, done.stderr
         yield Serving(run_folder, store, checkpoint, ports, done.stdout)
     finally:
