@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -81,11 +82,15 @@ class Gate:
         self._nginx.send_signal(signal.SIGQUIT)
         try:
             self._nginx.wait(seconds)
+            return True
         except subprocess.TimeoutExpired:
-            self._nginx.kill()
-            self._nginx.wait()
             return False
-        return True
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(
+                    self._nginx.pid, signal.SIGKILL
+                )  # its workers outlive it if it was killed
+            self._nginx.wait()
 
 
 class Stopped(Exception):

@@ -124,6 +124,7 @@ def test_what_was_accepted_is_answered_before_the_end(
         management = f"http://127.0.0.1:{ports.management}/models/captioner"
         assert requests.get(management, timeout=60).json()[0]["modelVersion"] == "1.0"
 
+        everyone = started.children()
         callers = Callers(ports.inference, photo)
         while len(callers.captions) < 30:
             assert started.process.poll() is None
@@ -135,7 +136,7 @@ def test_what_was_accepted_is_answered_before_the_end(
     assert not callers.lost
     assert all(f'"caption": "{wanted}"' in told for told in callers.captions)
     assert list((tmp_path / "tmp").iterdir()) == []
-    assert not psutil.Process().children()
+    assert not psutil.wait_procs(everyone, 10)[1]
 
 
 @needs_nginx
@@ -145,10 +146,11 @@ def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, na
     package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
     with container(tmp_path, Ports.free()) as started:
         started.tells("ready, on 127.0.0.1:")
+        everyone = started.children()
         (one,) = [p for p in psutil.Process(started.process.pid).children() if p.name() == name]
         one.kill()
         assert started.process.wait(60) == 1
-    assert not psutil.Process().children()
+    assert not psutil.wait_procs(everyone, 10)[1]
 
 
 def test_without_an_archive_it_says_what_is_missing(tmp_path: Path) -> None:
