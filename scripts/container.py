@@ -26,6 +26,7 @@ from scripts.torchserve import ROOT, START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
 
+FILES = ROOT / "deploy" / "container"
 MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or "/model-store")
 DRAIN_SECONDS = 22.0  # for what was accepted to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
@@ -65,7 +66,7 @@ class Gate:
     """nginx in front of the server."""
 
     def __init__(self, folder: Path, listen: str, torchserve: str) -> None:
-        config = (ROOT / "deploy" / "container" / "gate.conf").read_text()
+        config = (FILES / "gate.conf").read_text()
         config = config.replace("@listen@", listen).replace("@torchserve@", torchserve)
         path = folder / "gate.conf"
         path.write_text(config)
@@ -131,6 +132,7 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
     environment = {
         "TS_MANAGEMENT_ADDRESS": f"http://{addresses.management}",
         "TS_METRICS_ADDRESS": f"http://{addresses.metrics}",
+        "LOG4J_CONFIGURATION_FILE": str(FILES / "log4j2.xml"),
     }
     try:
         server.start(server.check_startable(inner), store, inner, environment, to_log=False)

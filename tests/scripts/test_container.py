@@ -125,6 +125,8 @@ def test_what_was_accepted_is_answered_before_the_end(
         assert requests.get(management, timeout=60).json()[0]["modelVersion"] == "1.0"
 
         everyone = started.children()
+        files = [path for path in (tmp_path / "tmp").rglob("*.log") if path.stat().st_size]
+        assert not files  # /tmp is memory
         callers = Callers(ports.inference, photo)
         while len(callers.captions) < 30:
             assert started.process.poll() is None
@@ -133,6 +135,9 @@ def test_what_was_accepted_is_answered_before_the_end(
         assert started.process.wait(60) == 0
         for thread in callers.threads:
             thread.join()
+    log = started.log.read_text()
+    assert '"PUT /predictions/captioner HTTP/1.1" 200' in log
+    assert "[METRICS]" not in log
     assert not callers.lost
     assert all(f'"caption": "{wanted}"' in told for told in callers.captions)
     assert list((tmp_path / "tmp").iterdir()) == []
