@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.measure import machine
 from benchmarks.report import Options, Report, table, write_json
+from scripts.places import SHIPPED
 
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
 TRAINING = "train"  # has options of its own
 SERVING = "serve"  # takes minutes
 SWAPPING = "swap"  # takes half an hour

@@ -354,12 +354,7 @@ class CaptionClient(_Client[httpx2.BaseTransport]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _open(self, transport: httpx2.BaseTransport | None, settings: dict[str, Any]) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts import jobs
 from scripts.keys import advised
+from scripts.places import MODEL_STORE, ROOT, SHIPPED
 from training.formats import READERS
-
-ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "checkpoints" / "flickr8k"
-MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or ROOT / "model_store")
 
 HEALTH_WITH_CURL = """\
 The same for a container's or a load balancer's probe, without Python:

@@ -21,13 +21,13 @@ from types import FrameType
 from typing import Self
 
 from scripts.health import tiny_photo
+from scripts.places import MODEL_STORE, ROOT
 from scripts.store import FIRST, Store
-from scripts.torchserve import ROOT, START_SECONDS, Ports, Server
+from scripts.torchserve import START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
 
 FILES = ROOT / "deploy" / "container"
-MODEL_STORE = Path(os.environ.get("CAPTIONER_MODEL_STORE") or "/model-store")
 DRAIN_SECONDS = 22.0  # for what was accepted to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
 POLL_SECONDS = 0.2

@@ -16,8 +16,8 @@ from model.calibration import CALIBRATION
 from model.files import write_whole
 from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from scripts.golden import golden
+from scripts.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 HANDLER = "captioner_handler.py"
 LEFT_OUT = (HANDLER, "client.py")  # of the packages: lies outside them, is for callers
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the content alone decides the bytes

@@ -10,12 +10,11 @@ from types import FrameType
 
 from scripts.golden import sample_photo
 from scripts.package import package
+from scripts.places import SHIPPED
 from scripts.store import FIRST, Record, Store, Stored
 from scripts.torchserve import START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
-
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "flickr8k"
 
 
 def serve(

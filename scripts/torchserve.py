@@ -24,10 +24,10 @@ import requests
 from handler import shadow
 from model.files import write_whole
 from scripts.keys import Keys
+from scripts.places import ROOT
 from scripts.store import Store
 from training.java import find_java
 
-ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS, STOP_SECONDS = 180.0, 30.0
 
 

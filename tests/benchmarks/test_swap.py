@@ -11,7 +11,7 @@ from benchmarks.load import LOST, OK, Reply
 from benchmarks.serve import Photos
 from benchmarks.swap import in_capitals, judged
 from model import Captioner
-from scripts.torchserve import ROOT
+from scripts.places import ROOT
 
 PHOTOS = Photos([b"", b""], ["a dog", "a cat"], 0, 1.0)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from scripts.container import Addresses
-from scripts.torchserve import ROOT
+from scripts.places import ROOT
 from tests.deploy.linters import has_nothing_to_say, shellcheck
 
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())

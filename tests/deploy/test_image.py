@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scripts.package import ROOT
+from scripts.places import ROOT
 from scripts.torchserve import Ports
 from tests.scripts.test_container import Callers, Started
 

@@ -11,7 +11,7 @@ import pytest
 
 from model import image
 from model.image import InvalidImage, UnsupportedFormat
-from scripts.package import ROOT
+from scripts.places import ROOT
 from tests.hostile import crafted, hostile_photos, valid_photos
 
 # In a process of its own: a crash is seen, memory is its alone, and warnings are as in no test.

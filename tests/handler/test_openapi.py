@@ -13,7 +13,7 @@ from handler.errors import RequestError
 from handler.options import HEADER, RequestOptions, described
 from handler.parsing import MOST_BYTES, MOST_PHOTOS
 from model import image
-from scripts.package import ROOT
+from scripts.places import ROOT
 from tests.handler.openapi_checks import document
 
 PREFIX = "#/components/schemas/Options/properties/"

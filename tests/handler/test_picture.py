@@ -12,7 +12,7 @@ from PIL import Image
 from handler import picture
 from handler.picture import attention_picture
 from model import Caption, InvalidImage
-from scripts.package import ROOT
+from scripts.places import ROOT
 
 LONG_WORD = "extraordinarily-long-hyphenated-compound-word-that-never-ends"
 

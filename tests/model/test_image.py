@@ -14,7 +14,7 @@ from PIL import Image
 
 from model import image
 from model.image import InvalidImage, UnsupportedFormat
-from scripts.package import ROOT
+from scripts.places import ROOT
 
 
 def encoded(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:

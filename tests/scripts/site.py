@@ -15,7 +15,8 @@ import torch
 
 from model import Captioner, checkpoint
 from scripts.deploy import Place
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 from scripts.store import LOCK
 from scripts.torchserve import Ports, Server
 

@@ -20,7 +20,8 @@ import requests
 
 from model import Captioner
 from scripts.container import Addresses
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 from scripts.torchserve import Ports
 
 needs_nginx = pytest.mark.skipif(

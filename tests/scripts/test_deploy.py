@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,7 @@ from scripts.deploy import DeployFailed, Place, deploy, rollback, versions
 from scripts.management import Management
 from scripts.store import LOCK, RECORD, Store
 from scripts.torchserve import Ports, Server
-from tests.scripts.site import Load, Site, run, started
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Site]:
-    """For deploys that change nothing."""
-    with started(tmp_path_factory.mktemp("site"), tiny_checkpoint) as site:
-        yield site
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Site]:
-    with started(tmp_path, tiny_checkpoint) as site:
-        yield site
+from tests.scripts.site import Load, Site, run
 
 
 def test_versions_come_and_go_under_load(fresh: Site, render) -> None:

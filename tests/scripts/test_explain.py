@@ -14,7 +14,7 @@ from model import Caption, Captioner, InvalidImage
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from scripts.explain import explain, explanation, save_explanation
-from scripts.package import ROOT
+from scripts.places import ROOT
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.torchserve import ROOT, Ports, Server
+from scripts.places import ROOT
+from scripts.torchserve import Ports, Server
 
 
 def test_the_readmes_transcript(tmp_path: Path) -> None:

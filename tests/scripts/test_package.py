@@ -14,7 +14,8 @@ from model import Captioner, checkpoint
 from model.calibration import Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 
 # What a TorchServe worker does with an unpacked archive, with nothing of TorchServe.
 WORKER = """

@@ -23,20 +23,12 @@ from PIL import Image
 
 from handler.client import CaptionClient
 from model import Captioner, DecodingOptions, checkpoint
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 from scripts.torchserve import Ports, Server
 from tests.handler.openapi_checks import check_against_server
 from tests.hostile import hostile_photos
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+from tests.scripts.site import run
 
 
 @dataclass

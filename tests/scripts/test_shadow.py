@@ -24,7 +24,8 @@ from model import Captioner, DecodingOptions
 from scripts.cli import main
 from scripts.deploy import DeployFailed, deploy
 from scripts.management import Management
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 from scripts.shadow import (
     Comparison,
     Pair,
@@ -34,7 +35,7 @@ from scripts.shadow import (
     clear,
     shadow,
 )
-from tests.scripts.site import Load, Site, run, started
+from tests.scripts.site import Load, Site, run
 
 DEFAULTS = RequestOptions()
 OLD_AND_NEW = ("1.0", "2.0")
@@ -214,19 +215,6 @@ def test_a_version_from_before_cannot_be_shadowed(tmp_path: Path, tiny_checkpoin
 
 
 # On TorchServe.
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Site]:
-    """For deploys that change nothing."""
-    with started(tmp_path_factory.mktemp("site"), tiny_checkpoint) as site:
-        yield site
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, tiny_checkpoint: Path) -> Iterator[Site]:
-    with started(tmp_path, tiny_checkpoint) as site:
-        yield site
 
 
 class Enough:

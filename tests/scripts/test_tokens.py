@@ -20,7 +20,8 @@ from handler.client import AsyncCaptionClient, BadRequest, CaptionClient
 from model import Captioner
 from scripts.cli import main
 from scripts.keys import Keys
-from scripts.package import ROOT, package
+from scripts.package import package
+from scripts.places import ROOT
 from scripts.torchserve import Server
 from tests.scripts.test_serve import Serving, run, started
 
