@@ -17,7 +17,7 @@ MOST_BEAMS, MOST_WORDS, MOST_PENALTY = 10, 50, 2
 class RequestOptions:
     """How a photo is captioned and what the reply tells; the fields are the options' names."""
 
-    beam_size: int = 3
+    beam_size: int = 5
     num_captions: int = 1
     max_length: int = 20
     length_penalty: float = 0.7

@@ -39,7 +39,7 @@ class DecodingOptions:
         Exponent of the length in the score, 0..2; 0 is off, more favours longer captions.
     """
 
-    beam_size: int = 3
+    beam_size: int = 5
     num_captions: int = 1
     max_length: int = 20
     length_penalty: float = 0.7

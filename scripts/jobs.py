@@ -184,6 +184,13 @@ def ablate(options: argparse.Namespace) -> None:
     print(ablate(options.plan, options.data, options.out))
 
 
+def average(options: argparse.Namespace) -> None:
+    from training.averaging import average_checkpoints
+
+    average_checkpoints(options.checkpoints, options.out)
+    print(options.out)
+
+
 def bench(options: argparse.Namespace) -> None:
     from benchmarks import command
 

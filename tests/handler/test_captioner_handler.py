@@ -254,7 +254,7 @@ def test_describes_itself(handler: CaptionerHandler, render) -> None:
         "type": "integer",
         "minimum": 1,
         "maximum": 10,
-        "default": 3,
+        "default": 5,
     }
     assert "AVIF" in told["formats"]
     assert told["limits"]["photos_a_request"] == 32
@@ -263,7 +263,7 @@ def test_describes_itself(handler: CaptionerHandler, render) -> None:
 
 def test_metrics(handler: CaptionerHandler, render) -> None:
     batch = [{"body": render()}, {"body": b"no"}, {"body": b"no"}, {"body": render("blue")}]
-    headers = [{"x-caption-beam-size": "5"}, {}, {}, {}]
+    headers = [{"x-caption-beam-size": "2"}, {}, {}, {}]
     replies, context = answers(handler, batch, headers)
     metrics = context.metrics
     labels = ["1.2", "captioner", "Model"]
@@ -272,7 +272,7 @@ def test_metrics(handler: CaptionerHandler, render) -> None:
         (2, ["ok", *labels]),
     ]
     assert metrics.values("captioner_batch_photos") == [4]
-    assert metrics.values("captioner_beams") == [5, 3, 3, 3]
+    assert metrics.values("captioner_beams") == [2, 5, 5, 5]
     words = [len(reply["caption"].split()) for reply in (replies[0], replies[3])]
     assert metrics.values("captioner_caption_words") == words
     for part in ("decoding", "encoding", "search", "batch"):

@@ -43,7 +43,7 @@ def test_reads(asked: dict[str, Any], name: str, value: object) -> None:
         ({"length_penalty": "inf"}, "length_penalty is 'inf'"),
         ({"return_tokens": "yes"}, "return_tokens is 'yes'; it must be true or false"),
         ({"return_tokens": 1}, "return_tokens is 1; it must be true or false"),
-        ({"num_captions": 4}, r"num_captions is 4; .* 1\.\.beam_size, 3"),
+        ({"num_captions": 6}, r"num_captions is 6; .* 1\.\.beam_size, 5"),
         ({"num_captions": 4, "beam_size": 2}, "beam_size, 2"),
         ({"beams": 4}, r"there is no option 'beams'; there are beam_size, .*return_image"),
         ({"beam_size": "9" * 5000}, r"beam_size is '9+\.\.\.; it must"),
@@ -74,7 +74,7 @@ def test_what_is_described_is_what_is_accepted() -> None:
             values: list[Any] = [True, False]
             wrong: list[Any] = [2, "maybe"]
         else:
-            most = 3 if name == "num_captions" else told["maximum"]
+            most = RequestOptions().beam_size if name == "num_captions" else told["maximum"]
             values, wrong = [told["minimum"], most], [told["minimum"] - 1, most + 1, "many"]
         for value in values:
             assert getattr(RequestOptions().changed({name: value}), name) == value

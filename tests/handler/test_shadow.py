@@ -42,11 +42,11 @@ def copies(folder: Path) -> list[Copy]:
 
 
 def test_a_copy_has_what_it_takes_to_ask_again(spool: Path) -> None:
-    options = DEFAULTS.changed({"beam_size": 5, "length_penalty": 0.5, "return_tokens": True})
+    options = DEFAULTS.changed({"beam_size": 2, "length_penalty": 0.5, "return_tokens": True})
     at(spool).offer([DOG, Answered(b"", options, "")], 0.0125, batch=7)
     plain, asked = sorted(copies(spool), key=lambda copy: len(copy.options))
     assert plain == Copy(DOG.photo, {}, "a dog", 12.5, 7)
-    assert asked == Copy(b"", {"beam_size": 5, "length_penalty": 0.5}, "", 12.5, 7)
+    assert asked == Copy(b"", {"beam_size": 2, "length_penalty": 0.5}, "", 12.5, 7)
     assert len(list(spool.iterdir())) == 3
     for path in spool.glob(f"*{ENDING}"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
