@@ -20,8 +20,10 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 COPY . ./
 RUN pip install --no-deps --no-build-isolation --editable .; \
     captioner package checkpoints/flickr8k --version 1.0 --out /model-store/captioner.mar; \
-    rm -r checkpoints; \
-    pip uninstall --yes setuptools pip
+    rm -r checkpoints
+# What serving never imports: fonts for PDFs, downloads of models, tests, pip itself.
+RUN pip uninstall --yes fonttools huggingface-hub hf-xet setuptools pip; \
+    find /opt/captioner/lib -type d -name tests -prune -exec rm -r {} +
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="captioner" \
