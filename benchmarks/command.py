@@ -46,8 +46,8 @@ Swap versions and roll back while 32 clients ask without a pause.
 It starts a TorchServe of its own, as bench serve does, and deploys version after version as
 captioner deploy does; every fifth is rolled back. Even versions say in capitals what odd ones say,
 so that a caption tells who wrote it: every reply must be the caption which that version has for
-that photo alone in process, and none may be lost or fail. A swap takes some twenty seconds on two
-cores, most of which is two processes that import torch."""
+that photo alone in process, and none may be lost or fail. Most of a swap is two processes that
+import torch; with OMP_NUM_THREADS=1 the server leaves them the other of two cores."""
 
 
 def main(arguments: Sequence[str] = ()) -> None:

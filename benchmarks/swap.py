@@ -7,13 +7,16 @@ which version wrote it.
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
+import json
 import logging
 import signal
 import statistics
 import tempfile
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +31,7 @@ from benchmarks.report import Line, Options, Report
 from benchmarks.serve import Photos, Served, Sizes, choose, told
 from model import Captioner, DecodingOptions, checkpoint
 from model.word_map import SPECIAL, WordMap
+from scripts.archive import MANIFEST
 from scripts.deploy import Place, deploy, rollback
 from scripts.package import package
 
@@ -50,10 +54,11 @@ def bench(options: Options) -> Report:
         photos = choose(captioner, DecodingOptions(**settings["decoding"]), options.photos, sizes)
         capitals = Path(name) / "capitals"
         in_capitals(options.checkpoint, capitals)
+        even = Path(name) / "even" / served.archive.name
+        package(capitals, "0.0", even)
         served.start(photos.photos[0])
         with asked_all_the_time(Target(served.ports.inference, photos.photos)) as replies:
-            checkpoints = {0: capitals, 1: options.checkpoint}
-            taken, back = swap(served, checkpoints, swaps, Path(name) / "new" / "captioner.mar")
+            taken, back = swap(served, even, swaps, Path(name) / "new" / served.archive.name)
     return judged(photos, replies, taken, back)
 
 
@@ -62,6 +67,23 @@ def in_capitals(source: Path, target: Path) -> None:
     network, word_map = checkpoint.load(source)
     ids = {w if w in SPECIAL else w.upper(): i for i, w in enumerate(word_map.words)}
     checkpoint.save(target, network, WordMap(ids), "")
+
+
+def numbered(archive: bytes, version: str) -> bytes:
+    """The archive as another version."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as old,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new,
+    ):
+        for entry in old.infolist():
+            content = old.read(entry)
+            if entry.filename == MANIFEST:
+                manifest = json.loads(content)
+                manifest["model"]["modelVersion"] = version
+                content = json.dumps(manifest).encode()
+            new.writestr(entry, content)
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -80,10 +102,18 @@ def asked_all_the_time(target: Target) -> Iterator[list[Reply]]:
             load.result()
 
 
-def swap(
-    served: Served, checkpoints: dict[int, Path], swaps: int, archive: Path
-) -> tuple[list[float], list[float]]:
-    """Deploy versions 2, 3, ... and roll back after some of them; the seconds of each."""
+def swap(served: Served, even: Path, swaps: int, new: Path) -> tuple[list[float], list[float]]:
+    """Deploy versions 2, 3, ... and roll back after some of them; the seconds of each.
+
+    Parameters
+    ----------
+    even
+        Archive of what even versions are; odd ones are what is served already.
+    new
+        Where each version's archive is written before it is deployed.
+    """
+    sources = {0: even.read_bytes(), 1: served.archive.read_bytes()}
+    new.parent.mkdir()
     address = "http://127.0.0.1:{}".format
     place = Place(
         address(served.ports.inference), address(served.ports.management), served.store.folder
@@ -94,9 +124,9 @@ def swap(
     try:
         for done in range(1, swaps + 1):
             version = done + 1
-            package(checkpoints[version % 2], f"{version}.0", archive)
+            new.write_bytes(numbered(sources[version % 2], f"{version}.0"))
             start = time.perf_counter()
-            deploy(archive, place)
+            deploy(new, place)
             taken.append(time.perf_counter() - start)
             if done % EVERY == 0 or done == swaps < EVERY:
                 start = time.perf_counter()

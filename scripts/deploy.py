@@ -138,19 +138,20 @@ def rollback(place: Place) -> str:
         There is none, or it has no worker; nothing was changed.
     """
     store = Store(place.store)
-    with store.locked(), place.manage() as management:
+    with Interrupts() as interrupts, store.locked(), place.manage() as management:
         record = _agreed(store, management)
         if record.previous is None:
             raise ValueError(f"no version before {record.default} was kept: nothing to go back to")
         served = management.version(record.previous)
         if served is None or not served.ready:
             raise ValueError(f"version {record.previous} has no READY worker; deploy it anew")
-        management.set_default(record.previous)
-        try:
-            store.write(record.with_default(record.previous))
-        except OSError:
-            management.set_default(record.default)
-            raise
+        with interrupts.held():  # the server and the record change both or neither
+            management.set_default(record.previous)
+            try:
+                store.write(record.with_default(record.previous))
+            except OSError:
+                management.set_default(record.default)
+                raise
         return record.previous
 
 
