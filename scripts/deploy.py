@@ -24,6 +24,7 @@ from scripts.store import MODEL, Record, Store, Stored
 log = logging.getLogger("captioner")
 
 DRAIN_SECONDS = 120.0  # for a version's queue to become empty
+READY_SECONDS = 60.0  # for workers that were loaded to be ready
 LEAST_BATCH_SECONDS = 2.0
 POLL_SECONDS = 0.2
 
@@ -218,9 +219,12 @@ def _load(
         management.unregister(version)
     undo.callback(_forget, management, version)
     management.register(stored.archive, workers)
-    served = management.version(version)
-    if served is None or served.ready < workers:
-        raise ManagementError(f"its workers are {served.workers if served else 'gone'}")
+    # Registered is not yet ready: for a moment a worker may still be called UNLOADING.
+    deadline = time.monotonic() + READY_SECONDS
+    while (served := management.version(version)) is None or served.ready < workers:
+        if served is None or time.monotonic() > deadline:
+            raise ManagementError(f"its workers are {served.workers if served else 'gone'}")
+        time.sleep(POLL_SECONDS)
 
 
 def _asked(place: Place, new: Archive) -> float:
