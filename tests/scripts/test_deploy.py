@@ -8,6 +8,7 @@ import os
 import signal
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import requests
 
 from model import Captioner, DecodingOptions
 from scripts import archive as archive_module
+from scripts import deploy as deploy_module
 from scripts.archive import Archive
 from scripts.deploy import DeployFailed, Place, deploy, rollback, versions
-from scripts.management import Management
-from scripts.store import LOCK, RECORD, Store
+from scripts.management import Management, ManagementError, Served
+from scripts.store import LOCK, RECORD, Store, Stored
 from scripts.torchserve import Ports, Server
 from tests.scripts.site import Load, Site, run
 
@@ -181,6 +183,30 @@ def test_a_deploy_that_fails_changes_nothing(
     assert message in last
     assert site.served() == before
     assert site.stored() == stored
+
+
+class Late:
+    """A server whose new version shows these states, one after the other."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = [None, *states]  # it is not there before
+
+    def register(self, archive: str, workers: int) -> None:
+        pass
+
+    def version(self, version: str) -> Served | None:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return Served(version, "captioner-2.0.mar", [state], 0) if state else None
+
+
+def test_a_worker_that_is_registered_may_not_be_ready_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy_module, "POLL_SECONDS", 0)
+    stored, undo = Stored("captioner-2.0.mar", ""), ExitStack()
+    deploy_module._load(Late("UNLOADING", "UNLOADING", "READY"), "2.0", stored, 1, undo)
+    monkeypatch.setattr(deploy_module, "READY_SECONDS", 0)
+    with pytest.raises(ManagementError, match=r"its workers are \['UNLOADING'\]"):
+        deploy_module._load(Late("UNLOADING"), "2.0", stored, 1, undo)
+    undo.pop_all()
 
 
 def test_another_digest_is_refused(site: Site) -> None:
