@@ -261,15 +261,7 @@ def _parser() -> argparse.ArgumentParser:
         parsers, "versions", jobs.versions, "List the versions that are served, and their workers."
     )
     for job in (deploy, rollback, versions):
-        job.add_argument(
-            "--url", default="http://127.0.0.1:8080", help="of predictions (http://127.0.0.1:8080)"
-        )
-        job.add_argument(
-            "--management",
-            default="http://127.0.0.1:8081",
-            metavar="URL",
-            help="of TorchServe's management (http://127.0.0.1:8081)",
-        )
+        _address_options(job)
         job.add_argument(
             "--model-store",
             type=Path,
@@ -285,15 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         "Say whether a served captioner is ready: its workers are, and a photo comes back"
         " captioned. Status 0 if so, else 1.",
     )
-    health.add_argument(
-        "--url", default="http://127.0.0.1:8080", help="of predictions (http://127.0.0.1:8080)"
-    )
-    health.add_argument(
-        "--management",
-        default="http://127.0.0.1:8081",
-        metavar="URL",
-        help="of TorchServe's management (http://127.0.0.1:8081)",
-    )
+    _address_options(health)
     health.add_argument("--model", default="captioner", help="name it is served as (captioner)")
     health.add_argument(
         "--wait",
@@ -317,6 +301,18 @@ def _job(
     parser = parsers.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
+
+
+def _address_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8080", help="of predictions (http://127.0.0.1:8080)"
+    )
+    parser.add_argument(
+        "--management",
+        default="http://127.0.0.1:8081",
+        metavar="URL",
+        help="of TorchServe's management (http://127.0.0.1:8081)",
+    )
 
 
 def _key_file_option(parser: argparse.ArgumentParser) -> None:

@@ -26,10 +26,10 @@ import requests
 from PIL import Image
 
 from handler.client import CaptionClient, Unavailable
+from scripts.places import ROOT
 from scripts.torchserve import Ports
 from tests.scripts.test_serve import Serving, started
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "deploy" / "nginx" / "captioner.conf"
 NAME, PASSWORD = "team", "correct horse"
 UNUSED = 9  # nothing may listen below 1024

@@ -119,16 +119,19 @@ def damaged(site: Site, folder: Path) -> Path:
     return folder / "captioner.mar"
 
 
+def with_code(site: Site, folder: Path, member: str, old: bytes, new: bytes) -> Path:
+    """Version 2.0 with other code in one place."""
+
+    def change(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new)
+
+    return changed(site.archive("2.0"), folder / "captioner.mar", {member: change})
+
+
 def import_error(site: Site, folder: Path) -> Path:
-    return changed(
-        site.archive("2.0"),
-        folder / "captioner.mar",
-        {
-            "model/captioner.py": lambda content: content.replace(
-                b"import math\n", b"import no_such_module\n"
-            )
-        },
-    )
+    old, new = b"import math\n", b"import no_such_module\n"
+    return with_code(site, folder, "model/captioner.py", old, new)
 
 
 def other_captions(site: Site, folder: Path) -> Path:
@@ -142,15 +145,8 @@ def other_captions(site: Site, folder: Path) -> Path:
 
 def dying_worker(site: Site, folder: Path) -> Path:
     """It captions in a process of its own, and dies where TorchServe starts it."""
-    return changed(
-        site.archive("2.0"),
-        folder / "captioner.mar",
-        {
-            "captioner_handler.py": lambda content: content.replace(
-                b"properties = context.system_properties\n", b"os._exit(1)\n"
-            )
-        },
-    )
+    old, new = b"properties = context.system_properties\n", b"os._exit(1)\n"
+    return with_code(site, folder, "captioner_handler.py", old, new)
 
 
 def same_version(site: Site, folder: Path) -> Path:
