@@ -2,14 +2,17 @@
 
 TorchServe that is told to stop drops what it is answering. So callers reach it through nginx, which
 opens once a photo was captioned, and which on SIGTERM accepts nothing more, finishes what it has
-and ends; only then is TorchServe stopped.
+and ends; only then is TorchServe stopped. Who comes too late is refused, never connected and reset.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,21 @@ FILES = ROOT / "deploy" / "container"
 DRAIN_SECONDS = 22.0  # for what was accepted to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
 POLL_SECONDS = 0.2
+CONNECT_SECONDS = 0.3  # for connections half made to be made, and taken by nginx
+
+# Classic BPF, struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand.
+# Of a segment's TCP flags (byte 13 of its header) drop SYN without ACK, keep everything else.
+NO_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # ldb [13]
+        (0x54, 0, 0, 0x12),  # and #SYN|ACK
+        (0x15, 0, 1, 0x02),  # jeq #SYN, next, else skip one
+        (0x06, 0, 0, 0),  # ret #0: drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1: keep
+    )
+)
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
 @dataclass(frozen=True)
@@ -66,12 +84,20 @@ class Gate:
     """nginx in front of the server."""
 
     def __init__(self, folder: Path, listen: str, torchserve: str) -> None:
+        host, _, port = listen.rpartition(":")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server(
+            (host.strip("[]"), int(port)), family=family, backlog=1024
+        )
         config = (FILES / "gate.conf").read_text()
         config = config.replace("@listen@", listen).replace("@torchserve@", torchserve)
         path = folder / "gate.conf"
         path.write_text(config)
         self._nginx = subprocess.Popen(
-            ["nginx", "-p", f"{folder}/", "-c", str(path), "-e", "stderr"], start_new_session=True
+            ["nginx", "-p", f"{folder}/", "-c", str(path), "-e", "stderr"],
+            env=os.environ | {"NGINX": f"{self._listener.fileno()};"},  # as its own upgrade does
+            pass_fds=[self._listener.fileno()],
+            start_new_session=True,
         )
 
     @property
@@ -80,6 +106,14 @@ class Gate:
 
     def close(self, seconds: float) -> bool:
         """Accept nothing more and answer what was accepted; whether that was done in time."""
+        # A socket that is closed resets what has connected and was not taken yet. So the kernel
+        # first ignores who begins to connect; they try again, and find nobody listening.
+        program = ctypes.create_string_buffer(NO_SYN)
+        filter_ = struct.pack("HP", len(NO_SYN) // 8, ctypes.addressof(program))
+        with suppress(OSError):  # a kernel that has none; the rest is as good without
+            self._listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+        self._listener.close()
+        time.sleep(CONNECT_SECONDS)
         self._nginx.send_signal(signal.SIGQUIT)
         try:
             self._nginx.wait(seconds)
@@ -87,10 +121,8 @@ class Gate:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(
-                    self._nginx.pid, signal.SIGKILL
-                )  # its workers outlive it if it was killed
+            with suppress(ProcessLookupError):  # its workers outlive it if it was killed
+                os.killpg(self._nginx.pid, signal.SIGKILL)
             self._nginx.wait()
 
 

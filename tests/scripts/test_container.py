@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ import pytest
 import requests
 
 from model import Captioner
-from scripts.container import Addresses
+from scripts.container import Addresses, Gate
 from scripts.package import package
 from scripts.places import ROOT
 from scripts.torchserve import Ports
@@ -79,8 +80,8 @@ def container(folder: Path, ports: Ports) -> Iterator[Started]:
 class Callers:
     """Ask again and again, each time over a connection of its own, until that is refused."""
 
-    def __init__(self, port: int, photo: bytes, count: int = 8) -> None:
-        self.port, self.photo = port, photo
+    def __init__(self, port: int, photo: bytes, host: str = "127.0.0.1", count: int = 8) -> None:
+        self.host, self.port, self.photo = host, port, photo
         self.captions: list[str] = []
         self.lost: list[str] = []
         self.threads = [threading.Thread(target=self._ask) for _ in range(count)]
@@ -89,7 +90,7 @@ class Callers:
 
     def _ask(self) -> None:
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
             try:
                 connection.connect()
             except ConnectionRefusedError:
@@ -143,6 +144,43 @@ def test_what_was_accepted_is_answered_before_the_end(
     assert all(f'"caption": "{wanted}"' in told for told in callers.captions)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not psutil.wait_procs(everyone, 10)[1]
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """In TorchServe's place: answers each photo with itself."""
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@needs_nginx
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_who_comes_as_the_gate_closes_is_answered_or_refused(tmp_path: Path, host: str) -> None:
+    """Never connected and reset, as by a plain SIGQUIT to nginx now and then."""
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=upstream.serve_forever).start()
+    try:
+        for _ in range(5):
+            port = Ports.free().inference
+            gate = Gate(tmp_path, f"{host}:{port}", f"127.0.0.1:{upstream.server_port}")
+            callers = Callers(port, b"a photo", host=host.strip("[]"), count=32)
+            while len(callers.captions) < 30:
+                assert gate.open
+            assert gate.close(20)
+            for thread in callers.threads:
+                thread.join()
+            assert not callers.lost
+            assert set(callers.captions) == {"a photo"}
+    finally:
+        upstream.shutdown()
+        upstream.server_close()
 
 
 @needs_nginx
