@@ -161,6 +161,18 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--data", type=Path, required=True, help="prepared photos")
     ablate.add_argument("--out", type=Path, required=True, help="folder of all the trainings")
 
+    report = _job(
+        parsers,
+        "report",
+        jobs.report,
+        "Draw the curves of a training: loss, reward, validation scores, learning rates. Of several"
+        " that went on from one another, the one after the other.",
+    )
+    report.add_argument(
+        "metrics", nargs="+", type=Path, help="metrics.jsonl of each, in their order"
+    )
+    report.add_argument("--out", type=Path, required=True, help="picture to draw (.png)")
+
     average = _job(
         parsers,
         "average",

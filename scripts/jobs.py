@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from model import Captioner, DecodingOptions
     from scripts.deploy import Place
     from scripts.keys import Keys
@@ -104,8 +106,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.json and options.json.suffix != ".json":
         raise ValueError(f"{options.json}: the file of captions must be named *.json")
     for picture in filter(None, (options.picture, options.samples)):
-        if picture.suffix != ".png":
-            raise ValueError(f"{picture}: the picture must be named *.png")
+        _check_picture(picture)
     stored = None if options.calibrate else Calibration.load(options.checkpoint)
     if options.picture and not options.calibrate and not stored:
         raise ValueError(
@@ -182,6 +183,14 @@ def ablate(options: argparse.Namespace) -> None:
     from training.ablation import ablate
 
     print(ablate(options.plan, options.data, options.out))
+
+
+def report(options: argparse.Namespace) -> None:
+    from training.report import read_rows, write_report
+
+    _check_picture(options.out)
+    write_report(read_rows(options.metrics), options.out)
+    print(options.out)
 
 
 def average(options: argparse.Namespace) -> None:
@@ -285,6 +294,11 @@ def _captioner(options: argparse.Namespace) -> Captioner:
     from model.device import choose_device
 
     return Captioner.load(options.checkpoint, choose_device(options.device), options.precision)
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix != ".png":
+        raise ValueError(f"{path}: the picture must be named *.png")
 
 
 def _decoding(options: argparse.Namespace, num_captions: int = 1) -> DecodingOptions:

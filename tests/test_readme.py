@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def test_the_figures_are_the_model_cards() -> None:
     rows = [text.split(heading)[1].split("\n")[2] for text in (README, CARD)]
     assert rows[0] == rows[1]
     assert re.fullmatch(r"\| captioner (\| 0\.\d{4} ){7}\|", rows[0])
+
+
+def test_the_curves_are_of_the_model_cards_epochs() -> None:
+    told = [json.loads(line) for line in (ROOT / "docs" / "curves.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in told] == list(range(1, 17))
+    for row in told:
+        stage = row["stage"] + (", seed 1" if "reward" in row else "")
+        figure = row.get("loss", row.get("reward"))
+        scores = f"{row['BLEU-4']:.4f} | {row['CIDEr']:.4f}"
+        assert f"| {row['epoch']} | {stage} | {figure:.3f} | {scores} |" in CARD
 
 
 def test_every_command_named_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -44,6 +45,13 @@ SCORES = {
     "ROUGE-L": ("#2f6690", 1.8),
 }
 RATES = {"learning_rate": ("decoder", INK), "encoder_learning_rate": ("encoder", "#2f6690")}
+PANELS = {  # label, height in inches, what is drawn; the scores are there whatever there is
+    "loss": ("training loss", 1.9, ("loss",)),
+    "reward": ("training reward", 1.9, ("reward",)),
+    "scores": ("validation scores", 2.9, tuple(SCORES)),
+    "rates": ("learning rate", 1.6, tuple(RATES)),
+}
+SPACE = 0.3  # inches between two
 BANDS = ("#f3f3f3", "#e3eaf0", "#f3ebe3")  # behind one stage and the next
 PHOTOS, COLUMNS = 20, 5  # of the samples: at most, side by side
 PHOTO = panel_size(1)[0]  # inches; the attention's panels stand below in the same columns
@@ -51,13 +59,13 @@ LINE = 0.19  # inches of a line under a photo
 
 
 def write_report(rows: Sequence[Row], out: Path) -> None:
-    """Draw loss, validation scores and learning rates over the epochs to a PNG.
+    """Draw loss, reward, validation scores and learning rates over the epochs to a PNG.
 
     Parameters
     ----------
     rows
-        One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, the scores,
-        ``learning_rate``, ``encoder_learning_rate``; any of them may be missing.
+        One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, ``reward``, the
+        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing.
 
     Raises
     ------
@@ -68,37 +76,69 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
         raise ValueError(f"{out}: there is no epoch to report")
     epochs = [float(row.get("epoch", i)) for i, row in enumerate(rows, 1)]
     best = max(range(len(rows)), key=lambda i: _value(rows[i], "CIDEr", -math.inf))
-    page = Page(9, 8.1)
-    loss, scores, rates = (
-        page.axes(0.9, top, 6.3, height) for top, height in ((0.45, 1.9), (2.65, 2.9), (5.85, 1.6))
-    )
-    _plot(loss, rows, epochs, "loss", INK, 1.8, "loss")
-    loss.set_ylabel("training loss")
+    known = {key for row in rows for key in row}
+    shown = [name for name, (*_, keys) in PANELS.items() if name == "scores" or known & {*keys}]
+    page = Page(9, 0.75 + sum(PANELS[name][1] + SPACE for name in shown))
+    panels: dict[str, Axes] = {}
+    top = 0.45
+    for name in shown:
+        label, height, _ = PANELS[name]
+        panels[name] = page.axes(0.9, top, 6.3, height)
+        panels[name].set_ylabel(label)
+        top += height + SPACE
+    for name in {"loss", "reward"} & panels.keys():
+        _plot(panels[name], rows, epochs, name, INK, 1.8, name)
+
+    scores = panels["scores"]
     for name, (color, width) in SCORES.items():
         figure = _value(rows[best], name, math.nan)
         _plot(scores, rows, epochs, name, color, width, f"{name}  {figure:.4f}")
-    _plot(scores, rows, epochs, "reward", ACCENT, 1.2, "reward while training")
-    scores.set_ylabel("validation scores")
     title = f"epoch {epochs[best]:.0f}"
     if math.isfinite(peak := _value(rows[best], "CIDEr", math.nan)):
         title += ", best CIDEr"
         scores.axvline(epochs[best], color=ACCENT, linewidth=0.8, linestyle=":")
         scores.plot(epochs[best], peak, "o", color=ACCENT, markersize=8, fillstyle="none")
-    # A schedule may end at zero, which no logarithm shows.
-    above = [{k: rate for k in RATES if (rate := _value(row, k, 0)) > 0} for row in rows]
-    for key, (name, color) in RATES.items():
-        _plot(rates, above, epochs, key, color, 1.8, name)
-    rates.set_ylabel("learning rate")
-    rates.set_xlabel("epoch")
-    if rates.lines:
-        rates.set_yscale("log")
-
-    for axes in (loss, scores, rates):
-        _style(axes, epochs)
-        _shade(axes, rows, epochs, named=axes is loss)
     _legend(scores, title)
-    _legend(rates, None)
+
+    if "rates" in panels:
+        rates = panels["rates"]
+        # A schedule may end at zero, which no logarithm shows.
+        above = [{k: rate for k in RATES if (rate := _value(row, k, 0)) > 0} for row in rows]
+        for key, (name, color) in RATES.items():
+            _plot(rates, above, epochs, key, color, 1.8, name)
+        if rates.lines:
+            rates.set_yscale("log")
+        _legend(rates, None)
+
+    for axes in panels.values():
+        _style(axes, epochs)
+        _shade(axes, rows, epochs, named=axes is panels[shown[0]])
+    panels[shown[-1]].set_xlabel("epoch")
     write_whole(out, page.png())
+
+
+def read_rows(runs: Sequence[Path]) -> list[Row]:
+    """The epochs of trainings that went on from one another, numbered through.
+
+    Parameters
+    ----------
+    runs
+        ``metrics.jsonl`` of each, in their order.
+
+    Raises
+    ------
+    ValueError
+        One of them is no such file; names it and the line.
+    """
+    rows: list[Row] = []
+    for path in runs:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                row = dict(json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: not what an epoch came to") from error
+            rows.append(row | {"epoch": len(rows) + 1})
+    return rows
 
 
 def chosen(photos: int, seed: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -162,10 +163,9 @@ def test_report(metrics: list[dict[str, float]], tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.png"]
 
 
-def test_report_marks_the_best_epoch_and_the_stages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pages = []
+def kept_pages(monkeypatch: pytest.MonkeyPatch) -> list[report.Page]:
+    """The pages that are drawn from now on."""
+    pages: list[report.Page] = []
 
     class Kept(report.Page):
         def png(self) -> bytes:
@@ -173,6 +173,13 @@ def test_report_marks_the_best_epoch_and_the_stages(
             return super().png()
 
     monkeypatch.setattr(report, "Page", Kept)
+    return pages
+
+
+def test_report_marks_the_best_epoch_and_the_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = kept_pages(monkeypatch)
     write_report([*rows(5), rows(6)[5] | {"learning_rate": 0.0}], tmp_path / "report.png")
     loss, scores, rates = pages[0].figure.axes
     legend = scores.get_legend()
@@ -183,6 +190,37 @@ def test_report_marks_the_best_epoch_and_the_stages(
     assert rates.get_yscale() == "log"
     decoder = rates.lines[0].get_ydata()
     assert np.isnan(decoder).tolist() == [False] * 5 + [True]  # no logarithm shows zero
+
+
+def test_report_of_trainings_that_went_on_from_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = kept_pages(monkeypatch)
+    rewarded = [{"epoch": 1, "stage": "self-critical", "reward": 0.9, "CIDEr": 0.9}]
+    runs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    for run, told in zip(runs, (rows(3), rewarded), strict=True):
+        run.write_text("".join(json.dumps(row) + "\n" for row in told))
+    found = report.read_rows(runs)
+    assert [row["epoch"] for row in found] == [1, 2, 3, 4]
+    write_report(found, tmp_path / "report.png")
+    loss, reward, scores, _ = pages[0].figure.axes
+    assert np.isnan(loss.lines[0].get_ydata()).tolist() == [False] * 3 + [True]
+    assert np.isnan(reward.lines[0].get_ydata()).tolist() == [True] * 3 + [False]
+    assert scores.get_legend().get_title().get_text() == "epoch 4, best CIDEr"
+
+    write_report(rewarded, tmp_path / "report.png")  # nothing to draw of losses and rates
+    assert [axes.get_ylabel() for axes in pages[1].figure.axes] == [
+        "training reward",
+        "validation scores",
+    ]
+
+
+@pytest.mark.parametrize("line", ["{", "3", '["epoch"]'])
+def test_report_of_what_is_no_training(line: str, tmp_path: Path) -> None:
+    run = tmp_path / "metrics.jsonl"
+    run.write_text(f'{{"epoch": 1}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not what an epoch came to"):
+        report.read_rows([run])
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
