@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         " was trained before is not trained again; what was killed goes on.",
     )
     ablate.add_argument(
-        "plan", type=Path, help="variants and seeds, such as training/recipes/ablations.yaml"
+        "plan", type=Path, help="variants and seeds, such as training/recipes/ablations-*.yaml"
     )
     ablate.add_argument("--data", type=Path, required=True, help="prepared photos")
     ablate.add_argument("--out", type=Path, required=True, help="folder of all the trainings")

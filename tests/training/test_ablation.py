@@ -77,9 +77,10 @@ def test_a_plan_that_will_not_do_trains_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_plan_in_the_recipes_can_be_run(tmp_path: Path) -> None:
-    seeds, variants = ablation._read(RECIPES / "ablations.yaml")
+@pytest.mark.parametrize("stage", ["decoder", "self-critical"])
+def test_the_plans_in_the_recipes_can_be_run(stage: str, tmp_path: Path) -> None:
+    seeds, variants = ablation._read(RECIPES / f"ablations-{stage}.yaml")
     assert len(seeds) == 3
     for options in variants.values():
         config, _ = parse([*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
-        assert config.self_critical.epochs
+        assert [name for name, options in config.stages.items() if options.epochs] == [stage]
