@@ -6,6 +6,7 @@ import http.client
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -160,8 +161,19 @@ class Upstream(BaseHTTPRequestHandler):
         pass
 
 
+def has_loopback_6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_loopback_6(), reason="this machine has no IPv6")
+
+
 @needs_nginx
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
 def test_who_comes_as_the_gate_closes_is_answered_or_refused(tmp_path: Path, host: str) -> None:
     """Never connected and reset, as by a plain SIGQUIT to nginx now and then."""
     upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
