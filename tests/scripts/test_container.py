@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -147,20 +146,6 @@ def test_what_was_accepted_is_answered_before_the_end(
     assert not psutil.wait_procs(everyone, 10)[1]
 
 
-class Upstream(BaseHTTPRequestHandler):
-    """In TorchServe's place: answers each photo with itself."""
-
-    def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 def has_loopback_6() -> bool:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -174,25 +159,22 @@ needs_ipv6 = pytest.mark.skipif(not has_loopback_6(), reason="this machine has n
 
 @needs_nginx
 @pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
-def test_who_comes_as_the_gate_closes_is_answered_or_refused(tmp_path: Path, host: str) -> None:
+def test_who_comes_as_the_gate_closes_is_answered_or_refused(
+    tmp_path: Path, scripted, host: str
+) -> None:
     """Never connected and reset, as by a plain SIGQUIT to nginx now and then."""
-    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    threading.Thread(target=upstream.serve_forever).start()
-    try:
-        for _ in range(5):
-            port = Ports.free().inference
-            gate = Gate(tmp_path, f"{host}:{port}", f"127.0.0.1:{upstream.server_port}")
-            callers = Callers(port, b"a photo", host=host.strip("[]"), count=32)
-            while len(callers.captions) < 30:
-                assert gate.open
-            assert gate.close(20)
-            for thread in callers.threads:
-                thread.join()
-            assert not callers.lost
-            assert set(callers.captions) == {"a photo"}
-    finally:
-        upstream.shutdown()
-        upstream.server_close()
+    scripted.answer = lambda asked: (200, asked.body)
+    for _ in range(5):
+        port = Ports.free().inference
+        gate = Gate(tmp_path, f"{host}:{port}", scripted.url.removeprefix("http://"))
+        callers = Callers(port, b"a photo", host=host.strip("[]"), count=32)
+        while len(callers.captions) < 30:
+            assert gate.open
+        assert gate.close(20)
+        for thread in callers.threads:
+            thread.join()
+        assert not callers.lost
+        assert set(callers.captions) == {"a photo"}
 
 
 @needs_nginx
