@@ -35,14 +35,14 @@ from scripts.archive import MANIFEST
 from scripts.deploy import Place, deploy, rollback
 from scripts.package import package
 
-CLIENTS = 32
+CLIENTS, FEW = 32, 4  # few to see only whether it runs
 EVERY = 5  # swaps, then a rollback
 QUICK = Sizes(photos=8, candidates=16, batches=1)
 
 
 def bench(options: Options) -> Report:
     """Everything, on a server of its own."""
-    sizes, swaps = (QUICK, 2) if options.quick else (Sizes(), options.swaps)
+    sizes, swaps, clients = (QUICK, 2, FEW) if options.quick else (Sizes(), options.swaps, CLIENTS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then, too
     with (
         tempfile.TemporaryDirectory(prefix="captioner-bench-") as name,
@@ -57,9 +57,10 @@ def bench(options: Options) -> Report:
         even = Path(name) / "even" / served.archive.name
         package(capitals, "0.0", even)
         served.start(photos.photos[0])
-        with asked_all_the_time(Target(served.ports.inference, photos.photos)) as replies:
+        target = Target(served.ports.inference, photos.photos)
+        with asked_all_the_time(target, clients) as replies:
             taken, back = swap(served, even, swaps, Path(name) / "new" / served.archive.name)
-    return judged(photos, replies, taken, back)
+    return judged(photos, replies, taken, back, clients)
 
 
 def in_capitals(source: Path, target: Path) -> None:
@@ -87,14 +88,14 @@ def numbered(archive: bytes, version: str) -> bytes:
 
 
 @contextmanager
-def asked_all_the_time(target: Target) -> Iterator[list[Reply]]:
+def asked_all_the_time(target: Target, clients: int) -> Iterator[list[Reply]]:
     """Clients of their own thread that ask without a pause; their replies as they come."""
     replies: list[Reply] = []
     over = threading.Event()
     turns = itertools.cycle(range(len(target.photos)))
     photos = itertools.takewhile(lambda _: not over.is_set(), turns)
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(asyncio.run, closed_loop(target, photos, CLIENTS, replies))
+        load = pool.submit(asyncio.run, closed_loop(target, photos, clients, replies))
         try:
             yield replies
         finally:
@@ -140,7 +141,11 @@ def swap(served: Served, even: Path, swaps: int, new: Path) -> tuple[list[float]
 
 
 def judged(
-    photos: Photos, replies: Sequence[Reply], taken: Sequence[float], back: Sequence[float]
+    photos: Photos,
+    replies: Sequence[Reply],
+    taken: Sequence[float],
+    back: Sequence[float],
+    clients: int,
 ) -> Report:
     """What became of the requests."""
     statuses = Counter(reply.status for reply in replies)
@@ -155,7 +160,7 @@ def judged(
     for reply in others[:10]:
         print(f"wrong caption of {reply.version}: {reply.caption} for {wanted(photos, reply)}")
     figures: dict[str, Any] = {
-        "clients": CLIENTS,
+        "clients": clients,
         "seconds": {"swaps": list(taken), "rollbacks": list(back)},
         "statuses": dict(statuses),
         "versions": versions,

@@ -10,6 +10,7 @@ from torch import nn
 from model.network import ShowAttendTell
 from training.batches import Batch
 from training.features import FrozenEncoder
+from training.fine_tuning import LearningEncoder
 from training.losses import CaptionLoss
 
 
@@ -31,7 +32,7 @@ class Step(nn.Module):
         super().__init__()
         self.network = network
         learns = any(p.requires_grad for p in network.encoder.parameters())
-        self._frozen = None if learns else FrozenEncoder(network.encoder)
+        self._encode = (LearningEncoder if learns else FrozenEncoder)(network.encoder)
 
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but the encoder's BatchNorm keeps ImageNet's statistics.
@@ -48,7 +49,7 @@ class Step(nn.Module):
         """Of the batch's photos; with the encoder frozen they may be encoded already."""
         grid = batch.images
         if grid.dtype == torch.uint8:
-            grid = (self._frozen or self.network.encoder)(grid)
+            grid = self._encode(grid)
         return grid.to(self.network.decoder.fc.weight.dtype)
 
     def forward(self, batch: Batch, totals: Totals) -> tuple[torch.Tensor, torch.Tensor]:

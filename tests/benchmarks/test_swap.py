@@ -37,11 +37,11 @@ def test_each_version_must_say_what_it_says() -> None:
     of_another_photo = replied(0, "A CAT", "2.0")
     of_another_version = replied(1, "a cat", "2.0")
     lost, refused = replied(0, None, None, LOST), replied(0, None, None, 503)
-    report = judged(PHOTOS, good, [1.0], [0.1])
+    report = judged(PHOTOS, good, [1.0], [0.1], 1)
     assert [line.measured for line in report.lines[:2]] == [0, 0]
     assert all(line.verdict == "ok" for line in report.lines[:2])
     bad = [*good, of_another_photo, of_another_version, lost, refused]
-    failed, wrong, _ = judged(PHOTOS, bad, [1.0], [0.1]).lines
+    failed, wrong, _ = judged(PHOTOS, bad, [1.0], [0.1], 1).lines
     assert (failed.measured, failed.verdict) == (2, "short")
     assert (wrong.measured, wrong.verdict) == (2, "short")
 

@@ -92,8 +92,11 @@ def started(folder: Path, first: Path) -> Iterator[Site]:
         Server(folder / "run").stop()
 
 
+PAUSE = 0.02  # seconds of a client between two requests: a deploy needs some of the cores, too
+
+
 class Load:
-    """Clients that ask without a pause and keep what they were told."""
+    """Clients that ask again and again and keep what they were told."""
 
     def __init__(
         self, url: str, photo: bytes, clients: int = 4, headers: dict[str, str] | None = None
@@ -106,7 +109,7 @@ class Load:
 
     def _ask(self) -> None:
         with requests.Session() as session:
-            while not self._over.is_set():
+            while not self._over.wait(PAUSE):
                 try:
                     reply = session.post(
                         self.url, data=self.photo, headers=self.headers, timeout=60
