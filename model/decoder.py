@@ -134,6 +134,7 @@ class Decoder(nn.Module):
         self.attention = Attention(feature_size, hidden_size, config.attention_size)
         self.embedding = nn.Embedding(config.vocabulary_size, embedding_size)
         self.dropout = nn.Dropout(config.dropout)
+        self.input_dropout = nn.Dropout(0.0)  # of the grid and the words; a stage of training's
         self.decode_step = nn.LSTMCell(embedding_size + feature_size, hidden_size)
         self.init_h = nn.Linear(feature_size, hidden_size)
         self.init_c = nn.Linear(feature_size, hidden_size)
@@ -173,7 +174,7 @@ class Decoder(nn.Module):
             partial(F.linear, weight=project.weight.to(dtype), bias=project.bias.to(dtype)),
             partial(F.linear, weight=hidden, bias=bias),
             partial(F.linear, weight=attended),
-            lambda tokens: F.linear(self.embedding(tokens).to(dtype), word),
+            lambda tokens: F.linear(self.input_dropout(self.embedding(tokens)).to(dtype), word),
             self.fc,
         )
 
@@ -258,6 +259,7 @@ class Decoder(nn.Module):
         decode_lengths: list[int] = (lengths - 1).tolist()
         rows = sort_order if image_of is None else image_of[sort_order]
         captions = captions[sort_order, : decode_lengths[0] + 1]
+        grid = self.input_dropout(grid)  # the same of a photo for all of its captions
         memory = self.memory(grid).select(rows)
         state = self.init_state(grid)
         state = DecoderState(state.hidden[rows], state.cell[rows])

@@ -163,6 +163,7 @@ class _Training:
             if standing.rows:
                 network.load_state_dict(checkpoint.load(self.best_folder)[0].state_dict())
         network.encoder.fine_tune(stage != "decoder" and options.encoder_learning_rate > 0)
+        network.decoder.input_dropout.p = options.input_dropout
         optimizer = new_optimizer(options, network)
         averaged = AveragedWeights(network, self.config.ema_decay)
         self._restore(optimizer, averaged)

@@ -71,6 +71,28 @@ def test_captions_share_their_photo(network: ShowAttendTell) -> None:
     torch.testing.assert_close(shared.alphas, copied.alphas)
 
 
+def test_input_dropout_is_of_the_grid_and_of_every_word_while_training(
+    network: ShowAttendTell,
+) -> None:
+    decoder, grid = network.double().decoder, make_grid(network, 3)
+    decoder.input_dropout.p = 0.5
+    shapes = []
+
+    def check(dropout: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        shapes.append(inputs[0].shape)
+        kept = output != 0
+        scaled = inputs[0] * (2 if dropout.training else 1)
+        torch.testing.assert_close(output[kept], scaled[kept])
+        assert dropout.training == (not kept.all())
+
+    decoder.input_dropout.register_forward_hook(check)
+    decoder.train()(grid, CAPTIONS, LENGTHS)
+    words = [(n, 1, decoder.embedding.embedding_dim) for n in (3, 3, 2, 1, 1)]
+    assert shapes == [grid.shape, *words]
+    decoder.eval()(grid, CAPTIONS, LENGTHS)
+    assert shapes == [grid.shape, *words] * 2
+
+
 def test_only_the_effective_batch_runs(network: ShowAttendTell) -> None:
     rows: list[int] = []
     network.double().decoder.embedding.register_forward_hook(

@@ -197,6 +197,19 @@ def test_resuming_is_asked_for_and_fits(training: TrainingConfig) -> None:
         train(training, resume=True)
 
 
+def test_each_stage_has_its_own_input_dropout(training: TrainingConfig, monkeypatch) -> None:
+    train_one_epoch, shares = engine.train_one_epoch, []
+
+    def watched(**arguments) -> None:
+        shares.append(arguments["step"].network.decoder.input_dropout.p)
+        train_one_epoch(**arguments)
+
+    monkeypatch.setattr(engine, "train_one_epoch", watched)
+    train(training)
+    assert [stage.input_dropout for stage in training.stages.values()] == [0.0, 0.2, 0.0]
+    assert shares == [0.0, 0.0, 0.2, 0.2, 0.0]
+
+
 def test_a_signal_saves_and_stops(training: TrainingConfig, monkeypatch) -> None:
     training = dataclasses.replace(training, save_minutes=60.0)
     train_one_epoch = engine.train_one_epoch
