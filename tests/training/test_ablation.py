@@ -77,7 +77,7 @@ def test_a_plan_that_will_not_do_trains_nothing(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("stage", ["decoder", "self-critical"])
+@pytest.mark.parametrize("stage", ["decoder", "fine-tune", "self-critical"])
 def test_the_plans_in_the_recipes_can_be_run(stage: str, tmp_path: Path) -> None:
     seeds, variants = ablation._read(RECIPES / f"ablations-{stage}.yaml")
     assert len(seeds) == 3
