@@ -57,7 +57,8 @@ class SelfCriticalStep(Step):
         """For each photo its captions' ids, from ``<start>`` to ``<end>``."""
         decoder, word_map = self.network.decoder, self.word_map
         training = decoder.training
-        found = beam_search(decoder.eval(), grid.detach(), word_map, self.search)
+        with torch.autocast(grid.device.type, enabled=False):  # as captions are searched for
+            found = beam_search(decoder.eval(), grid.detach(), word_map, self.search)
         decoder.train(training)
         return [
             [[word_map.start, *hypothesis.tokens, word_map.end] for hypothesis in each]

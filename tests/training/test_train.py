@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pickle
 import signal
@@ -63,6 +64,15 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     assert max(row["CIDEr"] for row in rows) == pytest.approx(scores["CIDEr"], abs=0.2)
     assert {p.name for p in training.run_folder.glob("*.png")} == {"report.png", "samples.png"}
     assert len(state.states(training.run_folder)) == training.keep
+
+
+def test_every_stage_in_bfloat16(training: TrainingConfig) -> None:
+    """A CPU without it computes it too, slowly."""
+    train(dataclasses.replace(training, precision="bf16"))
+    rows = figures(training)
+    assert [row["stage"] for row in rows] == ["decoder"] * 2 + ["fine-tune"] * 2 + ["self-critical"]
+    assert all(math.isfinite(row.get("loss", row.get("reward"))) for row in rows)
+    assert Captioner.load(training.out).network.encoder.image_mean.dtype == torch.float32
 
 
 def test_figures_for_tensorboard(training: TrainingConfig) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from model.config import ModelConfig
 from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training import engine
+from training import engine, features
 from training.averaging import AveragedWeights
 from training.batches import Batch, BatchOrder, TrainingSet, load
 from training.config import StageOptions
@@ -146,6 +150,28 @@ def test_grids_are_computed_once(
     assert not np.array_equal(cached_grids(network.encoder, prepared, CPU), grids)
     assert len(list(prepared.folder.glob("grids-*.npy"))) == 2
     assert not list(prepared.folder.glob("*.new"))
+
+
+def test_trainings_that_begin_together_encode_once(
+    prepared: Prepared, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, computed = threading.Barrier(2, timeout=60), []
+    compute = features._compute
+
+    def watched(path: Path, *arguments: Any) -> None:
+        time.sleep(0.2)  # the other one is before the lock by now
+        computed.append(path)
+        compute(path, *arguments)
+
+    def begin() -> np.ndarray:
+        began.wait()
+        return np.array(cached_grids(network.encoder, prepared, CPU))
+
+    monkeypatch.setattr(features, "_compute", watched)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = (future.result() for future in [pool.submit(begin) for _ in range(2)])
+    assert len(computed) == 1
+    assert np.array_equal(one, two)
 
 
 def fit(
