@@ -34,8 +34,8 @@ class LearningEncoder:
 def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
     """Convolutions of single channels stay out of the CPU's autocast.
 
-    Their gradients in bfloat16 take a CPU up to thirty times as long as in float32: those of
-    kernels of five pixels, and of strides of two.
+    Their gradients in bfloat16 take a CPU many times as long as in float32: those of kernels of
+    five pixels, and of strides of two.
     """
     if not torch.is_autocast_enabled("cpu"):
         yield
