@@ -147,9 +147,7 @@ class Captioner:
     @torch.inference_mode()
     def encode(self, photos: torch.Tensor) -> torch.Tensor:
         """Photos (B, 3, H, W) to grids (B, P, D), a few at a time where that is faster."""
-        few = ENCODER_BATCH if self.device.type == "cpu" else len(photos)
-        parts = torch.tensor_split(photos, math.ceil(len(photos) / few))
-        return torch.cat([self.network.encoder(part.to(self.device)) for part in parts])
+        return self.network.encoder.in_parts(photos, ENCODER_BATCH)
 
     def caption_grid(
         self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import torch
@@ -66,6 +67,15 @@ class Encoder(nn.Module):
             )
         pooled: torch.Tensor = self.pool(features).to(self.image_mean.dtype)
         return pooled.flatten(2).transpose(1, 2)
+
+    def in_parts(self, photos: torch.Tensor, few: int) -> torch.Tensor:
+        """As `forward`, of photos on any device; on a CPU at most ``few`` of them at a time.
+
+        Large results of a layer leave the CPU's cache and come from the system page by page.
+        """
+        device = self.image_mean.device
+        count = math.ceil(len(photos) / few) if device.type == "cpu" else 1
+        return torch.cat([self(part.to(device)) for part in torch.tensor_split(photos, count)])
 
     def put_channels_last(self) -> None:
         """Lay weights out with the channels innermost: twice as fast on a CPU."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import fcntl
 import hashlib
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -32,10 +31,8 @@ class FrozenEncoder:
     @torch.no_grad()
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
         """As `Encoder.forward`."""
-        few = ENCODER_BATCH if photos.device.type == "cpu" else len(photos)
         with torch.autocast(photos.device.type, enabled=False):
-            parts = torch.tensor_split(photos, math.ceil(len(photos) / few))
-            return torch.cat([self._encoder(part) for part in parts])
+            return self._encoder.in_parts(photos, ENCODER_BATCH)
 
 
 def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> np.ndarray:

@@ -23,11 +23,8 @@ class LearningEncoder:
 
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
         """As `Encoder.forward`."""
-        if photos.device.type != "cpu":
-            grid: torch.Tensor = self._encoder(photos)
-            return grid
         with depthwise_in_float32(self._encoder):
-            return torch.cat([self._encoder(few) for few in torch.split(photos, FEW)])
+            return self._encoder.in_parts(photos, FEW)
 
 
 @contextmanager
