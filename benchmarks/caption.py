@@ -24,7 +24,7 @@ Shape = Sequence[int]
 
 # As long as the tutorial's may be, so that neither is stopped before the other.
 # The tutorial's search: it sums log-probabilities, whatever the length.
-DECODING = DecodingOptions(beam_size=5, max_length=MOST_STEPS, length_penalty=0.0)
+DECODING = DecodingOptions(beam_size=5, max_length=MOST_STEPS, length_penalty=0.0, consensus=False)
 THRESHOLDS = {"throughput": 15.0, "latency": 4.0, "share of the peak": 0.25, "large photos": 2.5}
 
 

@@ -50,7 +50,7 @@ def many(checkpoint: str, folder: str, batch: str) -> dict[str, object]:
     paths, lengths = sorted(Path(folder).iterdir()), []
     for i in range(0, len(paths), int(batch)):
         photos = [path.read_bytes() for path in paths[i : i + int(batch)]]
-        found = captioner.caption(photos, DecodingOptions(beam_size=5))
+        found = captioner.caption(photos, DecodingOptions(beam_size=5, consensus=False))
         lengths += [len(captions[0].words) for captions in found]
     return {"caption_words": sum(lengths) / len(lengths)}
 

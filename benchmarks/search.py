@@ -62,7 +62,9 @@ class Search:
     def of(cls, captioner: Captioner, grid: torch.Tensor, beams: int, most: int) -> Search:
         """Of a grid (B, P, D), for captions of at most so many words."""
         decoder = captioner.network.decoder
-        options = DecodingOptions(beam_size=beams, max_length=most, length_penalty=0.0)
+        options = DecodingOptions(
+            beam_size=beams, max_length=most, length_penalty=0.0, consensus=False
+        )
 
         def run() -> list[list[Hypothesis]]:
             return beam_search(decoder, grid, captioner.word_map, options)

@@ -17,10 +17,11 @@ MOST_BEAMS, MOST_WORDS, MOST_PENALTY = 10, 50, 2
 class RequestOptions:
     """How a photo is captioned and what the reply tells; the fields are the options' names."""
 
-    beam_size: int = 5
+    beam_size: int = 10
     num_captions: int = 1
     max_length: int = 20
     length_penalty: float = 0.7
+    consensus: bool = True
     return_tokens: bool = False
     return_attention: bool = False
     return_timing: bool = False
@@ -29,7 +30,11 @@ class RequestOptions:
     @property
     def decoding(self) -> DecodingOptions:
         return DecodingOptions(
-            self.beam_size, self.num_captions, self.max_length, self.length_penalty
+            self.beam_size,
+            self.num_captions,
+            self.max_length,
+            self.length_penalty,
+            self.consensus,
         )
 
     def changed(self, asked: Mapping[str, Any]) -> RequestOptions:
@@ -129,6 +134,7 @@ _READERS: dict[str, Any] = {
     "num_captions": _whole(MOST_BEAMS),
     "max_length": _whole(MOST_WORDS),
     "length_penalty": _penalty,
+    "consensus": _flag,
     "return_tokens": _flag,
     "return_attention": _flag,
     "return_timing": _flag,

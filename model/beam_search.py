@@ -5,6 +5,8 @@ sums the log-probabilities of its words and of ``<end>``. Special tokens other t
 never emitted, nor is a word twice in a row, nor a caption without words; their probability is not
 spread over the others.
 After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a whole caption.
+
+The likeliest caption is not always the best one: see `model.consensus`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from model.consensus import by_consensus
 from model.decoder import DecoderState, Memory
 from model.word_map import WordMap
 
@@ -37,12 +40,15 @@ class DecodingOptions:
         Words at most, 1..100.
     length_penalty
         Exponent of the length in the score, 0..2; 0 is off, more favours longer captions.
+    consensus
+        Rank the K captions found by how much they have in common, instead of by score.
     """
 
-    beam_size: int = 5
+    beam_size: int = 10
     num_captions: int = 1
     max_length: int = 20
     length_penalty: float = 0.7
+    consensus: bool = True
 
     def __post_init__(self) -> None:
         for name, most in (("beam_size", 20), ("num_captions", 20), ("max_length", 100)):
@@ -57,6 +63,13 @@ class DecodingOptions:
         penalty = self.length_penalty
         if type(penalty) not in (int, float) or not 0 <= penalty <= 2:
             raise ValueError(f"length_penalty is {penalty!r}; it must be a number in 0..2")
+        if type(self.consensus) is not bool:
+            raise ValueError(f"consensus is {self.consensus!r}; it must be true or false")
+
+    @property
+    def kept(self) -> int:
+        """Captions to be found for a photo."""
+        return self.beam_size if self.consensus else self.num_captions
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Hypothesis:
 
     tokens: list[int]  # T words, without ``<end>``
     log_prob: float  # of the words and ``<end>``
-    score: float  # what it is ranked by
+    score: float  # log_prob by length, what the search ranks by
     token_log_probs: list[float]  # of each word
     alphas: torch.Tensor  # where each word looked, on the CPU, shape = (T, P)
 
@@ -87,7 +100,7 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The best captions of every photo, best first.
 
-    A photo leaves the search when no running beam can still enter its ``num_captions`` best:
+    A photo leaves the search when no running beam can still enter the best ones that are kept:
     log-probabilities only fall, so a beam's score is bounded by its present one at full length.
 
     Parameters
@@ -109,25 +122,23 @@ def beam_search(
     memory, state = decoder.memory(grid), decoder.init_state(grid)
     tokens = torch.full((len(grid), 1), word_map.start, device=grid.device)
     log_probs = grid.new_zeros(len(grid), 1)  # of the running beams, (b, k)
-    finished = _Finished.none(len(grid), options.num_captions, grid)
+    finished = _Finished.none(len(grid), options.kept, grid)
     best = finished  # of the rows that still run
     steps: list[_Step] = []
 
     for t in range(last + 1):
         state, alpha = decoder.step(tokens, state, memory)
-        scores = decoder.scores(state.hidden)
-        normaliser = scores.logsumexp(dim=-1)
-        scores.index_fill_(-1, never, -torch.inf)
-        scores.scatter_(-1, tokens.unsqueeze(-1), -torch.inf)  # not the same word again
+        of_words = decoder.scores(state.hidden).log_softmax(dim=-1)
+        of_words.index_fill_(-1, never, -torch.inf)
+        of_words.scatter_(-1, tokens.unsqueeze(-1), -torch.inf)  # not the same word again
         if t == 0:
-            scores[..., word_map.end] = -torch.inf
+            of_words[..., word_map.end] = -torch.inf
         if t == last:
-            scores.masked_fill_(only_end, -torch.inf)
+            of_words.masked_fill_(only_end, -torch.inf)
 
-        # A beam can place at most K words and its <end> among the best; no row of V
-        # log-probabilities is made for the others.
-        of_beam, word = scores.topk(min(width + 1, scores.shape[-1]))
-        candidates = (log_probs - normaliser).unsqueeze(-1) + of_beam  # (b, k, K + 1)
+        # A beam can place at most K words and its <end> among the best.
+        of_beam, word = of_words.topk(min(width + 1, of_words.shape[-1]))
+        candidates = log_probs.unsqueeze(-1) + of_beam  # (b, k, K + 1)
         likely, flat = candidates.flatten(1).topk(min(2 * width, candidates[0].numel()))
         parents = flat // candidates.shape[-1]
         words = word.flatten(1).gather(1, flat)
@@ -158,7 +169,7 @@ def beam_search(
                 log_probs, beams = log_probs[chosen], beams[chosen]
         state = state.select(chosen, beams)
 
-    return _trace_back(steps, finished, width)
+    return _trace_back(steps, finished, options)
 
 
 class _Step(NamedTuple):
@@ -174,7 +185,7 @@ class _Step(NamedTuple):
 
 
 class _Finished(NamedTuple):
-    """The best finished captions of photos, best first, shape = (b, num_captions)."""
+    """The best finished captions of photos, best first, shape = (b, `DecodingOptions.kept`)."""
 
     score: torch.Tensor
     place: torch.Tensor  # K times the step plus the place in `_Step.ended`
@@ -198,21 +209,26 @@ class _Finished(NamedTuple):
         self.score[rows], self.place[rows] = found
 
 
-def _trace_back(steps: list[_Step], finished: _Finished, width: int) -> list[list[Hypothesis]]:
+def _trace_back(
+    steps: list[_Step], finished: _Finished, options: DecodingOptions
+) -> list[list[Hypothesis]]:
     """Follow the back-pointers of every finished caption, on the CPU."""
     told = [_Told(step) for step in steps]
     found = []
     for image, (scores, places) in enumerate(
         zip(finished.score.tolist(), finished.place.tolist(), strict=True)
     ):
-        hypotheses = [
-            _hypothesis(told, image, score, *divmod(place, width))
+        ended = [
+            _Ended(told, image, score, *divmod(place, options.beam_size))
             for score, place in zip(scores, places, strict=True)
             if score > -torch.inf  # was filled, and is a number
         ]
-        if not hypotheses:
+        if not ended:
             raise ValueError("the network's word scores are not finite; are its weights damaged?")
-        found.append(hypotheses)
+        if options.consensus:
+            order = by_consensus([each.tokens for each in ended], [each.score for each in ended])
+            ended = [ended[place] for place in order]
+        found.append([each.hypothesis(told) for each in ended[: options.num_captions]])
     return found
 
 
@@ -227,20 +243,31 @@ class _Told:
         self.alpha = step.alpha.cpu().numpy()
 
 
-def _hypothesis(told: list[_Told], image: int, score: float, step: int, place: int) -> Hypothesis:
-    row = told[step].row[image]
-    log_prob, beam = told[step].ended[row][place], told[step].ended_beams[row][place]
-    tokens, sums, looked = [], [], []
-    for earlier in reversed(told[:step]):  # from the word before <end> to the first
-        row = earlier.row[image]
-        tokens.append(earlier.words[row][beam])
-        sums.append(earlier.log_probs[row][beam])
-        beam = earlier.beams[row][beam]
-        looked.append(earlier.alpha[row, beam])
-    return Hypothesis(
-        tokens=tokens[::-1],
-        log_prob=log_prob,
-        score=score,
-        token_log_probs=[after - before for before, after in pairwise([0.0, *sums[::-1]])],
-        alphas=torch.from_numpy(np.stack(looked[::-1])),
-    )
+class _Ended:
+    """A caption whose ``<end>`` a step placed, and the beams that wrote it."""
+
+    def __init__(self, told: list[_Told], image: int, score: float, step: int, place: int) -> None:
+        self.score = score
+        row = told[step].row[image]
+        self.log_prob, beam = told[step].ended[row][place], told[step].ended_beams[row][place]
+        self.path: list[tuple[int, int]] = []  # of each word, row and beam in its step
+        self.tokens: list[int] = []
+        for earlier in reversed(told[:step]):  # from the word before <end> to the first
+            row = earlier.row[image]
+            self.path.append((row, beam))
+            self.tokens.append(earlier.words[row][beam])
+            beam = earlier.beams[row][beam]
+        self.path.reverse()
+        self.tokens.reverse()
+
+    def hypothesis(self, told: list[_Told]) -> Hypothesis:
+        written = list(zip(told, self.path, strict=False))  # the steps that wrote a word of it
+        sums = [step.log_probs[row][beam] for step, (row, beam) in written]
+        looked = [step.alpha[row, step.beams[row][beam]] for step, (row, beam) in written]
+        return Hypothesis(
+            tokens=self.tokens,
+            log_prob=self.log_prob,
+            score=self.score,
+            token_log_probs=[after - before for before, after in pairwise([0.0, *sums])],
+            alphas=torch.from_numpy(np.stack(looked)),
+        )

@@ -64,7 +64,7 @@ def _captions_of_server(options: argparse.Namespace) -> Iterator[Captions]:
     token = keys.inference if keys else None
     asked = {
         name: getattr(options, name)
-        for name in ("beam_size", "num_captions", "max_length", "length_penalty")
+        for name in ("beam_size", "num_captions", "max_length", "length_penalty", "consensus")
     }
     with CaptionClient(options.server, token=token) as client:
         for start in range(0, len(options.images), PHOTOS_AT_A_TIME):
@@ -309,4 +309,5 @@ def _decoding(options: argparse.Namespace, num_captions: int = 1) -> DecodingOpt
         num_captions=num_captions,
         max_length=options.max_length,
         length_penalty=options.length_penalty,
+        consensus=options.consensus,
     )

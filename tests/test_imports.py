@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Every module of the model may import those in the rows above its own.
 ORDER = [
     ["config", "word_map", "image", "device", "files", "products", "efficientnet_lite"],
-    ["folding", "calibration"],
+    ["folding", "calibration", "consensus"],
     ["encoder", "decoder"],
     ["network"],
     ["beam_search", "checkpoint"],

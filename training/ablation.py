@@ -89,7 +89,7 @@ def _figures(what: str, config: TrainingConfig) -> dict[str, float]:
         captioner = Captioner.load(config.out)
         split = Split.open(config.data, "val", captioner.network.config.image_size)
         started = time.perf_counter()
-        written = split.caption(captioner, DecodingOptions(beam_size=config.beam_size))
+        written = split.caption(captioner, DecodingOptions(config.beam_size, consensus=False))
         seconds = time.perf_counter() - started
         evaluation = assess(
             [caption.text for caption in written], split.references, split.names, person=False

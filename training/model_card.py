@@ -27,7 +27,9 @@ def model_card(
 so expect photos that had no say to score a little differently."""
     if last_kept:
         chosen = "The last epoch was kept."
-    search = f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g}"
+    search = (
+        f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
+    )
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     history = "\n".join(
         f"| {row['epoch']} | {row['stage']} | {row.get('loss', row.get('reward')):.3f}"

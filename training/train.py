@@ -93,7 +93,7 @@ class _Training:
         auto = config.precision == "auto" and has_bf16(processes.device)
         self.bf16 = auto or config.precision == "bf16"
         self.options = DecodingOptions(
-            beam_size=config.beam_size, length_penalty=config.length_penalty
+            config.beam_size, length_penalty=config.length_penalty, consensus=False
         )
         few = len(self.prepared.rows("val")) < ENOUGH_TO_SELECT
         self.keep_last = config.select == "last" or (config.select == "auto" and few)
@@ -209,7 +209,11 @@ class _Training:
             for row in self.prepared.splits["train"]
         }
         search = DecodingOptions(
-            options.samples, options.samples, options.max_length, self.config.length_penalty
+            options.samples,
+            options.samples,
+            options.max_length,
+            self.config.length_penalty,
+            consensus=False,
         )
         return SelfCriticalStep(self.network, self.word_map, CiderD(references), search)
 

@@ -157,7 +157,7 @@ def test_everything_on_demand(handler: CaptionerHandler, render) -> None:
     headers = [asked | {"X-Caption-Num-Captions": "3"}]
     photo = render(size=(60, 40), format="PNG")
     (reply,), _ = answers(handler, [{"body": photo}], headers)
-    best, *others = handler.captioner.caption([photo], DecodingOptions(3, 3))[0]
+    best, *others = handler.captioner.caption([photo], DecodingOptions(num_captions=3))[0]
     assert [other["caption"] for other in reply["alternatives"]] == [o.text for o in others]
     assert all(set(o) == {"caption", "confidence", "log_prob"} for o in reply["alternatives"])
     assert [token["word"] for token in reply["tokens"]] == [*best.words, "<end>"]
@@ -254,7 +254,7 @@ def test_describes_itself(handler: CaptionerHandler, render) -> None:
         "type": "integer",
         "minimum": 1,
         "maximum": 10,
-        "default": 5,
+        "default": DecodingOptions().beam_size,
     }
     assert "AVIF" in told["formats"]
     assert told["limits"]["photos_a_request"] == 32
@@ -272,7 +272,7 @@ def test_metrics(handler: CaptionerHandler, render) -> None:
         (2, ["ok", *labels]),
     ]
     assert metrics.values("captioner_batch_photos") == [4]
-    assert metrics.values("captioner_beams") == [2, 5, 5, 5]
+    assert metrics.values("captioner_beams") == [2, *[DecodingOptions().beam_size] * 3]
     words = [len(reply["caption"].split()) for reply in (replies[0], replies[3])]
     assert metrics.values("captioner_caption_words") == words
     for part in ("decoding", "encoding", "search", "batch"):

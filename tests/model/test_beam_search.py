@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ WORD_MAP = WordMap({word: i for i, word in enumerate(["w", "x", "y", "z", *SPECI
 WORDS = [0, 1, 2, 3]
 V = len(WORD_MAP)
 NO_PRODUCTS = Products(torch.float64, *[torch.nn.Identity()] * 5)
+by_score = partial(DecodingOptions, consensus=False)
 
 
 @dataclass
@@ -123,7 +125,7 @@ def check(found: list[Hypothesis], wanted: list[tuple[float, list[int]]]) -> Non
 @pytest.mark.parametrize("end", [-3.0, 0.0, 3.0])
 def test_a_wide_beam_finds_the_best_of_all(max_length: int, penalty: float, end: float) -> None:
     decoder = scripted(4, seed=1, end=end)
-    options = DecodingOptions(20, 20, max_length, penalty)  # 4 ** 2 running captions at most
+    options = by_score(20, 20, max_length, penalty)  # 4 ** 2 running captions at most
     for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
         check(found, exhaustive(decoder, photo, max_length, penalty)[:20])
 
@@ -137,7 +139,7 @@ def test_every_beam_is_the_plain_beam_search(
     """Early stop, photos that leave and all included: nothing changes the answer."""
     decoder = scripted(9, seed=beam_size)
     for num_captions in {1, beam_size}:
-        options = DecodingOptions(beam_size, num_captions, max_length, penalty)
+        options = by_score(beam_size, num_captions, max_length, penalty)
         for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
             check(found, plain_beam_search(decoder, photo, options))
 
@@ -145,7 +147,7 @@ def test_every_beam_is_the_plain_beam_search(
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 def test_a_beam_never_beats_exhaustive_search(beam_size: int) -> None:
     decoder = scripted(20, seed=9)
-    options = DecodingOptions(beam_size, max_length=3, length_penalty=0.0)
+    options = by_score(beam_size, max_length=3, length_penalty=0.0)
     found = beam_search(decoder, decoder.grid(), WORD_MAP, options)
     best = [exhaustive(decoder, photo, 3, 0.0)[0] for photo in range(20)]
     assert all(h[0].score <= b[0] + 1e-9 for h, b in zip(found, best, strict=True))
@@ -173,8 +175,8 @@ def test_greedy_is_beam_1() -> None:
 def test_n_best_does_not_change_the_best() -> None:
     decoder = scripted(10, seed=3)
     for penalty in (0.0, 1.0):
-        one = beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(5, 1, 8, penalty))
-        five = beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(5, 5, 8, penalty))
+        one = beam_search(decoder, decoder.grid(), WORD_MAP, by_score(5, 1, 8, penalty))
+        five = beam_search(decoder, decoder.grid(), WORD_MAP, by_score(5, 5, 8, penalty))
         for single, many in zip(one, five, strict=True):
             assert single[0].tokens == many[0].tokens
             scores = [h.score for h in many]
@@ -184,7 +186,7 @@ def test_n_best_does_not_change_the_best() -> None:
 
 def test_what_a_hypothesis_tells() -> None:
     decoder = scripted(6, seed=4)
-    options = DecodingOptions(4, 4, 5, length_penalty=0.5)
+    options = by_score(4, 4, 5, length_penalty=0.5)
     for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
         for h in found:
             log_probs = decoder.log_probs(photo, h.tokens)
@@ -235,7 +237,7 @@ def test_batched_equals_single(
 def test_looking_seldom_who_still_runs_changes_nothing(
     num_captions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder, options = scripted(20, seed=6), DecodingOptions(4, num_captions, max_length=10)
+    decoder, options = scripted(20, seed=6), by_score(4, num_captions, max_length=10)
     always = beam_search(decoder, decoder.grid(), WORD_MAP, options)
     monkeypatch.setitem(beam_search.__globals__, "CHECK_EVERY", {})
     seldom = beam_search(decoder, decoder.grid(), WORD_MAP, options)
@@ -271,10 +273,11 @@ def test_scores_that_are_not_numbers_are_an_error() -> None:
         ({"beam_size": 3.0}, "beam_size is 3.0"),
         ({"beam_size": True}, "beam_size is True"),
         ({"max_length": 101}, "max_length is 101"),
-        ({"num_captions": 6}, "num_captions is 6; it must be at most beam_size, 5"),
+        ({"num_captions": 11}, "num_captions is 11; it must be at most beam_size, 10"),
         ({"length_penalty": -0.1}, "length_penalty is -0.1"),
         ({"length_penalty": math.nan}, "length_penalty is nan"),
         ({"length_penalty": "1"}, "length_penalty is '1'"),
+        ({"consensus": 1}, "consensus is 1; it must be true or false"),
     ],
 )
 def test_options_say_what_is_allowed(values: dict[str, Any], message: str) -> None:
