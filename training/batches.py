@@ -15,7 +15,6 @@ from torchvision.transforms.v2 import functional as transforms
 from model.word_map import WordMap, tokenize
 
 _SIDES = re.compile(r"\b(left|right)\b")  # what a flip would make untrue
-_CROP_AREA = (0.7, 1.0)  # share of the photo that is kept
 _CROP_ASPECT = (0.9, 1.1)
 
 
@@ -50,6 +49,8 @@ class TrainingSet(Dataset[Batch]):
     augment
         Crop and flip; ``images`` must be photos. What happens to a photo depends on the seed, the
         epoch and the photo alone.
+    crop
+        Least share of a photo that a crop keeps, 0..1.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class TrainingSet(Dataset[Batch]):
         word_map: WordMap,
         augment: bool = False,
         seed: int = 0,
+        crop: float = 0.7,
     ) -> None:
         self.images, self.names, self.pad = images, names, word_map.pad
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.crop = augment, seed, crop
         self.rows = [row for row in rows if captions[row]]
         self.ids = {
             row: [torch.tensor(word_map.encode(tokenize(text))) for text in captions[row]]
@@ -98,7 +100,7 @@ class TrainingSet(Dataset[Batch]):
     def _augmented(self, photo: torch.Tensor, epoch: int, row: int) -> torch.Tensor:
         random = np.random.default_rng([self.seed, epoch, row])
         side = photo.shape[-1]
-        area, aspect = random.uniform(*_CROP_AREA), np.exp(random.uniform(*np.log(_CROP_ASPECT)))
+        area, aspect = random.uniform(self.crop, 1.0), np.exp(random.uniform(*np.log(_CROP_ASPECT)))
         height = min(side, round(side * np.sqrt(area / aspect)))
         width = min(side, round(side * np.sqrt(area * aspect)))
         top, left = random.integers(side - height + 1), random.integers(side - width + 1)

@@ -81,6 +81,8 @@ class StageOptions:
         Epochs without a better CIDEr that bring the factor on.
     augment
         Random crops, and flips of photos whose captions know neither left nor right.
+    crop
+        Least share of a photo that a crop keeps.
     input_dropout
         Share of the grid of features, and of the embedding of the word read, that is dropped.
     """
@@ -96,6 +98,7 @@ class StageOptions:
     decay: float = 0.8
     decay_after: int = 8
     augment: bool = False
+    crop: float = 0.7
     input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -111,6 +114,7 @@ class StageOptions:
                 "warm_up": (0, infinite),
                 "decay": (0, 1),
                 "decay_after": (1, infinite),
+                "crop": (0.01, 1),
                 "input_dropout": (0, 0.99),
             },
         )

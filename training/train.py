@@ -177,6 +177,7 @@ class _Training:
             self.word_map,
             options.augment,
             self.config.seed,
+            options.crop,
         )
         step: torch.nn.Module = self._step(options)
         figure = "loss" if isinstance(step, CrossEntropyStep) else "reward"

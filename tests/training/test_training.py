@@ -131,6 +131,21 @@ def test_photos_with_sides_are_never_flipped(word_map: WordMap) -> None:
     assert {free for _, free in rises} == {True, False}
 
 
+def test_a_crop_keeps_the_share_it_is_told(word_map: WordMap) -> None:
+    """Of a photo that grows brighter to the right, one of another width shows less of that."""
+    ramp = np.broadcast_to(np.arange(0, 192, 2, dtype=np.uint8), (1, 3, 96, 96)).copy()
+    captions = [("a dog on the left",)]  # not flipped
+
+    def least_width(crop: float) -> float:
+        dataset = TrainingSet(ramp, ["a"], captions, [0], word_map, augment=True, crop=crop)
+        photos = [dataset[(epoch, [0])].images[0, 0, 50].int() for epoch in range(60)]
+        return min((photo[90] - photo[5]).item() for photo in photos) / (2 * 85)
+
+    assert least_width(1.0) > 0.9  # the aspect alone
+    assert 0.75 < least_width(0.7) < 0.9
+    assert 0.45 < least_width(0.3) < 0.65
+
+
 def test_grids_are_computed_once(
     prepared: Prepared, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
