@@ -1,7 +1,7 @@
 """Of several captions of a photo, which has most in common with the others.
 
 Minimum Bayes risk (Kumar and Byrne 2004, https://aclanthology.org/N04-1022; of captions Devlin et
-al. 2015, https://arxiv.org/abs/1505.04467, section 3.2): what people would write is unknown, so a
+al. 2015, https://arxiv.org/abs/1505.04467): what people would write is unknown, so a
 caption is compared with the captions that the network holds likely.
 """
 
