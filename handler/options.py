@@ -17,11 +17,11 @@ MOST_BEAMS, MOST_WORDS, MOST_PENALTY = 10, 50, 2
 class RequestOptions:
     """How a photo is captioned and what the reply tells; the fields are the options' names."""
 
-    beam_size: int = 10
-    num_captions: int = 1
-    max_length: int = 20
-    length_penalty: float = 0.7
-    consensus: bool = True
+    beam_size: int = DecodingOptions.beam_size
+    num_captions: int = DecodingOptions.num_captions
+    max_length: int = DecodingOptions.max_length
+    length_penalty: float = DecodingOptions.length_penalty
+    consensus: bool = DecodingOptions.consensus
     return_tokens: bool = False
     return_attention: bool = False
     return_timing: bool = False

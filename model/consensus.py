@@ -1,8 +1,8 @@
 """Of several captions of a photo, which has most in common with the others.
 
 Minimum Bayes risk (Kumar and Byrne 2004, https://aclanthology.org/N04-1022; of captions Devlin et
-al. 2015, https://arxiv.org/abs/1505.04467): what people would write is unknown, so a
-caption is compared with the captions that the network holds likely.
+al. 2015, https://arxiv.org/abs/1505.04467): what people would write is unknown, so a caption is
+compared with the captions that the network holds likely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def by_consensus(captions: Sequence[Sequence[int]], scores: Sequence[float]) -> 
         What the search ranks them by; a caption counts ``exp(SHARPNESS * score)``.
     """
     pairs = [_pairs(caption) for caption in captions]
-    weights = [math.exp(SHARPNESS * (score - max(scores))) for score in scores]
+    best = max(scores)
+    weights = [math.exp(SHARPNESS * (score - best)) for score in scores]
     agreement = [
         sum(
             weight * len(ours & theirs) / (len(ours) + len(theirs))
