@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,13 @@ class Load:
                     )
                 except Exception as error:
                     self.faults.append(error)
+
+    def wait_for(self, version: str) -> None:
+        """Until a client was answered by that version."""
+        until = time.monotonic() + 60
+        while not any(told == version for _, told, _ in self.answers):
+            assert time.monotonic() < until, f"no client was answered by version {version}"
+            time.sleep(PAUSE)
 
     def __enter__(self) -> Load:
         for thread in self._threads:

@@ -35,10 +35,12 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
         done = run("deploy", fresh.archive("2.0"), *fresh.options())
         assert done.returncode == 0, done.stderr
         assert fresh.served() == ("2.0", ["1.0", "2.0"])
+        load.wait_for("2.0")
         assert rollback(fresh.place) == "1.0"
         assert fresh.served() == ("1.0", ["1.0", "2.0"])
         deploy(fresh.archive("3.0"), fresh.place)
         assert fresh.served() == ("3.0", ["1.0", "3.0"])  # 2.0 is what no rollback leads to
+        load.wait_for("3.0")
     assert not load.faults
     assert {status for status, _, _ in load.answers} == {200}
     assert {version for _, version, _ in load.answers} == {"1.0", "2.0", "3.0"}
