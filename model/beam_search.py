@@ -11,6 +11,7 @@ The likeliest caption is not always the best one: see `model.consensus`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -18,7 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from model.consensus import by_consensus
+from model.consensus import SHARPNESS, Pair, by_consensus
 from model.decoder import DecoderState, Memory
 from model.word_map import WordMap
 
@@ -41,12 +42,13 @@ class DecodingOptions:
     length_penalty
         Exponent of the length in the score, 0..2; 0 is off, more favours longer captions.
     consensus
-        Rank the K captions found by how much they have in common, instead of by score.
+        Rank the K captions found by what they have in common with all that the beams held likely,
+        instead of by score.
     """
 
-    beam_size: int = 10
+    beam_size: int = 5
     num_captions: int = 1
-    max_length: int = 20
+    max_length: int = 16
     length_penalty: float = 0.7
     consensus: bool = True
 
@@ -127,6 +129,7 @@ def beam_search(
     steps: list[_Step] = []
 
     for t in range(last + 1):
+        read, so_far = tokens, log_probs
         state, alpha = decoder.step(tokens, state, memory)
         of_words = decoder.scores(state.hidden).log_softmax(dim=-1)
         of_words.index_fill_(-1, never, -torch.inf)
@@ -149,7 +152,11 @@ def beam_search(
         best = best.with_more(ended / (t + 1) ** options.length_penalty, t * width)
         log_probs, kept = likely.masked_fill(ends, -torch.inf).topk(min(width, likely.shape[1]))
         tokens, beams = words.gather(1, kept), parents.gather(1, kept)
-        steps.append(_Step(images, ended, parents, tokens, log_probs, beams, alpha))
+        steps.append(
+            _Step(
+                images, read, so_far, word, of_beam, ended, parents, tokens, log_probs, beams, alpha
+            )
+        )
 
         # A beam that cannot win any more is given up, and another's step is as good for it.
         may_win = log_probs / (last + 1) ** options.length_penalty > best.score[:, -1:]
@@ -169,13 +176,17 @@ def beam_search(
                 log_probs, beams = log_probs[chosen], beams[chosen]
         state = state.select(chosen, beams)
 
-    return _trace_back(steps, finished, options)
+    return _trace_back(steps, finished, word_map, options)
 
 
 class _Step(NamedTuple):
     """What a step did, for the rows that ran; shape = (b, ...)."""
 
     images: torch.Tensor  # which photos these were, (b,)
+    read: torch.Tensor  # words the beams ended in, (b, k)
+    so_far: torch.Tensor  # log-probabilities of the beams, (b, k)
+    likely: torch.Tensor  # words to go on with, (b, k, at most K + 1)
+    of_likely: torch.Tensor  # their log-probabilities
     ended: torch.Tensor  # log-probabilities of captions that ended here, -inf if none, (b, K)
     ended_beams: torch.Tensor  # the beams they ended, (b, at least K)
     words: torch.Tensor  # what the beams added, (b, K)
@@ -210,10 +221,11 @@ class _Finished(NamedTuple):
 
 
 def _trace_back(
-    steps: list[_Step], finished: _Finished, options: DecodingOptions
+    steps: list[_Step], finished: _Finished, word_map: WordMap, options: DecodingOptions
 ) -> list[list[Hypothesis]]:
     """Follow the back-pointers of every finished caption, on the CPU."""
     told = [_Told(step) for step in steps]
+    expected = _expected_pairs(steps, finished, options) if options.consensus else []
     found = []
     for image, (scores, places) in enumerate(
         zip(finished.score.tolist(), finished.place.tolist(), strict=True)
@@ -226,10 +238,35 @@ def _trace_back(
         if not ended:
             raise ValueError("the network's word scores are not finite; are its weights damaged?")
         if options.consensus:
-            order = by_consensus([each.tokens for each in ended], [each.score for each in ended])
+            captions = [[word_map.start, *each.tokens, word_map.end] for each in ended]
+            order = by_consensus(captions, [each.score for each in ended], expected[image])
             ended = [ended[place] for place in order]
         found.append([each.hypothesis(told) for each in ended[: options.num_captions]])
     return found
+
+
+def _expected_pairs(
+    steps: list[_Step], finished: _Finished, options: DecodingOptions
+) -> list[dict[Pair, float]]:
+    """Of each photo, how often its captions have two words in a row, by what the beams expected.
+
+    At every step a photo's beams, and what had ended before, share 1 as captions do: see
+    `by_consensus`; a beam's score is what it would be if it ended there. A beam's share goes to
+    the words that it goes on with, by their probability.
+    """
+    expected: list[dict[Pair, float]] = [defaultdict(float) for _ in finished.score]
+    ended_at = finished.place // options.beam_size
+    for t, step in enumerate(steps):
+        running = step.so_far / (t + 1) ** options.length_penalty
+        ended = finished.score.masked_fill(ended_at >= t, -torch.inf)[step.images]
+        share = (SHARPNESS * torch.cat([running, ended], dim=1)).softmax(dim=1)
+        count = share[:, : running.shape[1]].unsqueeze(-1) * step.of_likely.exp()
+        first = step.read.unsqueeze(-1).expand_as(step.likely)
+        rows = (part.flatten(1).tolist() for part in (first, step.likely, count))
+        for image, *pairs in zip(step.images.tolist(), *rows, strict=True):
+            for word, following, times in zip(*pairs, strict=True):
+                expected[image][word, following] += times
+    return expected
 
 
 class _Told:

@@ -336,8 +336,8 @@ def _key_file_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _search_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--beam-size", type=int, default=10, help="hypotheses kept (10)")
-    parser.add_argument("--max-length", type=int, default=20, help="words at most (20)")
+    parser.add_argument("--beam-size", type=int, default=5, help="hypotheses kept (5)")
+    parser.add_argument("--max-length", type=int, default=16, help="words at most (16)")
     parser.add_argument(
         "--length-penalty", type=float, default=0.7, help="more favours longer captions (0.7)"
     )
@@ -345,8 +345,8 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
         "--consensus",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="tell the caption that has most in common with all that were found, not the likeliest"
-        " (on)",
+        help="tell the caption that has most in common with all that was held likely, not the"
+        " likeliest (on)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (auto)")
     parser.add_argument(

@@ -233,13 +233,13 @@ def test_batched_equals_single(
             torch.testing.assert_close(one.alphas, many.alphas)
 
 
-@pytest.mark.parametrize("num_captions", [1, 4])
+@pytest.mark.parametrize("options", [by_score(4, 1, 10), by_score(4, 4, 10), DecodingOptions(4, 4)])
 def test_looking_seldom_who_still_runs_changes_nothing(
-    num_captions: int, monkeypatch: pytest.MonkeyPatch
+    options: DecodingOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder, options = scripted(20, seed=6), by_score(4, num_captions, max_length=10)
+    decoder = scripted(20, seed=6)
     always = beam_search(decoder, decoder.grid(), WORD_MAP, options)
-    monkeypatch.setitem(beam_search.__globals__, "CHECK_EVERY", {})
+    monkeypatch.setattr("model.beam_search.CHECK_EVERY", {})
     seldom = beam_search(decoder, decoder.grid(), WORD_MAP, options)
     for one, other in zip(always, seldom, strict=True):
         assert [h.tokens for h in one] == [h.tokens for h in other]
@@ -273,7 +273,7 @@ def test_scores_that_are_not_numbers_are_an_error() -> None:
         ({"beam_size": 3.0}, "beam_size is 3.0"),
         ({"beam_size": True}, "beam_size is True"),
         ({"max_length": 101}, "max_length is 101"),
-        ({"num_captions": 11}, "num_captions is 11; it must be at most beam_size, 10"),
+        ({"num_captions": 11}, "num_captions is 11; it must be at most beam_size, 5"),
         ({"length_penalty": -0.1}, "length_penalty is -0.1"),
         ({"length_penalty": math.nan}, "length_penalty is nan"),
         ({"length_penalty": "1"}, "length_penalty is '1'"),

@@ -3,61 +3,108 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
 
 import pytest
 
 from model import DecodingOptions
 from model.beam_search import beam_search
-from model.consensus import SHARPNESS, by_consensus
-from tests.model.test_beam_search import WORD_MAP, by_score, scripted
+from model.consensus import SHARPNESS, Pair, by_consensus
+from tests.model.test_beam_search import WORD_MAP, WORDS, by_score, scripted
 
-
-def dice(one: list[int], other: list[int]) -> float:
-    """By its definition, on multisets."""
-    ours, theirs = (Counter(pairwise([None, *words, None])) for words in (one, other))
-    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
+START, END = 8, 9
+ODD, ALIKE = [START, 1, 2, 3, END], [[START, 4, 5, 6, *more, END] for more in ([7], [], [0])]
 
 
 def test_the_one_most_like_the_others_comes_first() -> None:
-    odd, three = [1, 2, 3], [[4, 5, 6, 7], [4, 5, 6], [4, 5, 6, 8]]
-    assert by_consensus([odd, *three], [-1.0] * 4) == [2, 1, 3, 0]
+    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, {}) == [2, 1, 3, 0]
 
 
 def test_a_likely_caption_counts_more() -> None:
-    odd, three = [1, 2, 3], [[4, 5, 6, 7], [4, 5, 6], [4, 5, 6, 8]]
-    assert by_consensus([odd, *three], [-1.0, -3.0, -3.0, -3.0])[0] == 0
+    assert by_consensus([ODD, *ALIKE], [-1.0, -3.0, -3.0, -3.0], {})[0] == 0
+
+
+def test_what_the_beams_expected_counts_as_much_as_all_captions() -> None:
+    expected = dict.fromkeys(pairwise(ALIKE[0]), 1.0)
+    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, expected)[0] == 1
+
+
+def test_equals_stay_in_their_order() -> None:
+    captions = [[START, *words, END] for words in ([1, 2], [3, 4], [5, 6])]
+    assert by_consensus(captions, [-1.0, -1.0, -1.0], {}) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_is_the_expected_dice_coefficient(seed: int) -> None:
+def test_it_is_dices_coefficient_with_the_expected_pairs(seed: int) -> None:
     """Of few words, so that captions share pairs and repeat them."""
     draw = random.Random(seed)
-    captions = [[draw.randrange(3) for _ in range(draw.randint(1, 9))] for _ in range(8)]
-    scores = sorted((draw.uniform(-3, 0) for _ in captions), reverse=True)
-    weights = [math.exp(SHARPNESS * score) for score in scores]
-    agreement = [
-        sum(w * dice(ours, theirs) for w, theirs in zip(weights, captions, strict=True))
-        for ours in captions
+    captions = [
+        [START, *(draw.randrange(3) for _ in range(draw.randint(1, 9))), END] for _ in range(8)
     ]
-    order = by_consensus(captions, scores)
+    scores = sorted((draw.uniform(-3, 0) for _ in captions), reverse=True)
+    on_the_way = {pair: draw.uniform(0, 1.5) for pair in product(range(3), range(3))}
+    weights = [math.exp(SHARPNESS * score) for score in scores]
+    expected = Counter({pair: count / 2 for pair, count in on_the_way.items()})
+    for caption, weight in zip(captions, weights, strict=True):
+        for pair in set(pairwise(caption)):
+            expected[pair] += weight / sum(weights) / 2
+    agreement = [
+        2
+        * sum(min(expected[pair], 1) for pair in set(pairwise(caption)))
+        / (len(caption) - 1 + sum(expected.values()))
+        for caption in captions
+    ]
+    order = by_consensus(captions, scores, on_the_way)
     assert sorted(order) == list(range(8))
     ranked = [agreement[place] for place in order]
     assert ranked == pytest.approx(sorted(agreement, reverse=True))
 
 
-def test_equals_stay_in_their_order() -> None:
-    assert by_consensus([[1, 2], [3, 4], [5, 6]], [-1.0, -1.0, -1.0]) == [0, 1, 2]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[Pair, float]]:
+    """What the search said that its beams expected, a photo each."""
+    told = []
+
+    def remember(
+        captions: Sequence[Sequence[int]], scores: Sequence[float], expected: Mapping[Pair, float]
+    ) -> list[int]:
+        told.append(expected)
+        return by_consensus(captions, scores, expected)
+
+    monkeypatch.setattr("model.beam_search.by_consensus", remember)
+    return told
+
+
+def test_what_the_beams_expected(asked: list[Mapping[Pair, float]]) -> None:
+    """A beam for every word, so that all probabilities are there."""
+    decoder, penalty = scripted(5, seed=3), 0.7
+    beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(20, 1, 2, penalty))
+    assert len(asked) == 5
+    for photo, expected in enumerate(asked):
+        first = {word: decoder.log_probs(photo, [word])[0] for word in WORDS}
+        weights = {w: math.exp(SHARPNESS * p / 2**penalty) for w, p in first.items()}
+        for word, log_prob in first.items():
+            assert expected[WORD_MAP.start, word] == pytest.approx(math.exp(log_prob))
+            share = weights[word] / sum(weights.values())
+            for following in set(WORDS) - {word}:
+                probability = math.exp(decoder.log_probs(photo, [word, following])[1])
+                assert expected[word, following] == pytest.approx(share * probability)
+        ends = sum(count for (_, word), count in expected.items() if word == WORD_MAP.end)
+        assert 0 < ends < 1
 
 
 @pytest.mark.parametrize("num_captions", [1, 2, 6])
-def test_the_search_ranks_all_its_captions_and_tells_some(num_captions: int) -> None:
+def test_the_search_ranks_all_its_captions_and_tells_some(
+    num_captions: int, asked: list[Mapping[Pair, float]]
+) -> None:
     decoder = scripted(9, seed=3)
     ranked_by_score = beam_search(decoder, decoder.grid(), WORD_MAP, by_score(6, 6, 7))
     chosen = beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(6, num_captions, 7))
     changed = 0
-    for all_found, found in zip(ranked_by_score, chosen, strict=True):
-        order = by_consensus([h.tokens for h in all_found], [h.score for h in all_found])
+    for all_found, found, expected in zip(ranked_by_score, chosen, asked, strict=True):
+        captions = [[WORD_MAP.start, *h.tokens, WORD_MAP.end] for h in all_found]
+        order = by_consensus(captions, [h.score for h in all_found], expected)
         wanted = [all_found[place] for place in order[:num_captions]]
         assert [h.tokens for h in found] == [h.tokens for h in wanted]
         assert [h.log_prob for h in found] == [h.log_prob for h in wanted]
