@@ -153,7 +153,7 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
         )
         parser.add_argument("--split", default="val", help="train, val or test (val)")
         parser.add_argument(
-            "--beam-size", type=int, default=5, help="hypotheses kept for the agreement (5)"
+            "--beam-size", type=int, default=6, help="hypotheses kept for the agreement (6)"
         )
     if name == SERVING:
         parser.add_argument(

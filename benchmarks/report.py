@@ -36,7 +36,7 @@ class Options:
     photos: Path | None = None
     data: Path | None = None
     split: str = "val"
-    beam_size: int = 5
+    beam_size: int = 6
     rounds: int = 5
     requests: int = 2000
     swaps: int = 100

@@ -46,9 +46,9 @@ class DecodingOptions:
         instead of by score.
     """
 
-    beam_size: int = 5
+    beam_size: int = 6
     num_captions: int = 1
-    max_length: int = 16
+    max_length: int = 18
     length_penalty: float = 0.7
     consensus: bool = True
 

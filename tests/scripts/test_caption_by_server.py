@@ -55,7 +55,7 @@ def test_prints_as_it_does_without(
             "x-caption-num-captions": "2",
             "x-caption-beam-size": "5",
             "x-caption-length-penalty": "0.5",
-            "x-caption-max-length": "16",
+            "x-caption-max-length": "18",
             "x-caption-consensus": "true",
         }
 

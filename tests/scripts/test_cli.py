@@ -60,11 +60,13 @@ def test_from_photos_to_an_archive(
     assert main(["train", *map(str, arguments), "--decoder.epochs", "1"]) == 0
     trained = capsys.readouterr().out
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
-    assert "--decoder.epochs 1" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "--decoder.epochs 1" in card
+    search = card.split("--split val ")[1].splitlines()[0].split()  # the card's own command
 
     picture = tmp_path / "samples.png"
     arguments = ["evaluate", out, "--data", data, "--device", "cpu", "--samples", picture]
-    assert main([str(a) for a in arguments]) == 0
+    assert main([str(a) for a in arguments] + search) == 0
     *from_prepared, last = capsys.readouterr().out.splitlines()[1:]
     assert last == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -72,7 +74,7 @@ def test_from_photos_to_an_archive(
 
     results = tmp_path / "results.json"
     arguments = ["evaluate", out, "--data", dataset, "--device", "cpu", "--json", results]
-    assert main([str(a) for a in arguments]) == 0
+    assert main([str(a) for a in arguments] + search) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"4 photos of {dataset}, split val"
     values = {line.rsplit("  ", 3)[0].split("  ")[0]: line for line in printed[2:]}

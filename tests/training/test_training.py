@@ -303,8 +303,8 @@ def test_learning_rate_over_a_stage() -> None:
     assert rate_factor(StageOptions(schedule="constant", warm_up=0.0), 3.0, 0.1, 0.64) == 1.0
 
 
-def test_weights_fill_the_encoder_in_order(tmp_path: Path) -> None:
-    name = "timm/tf_efficientnet_lite0"
+@pytest.mark.parametrize("name", ["timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite1"])
+def test_weights_fill_the_encoder_in_order(name: str, tmp_path: Path) -> None:
     encoder = Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
     load_encoder_weights(encoder, "imagenet")
     stem = encoder.backbone.get_parameter("conv_stem.weight")
