@@ -26,7 +26,8 @@ def test_load_and_caption(
     monkeypatch.setattr(socket.socket, "connect", no_network)
     loaded = Captioner.load(tmp_path / "tiny", device="cpu")
     photos = [render("red"), render("blue", "square", (64, 200), "PNG")]
-    for captions in loaded.caption(photos, DecodingOptions(beam_size=4, num_captions=3)):
+    options = DecodingOptions(4, 3, length_penalty=0.0, consensus=False)  # by log-probability
+    for captions in loaded.caption(photos, options):
         assert 1 <= len(captions) <= 3
         assert [c.log_prob for c in captions] == sorted(
             (c.log_prob for c in captions), reverse=True

@@ -46,7 +46,10 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     scores = train(training, command="captioner train --this")
     captioner = Captioner.load(training.out)
     examples = datasets.of_split(datasets.read(dataset).examples, "val")
-    written = engine.describe_files(captioner, [e.photo for e in examples], DecodingOptions())
+    search = DecodingOptions(
+        training.beam_size, length_penalty=training.length_penalty, consensus=False
+    )
+    written = engine.describe_files(captioner, [e.photo for e in examples], search)
     texts = [caption.text for caption in written]
     assert score(texts, [e.captions for e in examples]) == pytest.approx(scores, abs=1e-6)
     card = (training.out / "README.md").read_text()
