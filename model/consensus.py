@@ -34,7 +34,7 @@ def by_consensus(
     scores
         What the search ranks them by; a caption's weight is ``exp(SHARPNESS * score)`` of 1 in all.
     on_the_way
-        How often the beams expected each pair, see `beam_search`.
+        How often the beams expected each pair, see `_expected_pairs` of `model.beam_search`.
     """
     pairs = [set(pairwise(caption)) for caption in captions]
     best = max(scores)
