@@ -12,18 +12,20 @@ from benchmarks.report import Options, Report, table, write_json
 from scripts.places import SHIPPED
 
 TRAINING = "train"  # has options of its own
+AGAINST = "against"  # needs something to compare with
 SERVING = "serve"  # takes minutes
 SWAPPING = "swap"  # takes half an hour
 WHAT = {
     "search": "the beam search alone: what photos, beams and words cost",
     "caption": "from bytes to captions: throughput, latency, share of the machine's peak",
     "start": "a new process: seconds to its first caption, memory",
+    AGAINST: "captioning against another checkpoint's or another search's",
     "agreement": "whether faster precisions write the same captions, and their CIDEr",
     SERVING: "captioning over HTTP against in process; overload, killed workers, a new start",
     SWAPPING: "versions swapped and rolled back under load: no request lost, none mistaken",
     TRAINING: "training against the tutorial's loop: captions a second, memory",
 }
-ONLY_BY_NAME = (SERVING, SWAPPING, TRAINING)
+ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, TRAINING)
 HOW_SERVING = """\
 It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
 the loopback interface, loads it from the same cores, and stops it at the end. In turn:
@@ -158,6 +160,15 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
     if name == SERVING:
         parser.add_argument(
             "--requests", type=int, default=2000, help="between two looks at its memory (2000)"
+        )
+    if name == AGAINST:
+        form = "such as beam_size=5,max_length=20,consensus=false (the default search)"
+        parser.add_argument("--search", default="", metavar="OPTIONS", help=form)
+        parser.add_argument(
+            "--other", type=Path, metavar="CHECKPOINT", help="to compare with (the same checkpoint)"
+        )
+        parser.add_argument(
+            "--other-search", default="", metavar="OPTIONS", help="its search (the default search)"
         )
     if name == SWAPPING:
         parser.add_argument("--swaps", type=int, default=100, help="of versions (100)")

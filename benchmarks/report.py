@@ -28,6 +28,9 @@ class Options:
         Of a served captioner, between two looks at its memory.
     swaps
         Of versions.
+    search, other, other_search
+        How the checkpoint searches where it is compared with another captioner, whose checkpoint
+        (this one unless named) and search these are; ``beam_size=5,consensus=false``.
     quick
         So little that only whether it runs is seen.
     """
@@ -40,6 +43,9 @@ class Options:
     rounds: int = 5
     requests: int = 2000
     swaps: int = 100
+    search: str = ""
+    other: Path | None = None
+    other_search: str = ""
     quick: bool = False
 
     def __post_init__(self) -> None:

@@ -37,6 +37,26 @@ def test_speed(
     assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_against_another(
+    quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searches = ["--search", "beam_size=2", "--other-search", "beam_size=1,max_length=3"]
+    command.main(["against", *quick, "--rounds", "1", "--other", str(tmp_path / "tiny"), *searches])
+    printed = capsys.readouterr().out
+    assert "beam_size 2, " in printed
+    assert "beam_size 1, num_captions 1, max_length 3, " in printed
+    assert "of the other's speed" in printed
+    assert written(tmp_path, "against")["figures"]["against"]["milliseconds_a_photo"]["other"] > 0
+    assert not (tmp_path / "out" / "against.png").exists()
+
+
+def test_a_search_that_is_none(quick: list[str]) -> None:
+    with pytest.raises(ValueError, match="there is no option 'beams'"):
+        command.main(["against", *quick, "--other-search", "beams=3"])
+    with pytest.raises(ValueError, match="beam_size"):
+        command.main(["against", *quick, "--search", "beam_size"])
+
+
 def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.main(["start", *quick, "--rounds", "1"])
     assert "s beyond importing torch, torchvision" in capsys.readouterr().out
