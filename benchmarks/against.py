@@ -6,13 +6,12 @@ import statistics
 from functools import partial
 
 from benchmarks import material
-from benchmarks.caption import mean_words
+from benchmarks.caption import QUICK, Sizes, mean_words
 from benchmarks.measure import in_turn, ratio
 from benchmarks.report import Line, Options, Report, columns
 from handler.options import RequestOptions
 from model import Captioner, DecodingOptions
 
-BATCH, QUICK_BATCH = 32, 4
 AT_LEAST = 0.8  # of the other's speed
 
 
@@ -26,7 +25,8 @@ def bench(options: Options) -> Report:
     """
     searches = {"this": _decoding(options.search), "other": _decoding(options.other_search)}
     folders = {"this": options.checkpoint, "other": options.other or options.checkpoint}
-    photos = material.photos(QUICK_BATCH if options.quick else BATCH, options.photos)
+    sizes = QUICK if options.quick else Sizes()
+    photos = material.photos(sizes.batch, options.photos)
     runs = {
         name: partial(Captioner.load(folder).caption, photos, searches[name])
         for name, folder in folders.items()
