@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from functools import partial
 
@@ -48,5 +49,8 @@ def bench(options: Options) -> Report:
 
 def _decoding(given: str) -> DecodingOptions:
     """From ``beam_size=5,consensus=false``; what is not named is the default search's."""
-    pairs = [part.partition("=")[::2] for part in given.split(",") if part]
-    return RequestOptions().changed(dict(pairs)).decoding
+    options = dict(part.partition("=")[::2] for part in given.split(",") if part)
+    known = [field.name for field in dataclasses.fields(DecodingOptions)]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"a search has no option {unknown[0]!r}; there are {', '.join(known)}")
+    return RequestOptions().changed(options).decoding

@@ -31,7 +31,7 @@ def bench(options: Options) -> Report:
     plain = Captioner(*checkpoint.load(options.checkpoint))
     most = QUICK if options.quick else None
     split = Split.open(options.data, options.split, plain.network.config.image_size, most)
-    decoding = DecodingOptions(beam_size=options.beam_size)
+    decoding = DecodingOptions()
     texts = {PLAIN: [caption.text for caption in split.caption(plain, decoding)]}
     measured = [name for name in SAME if name == "float32" or has_bf16(plain.device)]
     if len(measured) < len(SAME):
@@ -67,5 +67,5 @@ def bench(options: Options) -> Report:
                 digits=4,
             ),
         ]
-    figures = {"photos": len(split.references), "beam": options.beam_size}
+    figures = {"photos": len(split.references), "beam": decoding.beam_size}
     return Report(figures | {"same": same, "CIDEr": scores}, lines)

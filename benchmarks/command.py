@@ -154,9 +154,6 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
             help="captioned photos, prepared or as prepare reads them",
         )
         parser.add_argument("--split", default="val", help="train, val or test (val)")
-        parser.add_argument(
-            "--beam-size", type=int, default=6, help="hypotheses kept for the agreement (6)"
-        )
     if name == SERVING:
         parser.add_argument(
             "--requests", type=int, default=2000, help="between two looks at its memory (2000)"

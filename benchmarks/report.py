@@ -20,8 +20,8 @@ class Options:
         Checkpoint folder.
     photos
         Folder of JPEGs; ``None`` for synthetic ones.
-    data, split, beam_size
-        Captioned photos of the agreement, their split, and the beam they are captioned with.
+    data, split
+        Captioned photos of the agreement, and their split.
     rounds
         Of runs in turn, after one to warm up.
     requests
@@ -39,7 +39,6 @@ class Options:
     photos: Path | None = None
     data: Path | None = None
     split: str = "val"
-    beam_size: int = 6
     rounds: int = 5
     requests: int = 2000
     swaps: int = 100

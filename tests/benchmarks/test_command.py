@@ -50,11 +50,17 @@ def test_against_another(
     assert not (tmp_path / "out" / "against.png").exists()
 
 
-def test_a_search_that_is_none(quick: list[str]) -> None:
-    with pytest.raises(ValueError, match="there is no option 'beams'"):
-        command.main(["against", *quick, "--other-search", "beams=3"])
-    with pytest.raises(ValueError, match="beam_size"):
-        command.main(["against", *quick, "--search", "beam_size"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("beams=3", "no option 'beams'; there are beam_size, .*consensus"),
+        ("return_timing=true", "no option 'return_timing'"),  # of a reply, not of a search
+        ("beam_size", "beam_size is ''"),
+    ],
+)
+def test_a_search_that_is_none(quick: list[str], given: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        command.main(["against", *quick, "--other-search", given])
 
 
 def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
