@@ -46,7 +46,7 @@ class DecodingOptions:
         instead of by score.
     """
 
-    beam_size: int = 6
+    beam_size: int = 5
     num_captions: int = 1
     max_length: int = 18
     length_penalty: float = 0.7
@@ -239,7 +239,9 @@ def _trace_back(
             raise ValueError("the network's word scores are not finite; are its weights damaged?")
         if options.consensus:
             captions = [[word_map.start, *each.tokens, word_map.end] for each in ended]
-            order = by_consensus(captions, [each.score for each in ended], expected[image])
+            order = by_consensus(
+                captions, [each.score for each in ended], expected[image], word_map.rarity
+            )
             ended = [ended[place] for place in order]
         found.append([each.hypothesis(told) for each in ended[: options.num_captions]])
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 PAD, START, END, UNK = "<pad>", "<start>", "<end>", "<unk>"
@@ -59,6 +61,16 @@ class WordMap:
         kept = [w for w, n in counts.items() if n >= minimum_count and w not in SPECIAL]
         kept.sort(key=lambda word: (-counts[word], word))
         return cls({word: i for i, word in enumerate([PAD, *kept, UNK, START, END])})
+
+    @cached_property
+    def rarity(self) -> list[float]:
+        """Of every id how rare its word is, without a unit: the logarithm of its rank and one.
+
+        Words come commonest first, or, in the tutorial's maps, as captions had them, which is much
+        the same; how often a word occurs falls with its rank (Zipf's law). Of specials it is 0.
+        """
+        special = {self.pad, self.start, self.end, self.unk}
+        return [0.0 if i in special else math.log(2 + i) for i in range(len(self))]
 
     @classmethod
     def load(cls, path: str | Path) -> WordMap:

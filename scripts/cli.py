@@ -336,7 +336,7 @@ def _key_file_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _search_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--beam-size", type=int, default=6, help="hypotheses kept (6)")
+    parser.add_argument("--beam-size", type=int, default=5, help="hypotheses kept (5)")
     parser.add_argument("--max-length", type=int, default=18, help="words at most (18)")
     parser.add_argument(
         "--length-penalty", type=float, default=0.7, help="more favours longer captions (0.7)"

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from model import Captioner
 from scripts.cli import main
+from scripts.golden import sample_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,6 +30,13 @@ def test_the_python_example_runs(tmp_path: Path, render) -> None:
     assert len(lines) == 3
     assert all(float(line.split()[-1]) < 0 for line in lines)  # log-probabilities
     assert len({line.rsplit(maxsplit=1)[0] for line in lines}) == 3
+
+
+def test_the_sample_reply_is_the_shipped_captioners() -> None:
+    (told,) = re.findall(r'^grace_hopper\.jpg: {"caption": "(.+?)"', README, re.MULTILINE)
+    captioner = Captioner.load(ROOT / "checkpoints" / "flickr8k", precision="float32")
+    ((caption,),) = captioner.caption([sample_photo().read_bytes()])
+    assert caption.text == told
 
 
 def test_the_figures_are_the_model_cards() -> None:

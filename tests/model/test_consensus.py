@@ -15,28 +15,36 @@ from tests.model.test_beam_search import WORD_MAP, WORDS, by_score, scripted
 
 START, END = 8, 9
 ODD, ALIKE = [START, 1, 2, 3, END], [[START, 4, 5, 6, *more, END] for more in ([7], [], [0])]
+EQUALLY = [1.0] * 8 + [0.0] * 2  # rare is every word but the start and the end
 
 
 def test_the_one_most_like_the_others_comes_first() -> None:
-    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, {}) == [2, 1, 3, 0]
+    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, {}, EQUALLY) == [2, 1, 3, 0]
 
 
 def test_a_likely_caption_counts_more() -> None:
-    assert by_consensus([ODD, *ALIKE], [-1.0, -3.0, -3.0, -3.0], {})[0] == 0
+    assert by_consensus([ODD, *ALIKE], [-1.0, -3.0, -3.0, -3.0], {}, EQUALLY)[0] == 0
 
 
 def test_what_the_beams_expected_counts_as_much_as_all_captions() -> None:
     expected = dict.fromkeys(pairwise(ALIKE[0]), 1.0)
-    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, expected)[0] == 1
+    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, expected, EQUALLY)[0] == 1
 
 
 def test_equals_stay_in_their_order() -> None:
     captions = [[START, *words, END] for words in ([1, 2], [3, 4], [5, 6])]
-    assert by_consensus(captions, [-1.0, -1.0, -1.0], {}) == [0, 1, 2]
+    assert by_consensus(captions, [-1.0, -1.0, -1.0], {}, EQUALLY) == [0, 1, 2]
+
+
+def test_rare_words_count_more() -> None:
+    captions = [[START, *words, END] for words in ([1, 2, 3], [1, 2, 4], [5, 6, 4])]
+    assert by_consensus(captions, [-1.0] * 3, {}, EQUALLY)[0] == 1
+    rare = [10.0 if word in (5, 6) else 1.0 for word in range(8)] + [0.0] * 2
+    assert by_consensus(captions, [-1.0] * 3, {}, rare)[0] == 2
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_is_dices_coefficient_with_the_expected_pairs(seed: int) -> None:
+def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
     """Of few words, so that captions share pairs and repeat them."""
     draw = random.Random(seed)
     captions = [
@@ -44,18 +52,26 @@ def test_it_is_dices_coefficient_with_the_expected_pairs(seed: int) -> None:
     ]
     scores = sorted((draw.uniform(-3, 0) for _ in captions), reverse=True)
     on_the_way = {pair: draw.uniform(0, 1.5) for pair in product(range(3), range(3))}
+    rarity = [draw.uniform(0.1, 3) for _ in range(8)] + [0.0] * 2
     weights = [math.exp(SHARPNESS * score) for score in scores]
-    expected = Counter({pair: count / 2 for pair, count in on_the_way.items()})
+    pairs = Counter({pair: count / 2 for pair, count in on_the_way.items()})
     for caption, weight in zip(captions, weights, strict=True):
         for pair in set(pairwise(caption)):
-            expected[pair] += weight / sum(weights) / 2
-    agreement = [
-        2
-        * sum(min(expected[pair], 1) for pair in set(pairwise(caption)))
-        / (len(caption) - 1 + sum(expected.values()))
-        for caption in captions
-    ]
-    order = by_consensus(captions, scores, on_the_way)
+            pairs[pair] += weight / sum(weights) / 2
+    expected: Counter[tuple[int, ...]] = Counter(pairs)
+    for (_, word), count in pairs.items():
+        expected[word,] += count
+
+    def counted(items: Mapping[tuple[int, ...], float]) -> float:
+        return sum(count * sum(rarity[word] for word in item) for item, count in items.items())
+
+    agreement = []
+    for caption in captions:
+        own: Counter[tuple[int, ...]] = Counter(pairwise(caption))
+        own.update((word,) for word in caption[1:])
+        common = {item: min(expected[item], 1) for item in own}
+        agreement.append(2 * counted(common) / (counted(own) + counted(expected)))
+    order = by_consensus(captions, scores, on_the_way, rarity)
     assert sorted(order) == list(range(8))
     ranked = [agreement[place] for place in order]
     assert ranked == pytest.approx(sorted(agreement, reverse=True))
@@ -67,10 +83,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[Pair, float]]:
     told = []
 
     def remember(
-        captions: Sequence[Sequence[int]], scores: Sequence[float], expected: Mapping[Pair, float]
+        captions: Sequence[Sequence[int]],
+        scores: Sequence[float],
+        expected: Mapping[Pair, float],
+        rarity: Sequence[float],
     ) -> list[int]:
         told.append(expected)
-        return by_consensus(captions, scores, expected)
+        return by_consensus(captions, scores, expected, rarity)
 
     monkeypatch.setattr("model.beam_search.by_consensus", remember)
     return told
@@ -104,7 +123,8 @@ def test_the_search_ranks_all_its_captions_and_tells_some(
     changed = 0
     for all_found, found, expected in zip(ranked_by_score, chosen, asked, strict=True):
         captions = [[WORD_MAP.start, *h.tokens, WORD_MAP.end] for h in all_found]
-        order = by_consensus(captions, [h.score for h in all_found], expected)
+        scores = [h.score for h in all_found]
+        order = by_consensus(captions, scores, expected, WORD_MAP.rarity)
         wanted = [all_found[place] for place in order[:num_captions]]
         assert [h.tokens for h in found] == [h.tokens for h in wanted]
         assert [h.log_prob for h in found] == [h.log_prob for h in wanted]

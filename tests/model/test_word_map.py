@@ -50,6 +50,13 @@ def test_build_counts_and_orders() -> None:
     assert word_map.decode([4, 1, 3, 2, 5, 0]) == "a cat"
 
 
+def test_rarity_rises_with_the_rank_and_is_none_of_specials() -> None:
+    word_map = WordMap.build([["a", "a", "a", "cat", "cat", "sat"]], minimum_count=1)
+    pad, a, cat, sat, *specials = word_map.rarity
+    assert 0 < a < cat < sat
+    assert [pad, *specials] == [0.0] * 4
+
+
 @pytest.mark.parametrize("missing", SPECIAL)
 def test_needs_every_special_token(missing: str) -> None:
     ids = {word: i for i, word in enumerate(word for word in SPECIAL if word != missing)}

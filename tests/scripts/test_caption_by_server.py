@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from handler import client
+from model import DecodingOptions
 from scripts import jobs
 from scripts.cli import main
 
@@ -55,7 +56,7 @@ def test_prints_as_it_does_without(
             "x-caption-num-captions": "2",
             "x-caption-beam-size": "5",
             "x-caption-length-penalty": "0.5",
-            "x-caption-max-length": "18",
+            "x-caption-max-length": str(DecodingOptions().max_length),
             "x-caption-consensus": "true",
         }
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from model import checkpoint
+from model import DecodingOptions, checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from scripts.cli import main
+from scripts.cli import _parser, main
 
 
 @pytest.fixture
@@ -26,6 +26,13 @@ def test_caption(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"{photo}: ") for line in lines)
+
+
+def test_the_search_is_the_default_one() -> None:
+    """The command line names it again, so as not to import torch for its help."""
+    given = vars(_parser().parse_args(["caption", "photo.jpg"]))
+    told = vars(DecodingOptions())
+    assert {name: given[name] for name in told} == told
 
 
 def test_caption_goes_on_after_a_bad_file(
