@@ -84,13 +84,15 @@ def test_from_archive_to_caption(serving: Serving, render) -> None:
 
     local = Captioner.load(serving.checkpoint)
     photos = [render(c, s) for c in ("red", "green", "white") for s in ("circle", "square")]
-    wanted = [captions[0].text for captions in local.caption(photos)]
+    wanted = [local.caption([photo])[0][0] for photo in photos]
+    assert abs(wanted[0].log_prob - wanted[1].log_prob) > 0.02  # which tells the two apart
 
     # One photo, as curl -T and as a form.
     reply = requests.put(serving.url, data=photos[0], timeout=60)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
-    assert reply.json()["caption"] == wanted[0]
+    assert reply.json()["caption"] == wanted[0].text
+    assert reply.json()["log_prob"] == pytest.approx(wanted[0].log_prob, abs=0.01)
     assert reply.json()["request_id"] == reply.headers["x-request-id"]
     assert reply.json()["model"] == {
         "name": "captioner",
@@ -99,7 +101,8 @@ def test_from_archive_to_caption(serving: Serving, render) -> None:
     }
     assert 0 < reply.json()["confidence"] < 1
     form = requests.post(serving.url, files={"data": ("p.jpg", photos[1])}, timeout=60)
-    assert form.json()["caption"] == wanted[1]
+    assert form.json()["caption"] == wanted[1].text
+    assert form.json()["log_prob"] == pytest.approx(wanted[1].log_prob, abs=0.01)
 
     # Many at once, good and bad, with options that differ: each gets its own answer.
     beams = [1, 3, 10]
