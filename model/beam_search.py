@@ -1,9 +1,10 @@
 """Beam search over all photos of a batch at once.
 
 The score of a caption of n words is ``log_prob / (n + 1) ** length_penalty``, where ``log_prob``
-sums the log-probabilities of its words and of ``<end>``. Special tokens other than ``<end>`` are
-never emitted, nor is a word twice in a row, nor a caption without words; their probability is not
-spread over the others.
+sums the log-probabilities of its words and of ``<end>``. A beam ends where ``<end>`` is among its
+own K likeliest words, and goes on as well. Special tokens other than ``<end>`` are never emitted,
+nor is a word twice in a row, nor a caption without words; their probability is not spread over the
+others.
 After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a whole caption.
 
 The likeliest caption is not always the best one: see `model.consensus`.
@@ -139,23 +140,17 @@ def beam_search(
         if t == last:
             of_words.masked_fill_(only_end, -torch.inf)
 
-        # A beam can place at most K words and its <end> among the best.
+        # To end does not compete with what goes on: a caption that could end here would be lost to
+        # better beginnings of others that end badly.
         of_beam, word = of_words.topk(min(width + 1, of_words.shape[-1]))
-        candidates = log_probs.unsqueeze(-1) + of_beam  # (b, k, K + 1)
-        likely, flat = candidates.flatten(1).topk(min(2 * width, candidates[0].numel()))
-        parents = flat // candidates.shape[-1]
-        words = word.flatten(1).gather(1, flat)
-
-        # <end> counts when it is among the K best candidates; the next one takes the beam's place.
-        ends = words == word_map.end
-        ended = likely.where(ends, -torch.inf)[:, :width]
+        ends = word == word_map.end
+        ended = log_probs + of_beam.where(ends, -torch.inf)[..., :width].amax(dim=-1)
         best = best.with_more(ended / (t + 1) ** options.length_penalty, t * width)
-        log_probs, kept = likely.masked_fill(ends, -torch.inf).topk(min(width, likely.shape[1]))
-        tokens, beams = words.gather(1, kept), parents.gather(1, kept)
+        goes_on = (log_probs.unsqueeze(-1) + of_beam.masked_fill(ends, -torch.inf)).flatten(1)
+        log_probs, flat = goes_on.topk(min(width, goes_on.shape[1]))
+        beams, tokens = flat // word.shape[-1], word.flatten(1).gather(1, flat)
         steps.append(
-            _Step(
-                images, read, so_far, word, of_beam, ended, parents, tokens, log_probs, beams, alpha
-            )
+            _Step(images, read, so_far, word, of_beam, ended, tokens, log_probs, beams, alpha)
         )
 
         # A beam that cannot win any more is given up, and another's step is as good for it.
@@ -187,8 +182,7 @@ class _Step(NamedTuple):
     so_far: torch.Tensor  # log-probabilities of the beams, (b, k)
     likely: torch.Tensor  # words to go on with, (b, k, at most K + 1)
     of_likely: torch.Tensor  # their log-probabilities
-    ended: torch.Tensor  # log-probabilities of captions that ended here, -inf if none, (b, K)
-    ended_beams: torch.Tensor  # the beams they ended, (b, at least K)
+    ended: torch.Tensor  # log-probabilities of the beams if they end here, (b, k)
     words: torch.Tensor  # what the beams added, (b, K)
     log_probs: torch.Tensor  # with that, (b, K)
     beams: torch.Tensor  # which beam each went on, (b, K)
@@ -199,7 +193,7 @@ class _Finished(NamedTuple):
     """The best finished captions of photos, best first, shape = (b, `DecodingOptions.kept`)."""
 
     score: torch.Tensor
-    place: torch.Tensor  # K times the step plus the place in `_Step.ended`
+    place: torch.Tensor  # K times the step plus the beam
 
     @classmethod
     def none(cls, photos: int, count: int, like: torch.Tensor) -> _Finished:
@@ -207,7 +201,7 @@ class _Finished(NamedTuple):
         return cls(like.new_full((photos, count), -torch.inf), place)
 
     def with_more(self, score: torch.Tensor, first: int) -> _Finished:
-        """With those that ended at one step, (b, K), if they are better."""
+        """With those that ended at one step, (b, k), if they are better."""
         more = torch.arange(first, first + score.shape[1], device=score.device)
         best, order = torch.cat([self.score, score], dim=1).topk(self.score.shape[1])
         places = torch.cat([self.place, more.expand_as(score)], dim=1)
@@ -276,7 +270,7 @@ class _Told:
 
     def __init__(self, step: _Step) -> None:
         self.row = {image: row for row, image in enumerate(step.images.tolist())}
-        self.ended, self.ended_beams = step.ended.tolist(), step.ended_beams.tolist()
+        self.ended = step.ended.tolist()
         self.words, self.beams = step.words.tolist(), step.beams.tolist()
         self.log_probs = step.log_probs.tolist()
         self.alpha = step.alpha.cpu().numpy()
@@ -285,10 +279,10 @@ class _Told:
 class _Ended:
     """A caption whose ``<end>`` a step placed, and the beams that wrote it."""
 
-    def __init__(self, told: list[_Told], image: int, score: float, step: int, place: int) -> None:
+    def __init__(self, told: list[_Told], image: int, score: float, step: int, beam: int) -> None:
         self.score = score
         row = told[step].row[image]
-        self.log_prob, beam = told[step].ended[row][place], told[step].ended_beams[row][place]
+        self.log_prob = told[step].ended[row][beam]
         self.path: list[tuple[int, int]] = []  # of each word, row and beam in its step
         self.tokens: list[int] = []
         for earlier in reversed(told[:step]):  # from the word before <end> to the first

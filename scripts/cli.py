@@ -173,16 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--out", type=Path, required=True, help="picture to draw (.png)")
 
-    average = _job(
-        parsers,
-        "average",
-        jobs.average,
-        "Average the weights of checkpoints that were trained from the same one, with other seeds"
-        " for instance: often better than each of them, and as fast as one.",
-    )
-    average.add_argument("checkpoints", nargs="+", type=Path, help="checkpoint folders")
-    average.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
-
     parsers.add_parser(
         "bench", help="Measure speed, memory and agreement against a baseline.", add_help=False
     ).set_defaults(run=jobs.bench)

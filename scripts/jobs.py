@@ -193,13 +193,6 @@ def report(options: argparse.Namespace) -> None:
     print(options.out)
 
 
-def average(options: argparse.Namespace) -> None:
-    from training.averaging import average_checkpoints
-
-    average_checkpoints(options.checkpoints, options.out)
-    print(options.out)
-
-
 def bench(options: argparse.Namespace) -> None:
     from benchmarks import command
 

@@ -135,7 +135,6 @@ class SelfCriticalOptions(StageOptions):
     epochs: int = 0
     learning_rate: float = 5e-5
     encoder_learning_rate: float = 0.0
-    augment: bool = True
     samples: int = 5
     max_length: int = 16
 

@@ -97,21 +97,26 @@ def plain_beam_search(
     running: list[tuple[float, list[int]]] = [(0.0, [])]
     finished = []
     for t in range(options.max_length + 1):
-        candidates = []
+        going_on = []
         for total, words in running:
             path = [0, WORD_MAP.start, *words]
             row = decoder.table[photo, path[-2], path[-1]].log_softmax(-1)
             allowed = [WORD_MAP.end] if t == options.max_length else [*WORDS, WORD_MAP.end]
-            candidates += [
-                (total + row[word].item(), [*words, word])
-                for word in allowed
-                if (t or word != WORD_MAP.end) and word != path[-1]
-            ]
-        candidates.sort(reverse=True)
-        for total, words in candidates[: options.beam_size]:
-            if words[-1] == WORD_MAP.end:
-                finished.append((total / (t + 1) ** options.length_penalty, words[:-1]))
-        running = [c for c in candidates if c[1][-1] != WORD_MAP.end][: options.beam_size]
+            of_words = sorted(
+                (
+                    (row[word].item(), word)
+                    for word in allowed
+                    if (t or word != WORD_MAP.end) and word != path[-1]
+                ),
+                reverse=True,
+            )
+            for log_prob, word in of_words:
+                if word != WORD_MAP.end:
+                    going_on.append((total + log_prob, [*words, word]))
+                elif (log_prob, word) in of_words[: options.beam_size]:
+                    score = (total + log_prob) / (t + 1) ** options.length_penalty
+                    finished.append((score, words))
+        running = sorted(going_on, reverse=True)[: options.beam_size]
     return sorted(finished, reverse=True)[: options.num_captions]
 
 
