@@ -140,8 +140,8 @@ def beam_search(
         if t == last:
             of_words.masked_fill_(only_end, -torch.inf)
 
-        # To end does not compete with what goes on: a caption that could end here would be lost to
-        # better beginnings of others that end badly.
+        # To end does not compete with going on: a caption that could end here would be lost to
+        # beginnings that are likelier and then end badly.
         of_beam, word = of_words.topk(min(width + 1, of_words.shape[-1]))
         ends = word == word_map.end
         ended = log_probs + of_beam.where(ends, -torch.inf)[..., :width].amax(dim=-1)
@@ -182,7 +182,7 @@ class _Step(NamedTuple):
     so_far: torch.Tensor  # log-probabilities of the beams, (b, k)
     likely: torch.Tensor  # words to go on with, (b, k, at most K + 1)
     of_likely: torch.Tensor  # their log-probabilities
-    ended: torch.Tensor  # log-probabilities of the beams if they end here, (b, k)
+    ended: torch.Tensor  # log-probabilities of the beams that may end here, others' -inf, (b, k)
     words: torch.Tensor  # what the beams added, (b, K)
     log_probs: torch.Tensor  # with that, (b, K)
     beams: torch.Tensor  # which beam each went on, (b, K)
