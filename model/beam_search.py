@@ -12,7 +12,6 @@ The likeliest caption is not always the best one: see `model.consensus`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -20,7 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from model.consensus import SHARPNESS, Pair, by_consensus
+from model.consensus import SHARPNESS, Pairs, by_consensus
 from model.decoder import DecoderState, Memory
 from model.word_map import WordMap
 
@@ -243,26 +242,29 @@ def _trace_back(
 
 def _expected_pairs(
     steps: list[_Step], finished: _Finished, options: DecodingOptions
-) -> list[dict[Pair, float]]:
+) -> list[Pairs]:
     """Of each photo, how often its captions have two words in a row, by what the beams expected.
 
     At every step a photo's beams, and what had ended before, share 1 as captions do: see
     `by_consensus`; a beam's score is what it would be if it ended there. A beam's share goes to
     the words that it goes on with, by their probability.
     """
-    expected: list[dict[Pair, float]] = [defaultdict(float) for _ in finished.score]
+    size = max(step.likely[0].numel() for step in steps)
+    shape = (len(finished.score), len(steps), size)  # zeros where a step has fewer, or none
+    first, second = (finished.place.new_zeros(shape) for _ in range(2))
+    count = finished.score.new_zeros(shape)
     ended_at = finished.place // options.beam_size
     for t, step in enumerate(steps):
         running = step.so_far / (t + 1) ** options.length_penalty
         ended = finished.score.masked_fill(ended_at >= t, -torch.inf)[step.images]
         share = (SHARPNESS * torch.cat([running, ended], dim=1)).softmax(dim=1)
-        count = share[:, : running.shape[1]].unsqueeze(-1) * step.of_likely.exp()
-        first = step.read.unsqueeze(-1).expand_as(step.likely)
-        rows = (part.flatten(1).tolist() for part in (first, step.likely, count))
-        for image, *pairs in zip(step.images.tolist(), *rows, strict=True):
-            for word, following, times in zip(*pairs, strict=True):
-                expected[image][word, following] += times
-    return expected
+        expected = share[:, : running.shape[1]].unsqueeze(-1) * step.of_likely.exp()
+        here = step.images, t, slice(step.likely[0].numel())
+        first[here] = step.read.unsqueeze(-1).expand_as(step.likely).flatten(1)
+        second[here] = step.likely.flatten(1)
+        count[here] = expected.flatten(1)
+    told = (part.flatten(1).cpu().numpy() for part in (first, second, count))
+    return [Pairs(*photo) for photo in zip(*told, strict=True)]
 
 
 class _Told:

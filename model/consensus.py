@@ -9,22 +9,32 @@ CIDEr (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726) a rare word counts
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-Pair = tuple[int, int]  # adjacent words' ids
+import numpy as np
 
 # Exponent of the captions' weights; 2 and 4 had less CIDEr on Flickr8k's validation photos.
 SHARPNESS = 3.0
 
 
+class Pairs(NamedTuple):
+    """Adjacent words of a photo's captions, and how often each was expected; shape = (N,).
+
+    What stands there several times was expected so often in all.
+    """
+
+    first: np.ndarray  # ids
+    second: np.ndarray
+    times: np.ndarray
+
+
 def by_consensus(
     captions: Sequence[Sequence[int]],
     scores: Sequence[float],
-    on_the_way: Mapping[Pair, float],
-    rarity: Sequence[float],
+    on_the_way: Pairs,
+    rarity: np.ndarray,
 ) -> list[int]:
     """Places of ``captions``, the one with most in common first; earlier ones before equals.
 
@@ -40,28 +50,34 @@ def by_consensus(
     scores
         What the search ranks them by; a caption's weight is ``exp(SHARPNESS * score)`` of 1 in all.
     on_the_way
-        How often the beams expected each pair, see `_expected_pairs` of `model.beam_search`.
+        What the beams expected, see `_expected_pairs` of `model.beam_search`.
     rarity
         Of every id, see `model.word_map.WordMap.rarity`.
     """
-    best = max(scores)
-    weights = [math.exp(SHARPNESS * (score - best)) for score in scores]
-    total = sum(weights)
-    pairs = {pair: count / 2 for pair, count in on_the_way.items()}
-    for caption, weight in zip(captions, weights, strict=True):
-        for pair in set(pairwise(caption)):
-            pairs[pair] = pairs.get(pair, 0.0) + weight / total / 2
-    words: dict[int, float] = defaultdict(float)
-    for (_, word), count in pairs.items():
-        words[word] += count
+    weights = np.exp(SHARPNESS * (np.array(scores) - max(scores)))
+    shares = (weights / weights.sum() / 2).tolist()
+    of_captions = [set(pairwise(caption)) for caption in captions]
 
-    # Of a pair and its second word.
-    expected = sum((rarity[a] + 2 * rarity[b]) * count for (a, b), count in pairs.items())
+    # Of all words; of the pairs that a caption has; in all, of a pair and its second word.
+    first, second, count = on_the_way.first, on_the_way.second, on_the_way.times / 2
+    expected = float(count @ (rarity[first] + 2 * rarity[second]))
+    known = np.array(sorted(set().union(*of_captions)))
+    code, codes = (a * len(rarity) + b for a, b in ((first, second), known.T))
+    place = codes.searchsorted(code).clip(max=len(codes) - 1)
+    sums = np.bincount(place, count * (codes[place] == code), len(codes))
+    pairs = dict(zip(map(tuple, known.tolist()), sums.tolist(), strict=True))
+    words = np.bincount(second, count, len(rarity)).tolist()
+    rare = rarity.tolist()
+    for distinct, share in zip(of_captions, shares, strict=True):
+        for a, b in distinct:
+            pairs[a, b] += share
+            words[b] += share
+            expected += share * (rare[a] + 2 * rare[b])
+
     agreement = []
-    for caption in captions:
-        own = sum(rarity[a] + 2 * rarity[b] for a, b in pairwise(caption))
-        common = sum(rarity[word] * min(1.0, words[word]) for word in set(caption[1:]))
-        for a, b in set(pairwise(caption)):
-            common += (rarity[a] + rarity[b]) * min(1.0, pairs[a, b])
+    for caption, distinct in zip(captions, of_captions, strict=True):
+        own = sum(rare[a] + 2 * rare[b] for a, b in pairwise(caption))
+        common = sum(rare[word] * min(1.0, words[word]) for word in set(caption[1:]))
+        common += sum((rare[a] + rare[b]) * min(1.0, pairs[a, b]) for a, b in distinct)
         agreement.append(common / (own + expected))
     return sorted(range(len(captions)), key=lambda place: -agreement[place])

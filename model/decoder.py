@@ -18,7 +18,6 @@ from model.config import ModelConfig
 from model.products import Product
 
 Function = Callable[[torch.Tensor], torch.Tensor]
-CACHED = 2**19  # numbers of an intermediate result that a CPU keeps in its cache
 
 
 class Products(NamedTuple):
@@ -56,16 +55,20 @@ class DecoderState(NamedTuple):
     hidden: torch.Tensor  # shape = (B, K, H); with ``row``, (R, H)
     cell: torch.Tensor  # as hidden
     row: torch.Tensor | None = None  # of each beam, shape = (B, K)
+    rows_of: list[int] | None = None  # how many rows each photo has; one photo's follow another's
 
     def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
         """Of ``images`` (b,), the ``beams`` (b, k)."""
         assert self.row is None
-        images = images.unsqueeze(1)
         if beams.device.type != "cpu":  # a GPU would make the host wait for the number of rows
+            images = images.unsqueeze(1)
             return DecoderState(self.hidden[images, beams], self.cell[images, beams])
-        kept, row = torch.unique(images * self.hidden.shape[1] + beams, return_inverse=True)
-        hidden, cell = (part.flatten(0, 1).index_select(0, kept) for part in self[:2])
-        return DecoderState(hidden, cell, row)
+        width = self.hidden.shape[1]
+        beam = width * torch.arange(len(images)).unsqueeze(1) + beams
+        kept, row = torch.unique(beam, return_inverse=True)
+        _, rows_of = torch.unique_consecutive(kept // width, return_counts=True)
+        hidden, cell = (part[images.repeat_interleave(rows_of), kept % width] for part in self[:2])
+        return DecoderState(hidden, cell, row, rows_of.tolist())
 
     def of_beams(self, x: torch.Tensor) -> torch.Tensor:
         """What rows have, for every beam, shape = (B, K, ...)."""
@@ -105,16 +108,22 @@ class Attention(nn.Module):
 
     def forward(self, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         """From ``encoder_att(grid)`` (B, P, A), ``decoder_att(hidden)`` (B, K, A) to (B, K, P)."""
-        few = len(projected)
-        if projected.device.type == "cpu" and not torch.is_grad_enabled():
-            few = max(1, CACHED // (query.shape[1] * projected[0].numel()))
-        pieces = zip(torch.split(projected, few), torch.split(query, few), strict=True)
-        return torch.cat([self._energy(*piece) for piece in pieces]).softmax(dim=-1)
-
-    def _energy(self, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         joint = projected.unsqueeze(1) + query.unsqueeze(2)  # (B, K, P, A)
         energy: torch.Tensor = self.full_att(joint.relu_()).squeeze(-1)
-        return energy
+        return energy.softmax(dim=-1)
+
+    def of_rows(
+        self, projected: torch.Tensor, query: torch.Tensor, rows_of: list[int]
+    ) -> torch.Tensor:
+        """As `forward`, from the queries of `DecoderState`'s rows, (R, A), to (R, P).
+
+        Photo by photo, because what is large then stays in a CPU's cache, and in half the steps:
+        ``w relu(p + q) = w max(p, -q) + w q``, whose second term is the same at every place, as the
+        bias is, and so does not change the softmax.
+        """
+        weight = self.full_att.weight[0]
+        each = zip(projected, torch.split(query.neg().unsqueeze(1), rows_of), strict=True)
+        return torch.cat([torch.maximum(p, q) @ weight for p, q in each]).softmax(dim=-1)
 
 
 class Decoder(nn.Module):
@@ -218,7 +227,11 @@ class Decoder(nn.Module):
         sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
         from_hidden = products.hidden(state.hidden.to(products.dtype))
         query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
-        alpha = self.attention(memory.projected, state.of_beams(query))
+        if state.rows_of is None:
+            alpha = self.attention(memory.projected, query)
+        else:
+            alpha = self.attention.of_rows(memory.projected, query, state.rows_of)
+            alpha = state.of_beams(alpha)
         attended = gate.sigmoid() * state.of_rows(alpha.to(products.dtype) @ memory.grid)
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
         gates = products.word(tokens).to(state.cell.dtype)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 PAD, START, END, UNK = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNK)
@@ -63,14 +64,15 @@ class WordMap:
         return cls({word: i for i, word in enumerate([PAD, *kept, UNK, START, END])})
 
     @cached_property
-    def rarity(self) -> list[float]:
+    def rarity(self) -> np.ndarray:
         """Of every id how rare its word is, without a unit: the logarithm of its rank and one.
 
         Words come commonest first, or, in the tutorial's maps, as captions had them, which is much
         the same; how often a word occurs falls with its rank (Zipf's law). Of specials it is 0.
         """
-        special = {self.pad, self.start, self.end, self.unk}
-        return [0.0 if i in special else math.log(2 + i) for i in range(len(self))]
+        rarity: np.ndarray = np.log(2.0 + np.arange(len(self)))
+        rarity[[self.pad, self.start, self.end, self.unk]] = 0.0
+        return rarity
 
     @classmethod
     def load(cls, path: str | Path) -> WordMap:

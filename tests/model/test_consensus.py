@@ -6,41 +6,50 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 
+import numpy as np
 import pytest
 
 from model import DecodingOptions
 from model.beam_search import beam_search
-from model.consensus import SHARPNESS, Pair, by_consensus
+from model.consensus import SHARPNESS, Pairs, by_consensus
 from tests.model.test_beam_search import WORD_MAP, WORDS, by_score, scripted
 
 START, END = 8, 9
 ODD, ALIKE = [START, 1, 2, 3, END], [[START, 4, 5, 6, *more, END] for more in ([7], [], [0])]
-EQUALLY = [1.0] * 8 + [0.0] * 2  # rare is every word but the start and the end
+EQUALLY = np.array([1.0] * 8 + [0.0] * 2)  # rare is every word but the start and the end
+
+
+def on_the_way(expected: Mapping[tuple[int, int], float]) -> Pairs:
+    first, second = np.array(list(expected), dtype=np.int64).reshape(-1, 2).T
+    return Pairs(first, second, np.array(list(expected.values())))
+
+
+NOTHING = on_the_way({})
 
 
 def test_the_one_most_like_the_others_comes_first() -> None:
-    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, {}, EQUALLY) == [2, 1, 3, 0]
+    assert by_consensus([ODD, *ALIKE], [-1.0] * 4, NOTHING, EQUALLY) == [2, 1, 3, 0]
 
 
 def test_a_likely_caption_counts_more() -> None:
-    assert by_consensus([ODD, *ALIKE], [-1.0, -3.0, -3.0, -3.0], {}, EQUALLY)[0] == 0
+    assert by_consensus([ODD, *ALIKE], [-1.0, -3.0, -3.0, -3.0], NOTHING, EQUALLY)[0] == 0
 
 
 def test_what_the_beams_expected_counts_as_much_as_all_captions() -> None:
-    expected = dict.fromkeys(pairwise(ALIKE[0]), 1.0)
+    expected = on_the_way(dict.fromkeys(pairwise(ALIKE[0]), 1.0))
     assert by_consensus([ODD, *ALIKE], [-1.0] * 4, expected, EQUALLY)[0] == 1
 
 
 def test_equals_stay_in_their_order() -> None:
     captions = [[START, *words, END] for words in ([1, 2], [3, 4], [5, 6])]
-    assert by_consensus(captions, [-1.0, -1.0, -1.0], {}, EQUALLY) == [0, 1, 2]
+    assert by_consensus(captions, [-1.0, -1.0, -1.0], NOTHING, EQUALLY) == [0, 1, 2]
 
 
 def test_rare_words_count_more() -> None:
     captions = [[START, *words, END] for words in ([1, 2, 3], [1, 2, 4], [5, 6, 4])]
-    assert by_consensus(captions, [-1.0] * 3, {}, EQUALLY)[0] == 1
-    rare = [10.0 if word in (5, 6) else 1.0 for word in range(8)] + [0.0] * 2
-    assert by_consensus(captions, [-1.0] * 3, {}, rare)[0] == 2
+    assert by_consensus(captions, [-1.0] * 3, NOTHING, EQUALLY)[0] == 1
+    rare = np.where(np.isin(range(10), (5, 6)), 10.0, EQUALLY)
+    assert by_consensus(captions, [-1.0] * 3, NOTHING, rare)[0] == 2
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -51,10 +60,10 @@ def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
         [START, *(draw.randrange(3) for _ in range(draw.randint(1, 9))), END] for _ in range(8)
     ]
     scores = sorted((draw.uniform(-3, 0) for _ in captions), reverse=True)
-    on_the_way = {pair: draw.uniform(0, 1.5) for pair in product(range(3), range(3))}
-    rarity = [draw.uniform(0.1, 3) for _ in range(8)] + [0.0] * 2
+    beams = {pair: draw.uniform(0, 1.5) for pair in product(range(3), range(3))}
+    rarity = np.array([draw.uniform(0.1, 3) for _ in range(8)] + [0.0] * 2)
     weights = [math.exp(SHARPNESS * score) for score in scores]
-    pairs = Counter({pair: count / 2 for pair, count in on_the_way.items()})
+    pairs = Counter({pair: count / 2 for pair, count in beams.items()})
     for caption, weight in zip(captions, weights, strict=True):
         for pair in set(pairwise(caption)):
             pairs[pair] += weight / sum(weights) / 2
@@ -71,22 +80,24 @@ def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
         own.update((word,) for word in caption[1:])
         common = {item: min(expected[item], 1) for item in own}
         agreement.append(2 * counted(common) / (counted(own) + counted(expected)))
-    order = by_consensus(captions, scores, on_the_way, rarity)
+    in_halves = {pair: count / 2 for pair, count in beams.items()}
+    given = map(np.concatenate, zip(*[on_the_way(in_halves)] * 2, strict=True))
+    order = by_consensus(captions, scores, Pairs(*given), rarity)
     assert sorted(order) == list(range(8))
     ranked = [agreement[place] for place in order]
     assert ranked == pytest.approx(sorted(agreement, reverse=True))
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[Pair, float]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
     """What the search said that its beams expected, a photo each."""
     told = []
 
     def remember(
         captions: Sequence[Sequence[int]],
         scores: Sequence[float],
-        expected: Mapping[Pair, float],
-        rarity: Sequence[float],
+        expected: Pairs,
+        rarity: np.ndarray,
     ) -> list[int]:
         told.append(expected)
         return by_consensus(captions, scores, expected, rarity)
@@ -95,12 +106,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[Pair, float]]:
     return told
 
 
-def test_what_the_beams_expected(asked: list[Mapping[Pair, float]]) -> None:
+def test_what_the_beams_expected(asked: list[Pairs]) -> None:
     """A beam for every word, so that all probabilities are there."""
     decoder, penalty = scripted(5, seed=3), 0.7
     beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(20, 1, 2, penalty))
     assert len(asked) == 5
-    for photo, expected in enumerate(asked):
+    for photo, pairs in enumerate(asked):
+        expected: Counter[tuple[int, int]] = Counter()
+        for first, second, count in zip(*pairs, strict=True):
+            expected[first, second] += count
         first = {word: decoder.log_probs(photo, [word])[0] for word in WORDS}
         weights = {w: math.exp(SHARPNESS * p / 2**penalty) for w, p in first.items()}
         for word, log_prob in first.items():
@@ -115,7 +129,7 @@ def test_what_the_beams_expected(asked: list[Mapping[Pair, float]]) -> None:
 
 @pytest.mark.parametrize("num_captions", [1, 2, 6])
 def test_the_search_ranks_all_its_captions_and_tells_some(
-    num_captions: int, asked: list[Mapping[Pair, float]]
+    num_captions: int, asked: list[Pairs]
 ) -> None:
     decoder = scripted(9, seed=3)
     ranked_by_score = beam_search(decoder, decoder.grid(), WORD_MAP, by_score(6, 6, 7))

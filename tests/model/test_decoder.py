@@ -143,18 +143,14 @@ def test_a_step_is_the_papers(
             torch.testing.assert_close(found, expected[b][k])
 
 
-def test_attention_in_pieces_is_the_same(
-    network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid = make_grid(network.double(), 5)
-    with torch.inference_mode():
-        memory = network.decoder.memory(grid)
-        query = torch.randn(5, 4, memory.projected.shape[-1], dtype=torch.float64)
-        whole = network.decoder.attention(memory.projected, query)
-        monkeypatch.setattr("model.decoder.CACHED", 2 * query[0].numel() * grid.shape[1])
-        pieces = network.decoder.attention(memory.projected, query)
-    torch.testing.assert_close(pieces, whole)
-    assert whole.shape == (5, 4, grid.shape[1])
+def test_attention_of_rows_is_the_same(network: ShowAttendTell) -> None:
+    """Beams of the second photo have all one row, of the first each its own."""
+    attention = network.double().decoder.attention
+    projected = torch.randn(2, 9, attention.encoder_att.out_features, dtype=torch.float64)
+    rows = torch.randn(4, projected.shape[-1], dtype=torch.float64)
+    every_beam = attention(projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])])
+    of_rows = attention.of_rows(projected, rows, [3, 1])
+    torch.testing.assert_close(of_rows, torch.cat([every_beam[0], every_beam[1, :1]]))
 
 
 def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttendTell) -> None:
