@@ -56,26 +56,27 @@ def by_consensus(
     """
     weights = np.exp(SHARPNESS * (np.array(scores) - max(scores)))
     shares = (weights / weights.sum() / 2).tolist()
-    of_captions = [set(pairwise(caption)) for caption in captions]
+    distinct_pairs = [set(pairwise(caption)) for caption in captions]
 
-    # Of all words; of the pairs that a caption has; in all, of a pair and its second word.
+    # What the beams expected: in all, of the pairs that some caption has, and of every word.
     first, second, count = on_the_way.first, on_the_way.second, on_the_way.times / 2
     expected = float(count @ (rarity[first] + 2 * rarity[second]))
-    known = np.array(sorted(set().union(*of_captions)))
+    known = np.array(sorted(set().union(*distinct_pairs)))
     code, codes = (a * len(rarity) + b for a, b in ((first, second), known.T))
     place = codes.searchsorted(code).clip(max=len(codes) - 1)
     sums = np.bincount(place, count * (codes[place] == code), len(codes))
     pairs = dict(zip(map(tuple, known.tolist()), sums.tolist(), strict=True))
     words = np.bincount(second, count, len(rarity)).tolist()
+    # And the captions.
     rare = rarity.tolist()
-    for distinct, share in zip(of_captions, shares, strict=True):
+    for distinct, share in zip(distinct_pairs, shares, strict=True):
         for a, b in distinct:
             pairs[a, b] += share
             words[b] += share
             expected += share * (rare[a] + 2 * rare[b])
 
     agreement = []
-    for caption, distinct in zip(captions, of_captions, strict=True):
+    for caption, distinct in zip(captions, distinct_pairs, strict=True):
         own = sum(rare[a] + 2 * rare[b] for a, b in pairwise(caption))
         common = sum(rare[word] * min(1.0, words[word]) for word in set(caption[1:]))
         common += sum((rare[a] + rare[b]) * min(1.0, pairs[a, b]) for a, b in distinct)
