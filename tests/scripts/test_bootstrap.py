@@ -30,11 +30,11 @@ def fake_python(folder: Path, body: str) -> Path:
     return python
 
 
-def recording_python(folder: Path) -> Path:
-    """Writes every ``python -m ...`` to ``calls`` instead of doing it."""
+def recording_python(folder: Path, of_pip: int = 0) -> Path:
+    """Writes every ``python -m ...`` to ``calls`` instead of doing it; pip exits with `of_pip`."""
     record = (
         f'echo "$*" >> "{folder}/calls"; mkdir -p .venv/bin;'
-        f' ln -sf "{folder}/python" .venv/bin/python; exit 0'
+        f' ln -sf "{folder}/python" .venv/bin/python; [ "$2" = venv ] || exit {of_pip}; exit 0'
     )
     return fake_python(
         folder, f'if [ "$1" = -m ]; then {record}; fi\nexec "{shutil.which("python3")}" "$@"'
@@ -67,6 +67,17 @@ def test_does_nothing_when_nothing_changed(tmp_path: Path) -> None:
         lock.write("# changed\n")
     assert bootstrap(folder, python).returncode == 0
     assert len(calls.read_text().splitlines()) > len(first)
+
+
+def test_a_failed_install_says_what_it_needs_and_is_begun_anew(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "checkout")
+    done = bootstrap(folder, recording_python(tmp_path, of_pip=1))
+    assert done.returncode == 1
+    assert "pip failed, see above" in done.stderr
+    assert "Avail" in done.stderr
+    assert bootstrap(folder, recording_python(tmp_path)).returncode == 0
+    venvs = [line for line in (tmp_path / "calls").read_text().splitlines() if "venv" in line]
+    assert venvs == ["-m venv --clear .venv"] * 2
 
 
 def test_another_torch_index(tmp_path: Path, monkeypatch) -> None:
