@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.load import OK, Reply, Target, closed_loop, percentile
 from benchmarks.report import Line, Options, Report
-from benchmarks.serve import Photos, Served, Sizes, choose, told
+from benchmarks.served import Choice, Photos, Served, choose, told
 from model import Captioner, DecodingOptions, checkpoint
 from model.word_map import SPECIAL, WordMap
 from scripts.archive import MANIFEST
@@ -37,12 +37,14 @@ from scripts.package import package
 
 CLIENTS, FEW = 32, 4  # few to see only whether it runs
 EVERY = 5  # swaps, then a rollback
-QUICK = Sizes(photos=8, candidates=16, batches=1)
+QUICK = Choice(photos=8, candidates=16, batches=1)
 
 
 def bench(options: Options) -> Report:
     """Everything, on a server of its own."""
-    sizes, swaps, clients = (QUICK, 2, FEW) if options.quick else (Sizes(), options.swaps, CLIENTS)
+    choice, swaps, clients = (
+        (QUICK, 2, FEW) if options.quick else (Choice(), options.swaps, CLIENTS)
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then, too
     with (
         tempfile.TemporaryDirectory(prefix="captioner-bench-") as name,
@@ -51,7 +53,7 @@ def bench(options: Options) -> Report:
         settings = served.config["handler"]
         device = "cuda" if torch.cuda.is_available() else "cpu"  # as a worker chooses
         captioner = Captioner.load(options.checkpoint, device, settings["precision"])
-        photos = choose(captioner, DecodingOptions(**settings["decoding"]), options.photos, sizes)
+        photos = choose(captioner, DecodingOptions(**settings["decoding"]), options.photos, choice)
         capitals = Path(name) / "capitals"
         in_capitals(options.checkpoint, capitals)
         even = Path(name) / "even" / served.archive.name

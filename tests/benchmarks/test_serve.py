@@ -6,11 +6,9 @@ import asyncio
 import itertools
 import json
 import math
-import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -28,9 +26,7 @@ from benchmarks.load import (
     percentile,
     wrong,
 )
-from model import Captioner, DecodingOptions
-from model.network import ShowAttendTell
-from model.word_map import WordMap
+from benchmarks.served import Photos
 
 PHOTOS = [b"a cat", b"a dog \r\n\r\n on grass", bytes(200_000)]
 CAPTIONS = [str(len(photo)) for photo in PHOTOS]
@@ -187,65 +183,14 @@ def test_what_a_kill_costs() -> None:
     assert serve.damage(replies, [2, 10]) == [serve.Kill(2, 6), serve.Kill(1, math.inf)]
 
 
-def test_random_batches_hold_every_row_once() -> None:
-    batches = list(serve.random_batches(100, random.Random(0), 8))
-    assert sorted(itertools.chain(*batches)) == list(range(100))
-    assert {len(batch) for batch in batches} <= set(range(1, 9))
-    assert len({len(batch) for batch in batches}) > 3
-
-
-def test_different_captions_come_first() -> None:
-    captions = ["a", "b", "a", "b", "b", "c", "a"]
-    assert serve.different_first([1, 3, 4, 5, 6], captions) == [1, 5, 6, 3, 4]
-
-
 def test_loads_go_on_where_the_one_before_ended() -> None:
     seen = serve.Seen(Target(0, PHOTOS))
     assert [next(seen.photos) for _ in range(4)] == [0, 1, 2, 0]
     assert seen.add([Reply(0, 0, 1, OK, "5")]) == seen.replies
 
 
-def test_photos_with_the_captions_they_have_alone(
-    tmp_path: Path, network: ShowAttendTell, word_map: WordMap, render: Callable[..., bytes]
-) -> None:
-    kinds = itertools.product(("red", "green", "blue"), ("circle", "square"))
-    for name, kind in enumerate([*kinds, ("blue", "square")]):  # the last of them twice
-        (tmp_path / f"{name}.jpg").write_bytes(render(*kind))
-    captioner, decoding = Captioner(network, word_map), DecodingOptions(beam_size=2)
-    sizes = serve.Sizes(photos=4, candidates=20, batches=2)
-    chosen = serve.choose(captioner, decoding, tmp_path, sizes)
-    assert len(set(chosen.photos)) == len(chosen.captions) == 4
-    alone = [serve.texts(captioner, [photo], decoding)[0] for photo in chosen.photos]
-    assert chosen.captions == alone
-    assert chosen.left_out == 0
-    assert chosen.rate > 0
-
-
-def test_photos_whose_caption_depends_on_the_batch_are_left_out(
-    tmp_path: Path,
-    network: ShowAttendTell,
-    word_map: WordMap,
-    render: Callable[..., bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, color in enumerate(("red", "green", "blue")):
-        (tmp_path / f"{name}.jpg").write_bytes(render(color))
-    unsteady = (tmp_path / "1.jpg").read_bytes()
-    calls = itertools.count()
-
-    def texts(_: Captioner, photos: Sequence[bytes], __: DecodingOptions) -> list[str]:
-        call = next(calls)
-        return [f"{call if photo == unsteady else 0} of {len(photo)}" for photo in photos]
-
-    monkeypatch.setattr(serve, "texts", texts)
-    captioner = Captioner(network, word_map)
-    chosen = serve.choose(captioner, DecodingOptions(), tmp_path, serve.QUICK)
-    assert chosen.left_out == 1
-    assert chosen.photos == [(tmp_path / f"{name}.jpg").read_bytes() for name in (0, 2)]
-
-
 def test_wrong_captions_are_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
-    photos = serve.Photos(PHOTOS, ["a cat", "a dog", "nothing"], left_out=2, rate=1)
+    photos = Photos(PHOTOS, ["a cat", "a dog", "nothing"], left_out=2, rate=1)
     replies = [Reply(0, 0, 1, OK, "a cat"), Reply(1, 0, 1, OK, "a cat"), Reply(2, 0, 1, 503, None)]
     report = serve.wrong_captions(replies, photos)
     (line,) = report.lines

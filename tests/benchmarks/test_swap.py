@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.load import LOST, OK, Reply
-from benchmarks.serve import Photos
+from benchmarks.served import Photos
 from benchmarks.swap import in_capitals, judged
 from model import Captioner
 from scripts.places import ROOT
