@@ -54,8 +54,7 @@ class DecoderState(NamedTuple):
 
     hidden: torch.Tensor  # shape = (B, K, H); with ``row``, (R, H)
     cell: torch.Tensor  # as hidden
-    row: torch.Tensor | None = None  # of each beam, shape = (B, K)
-    rows_of: list[int] | None = None  # how many rows each photo has; one photo's follow another's
+    row: torch.Tensor | None = None  # of each beam, one photo's after another's, shape = (B, K)
 
     def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
         """Of ``images`` (b,), the ``beams`` (b, k)."""
@@ -66,9 +65,8 @@ class DecoderState(NamedTuple):
         width = self.hidden.shape[1]
         beam = width * torch.arange(len(images)).unsqueeze(1) + beams
         kept, row = torch.unique(beam, return_inverse=True)
-        _, rows_of = torch.unique_consecutive(kept // width, return_counts=True)
-        hidden, cell = (part[images.repeat_interleave(rows_of), kept % width] for part in self[:2])
-        return DecoderState(hidden, cell, row, rows_of.tolist())
+        hidden, cell = (part[images[kept // width], kept % width] for part in self[:2])
+        return DecoderState(hidden, cell, row)
 
     def of_beams(self, x: torch.Tensor) -> torch.Tensor:
         """What rows have, for every beam, shape = (B, K, ...)."""
@@ -227,10 +225,11 @@ class Decoder(nn.Module):
         sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
         from_hidden = products.hidden(state.hidden.to(products.dtype))
         query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
-        if state.rows_of is None:
+        if state.row is None:
             alpha = self.attention(memory.projected, query)
         else:
-            alpha = self.attention.of_rows(memory.projected, query, state.rows_of)
+            rows_of = state.row.amax(dim=1) - state.row.amin(dim=1) + 1  # how many each photo has
+            alpha = self.attention.of_rows(memory.projected, query, rows_of.tolist())
             alpha = state.of_beams(alpha)
         attended = gate.sigmoid() * state.of_rows(alpha.to(products.dtype) @ memory.grid)
         # As `nn.LSTMCell`: input, forget and output gate around a candidate.
