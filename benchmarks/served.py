@@ -83,7 +83,8 @@ class Served:
         """Start it; the seconds until the first caption."""
         start = time.perf_counter()
         java = self.server.check_startable(self.ports)
-        self.server.start(java, self.store, self.ports)
+        with self.server.reserve(self.store) as reservation:
+            self.server.start(java, self.store, self.ports, reservation)
         url = f"http://127.0.0.1:{self.ports.inference}/predictions/captioner"
         self.server.wait_until_it_answers(url, photo, START_SECONDS)
         return time.perf_counter() - start

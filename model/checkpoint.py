@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
         Names the file at fault and what is wrong with it.
     """
     folder = Path(folder)
-    if missing := [n for n in (WEIGHTS, CONFIG, WORD_MAP) if not (folder / n).is_file()]:
-        raise InvalidCheckpoint(
-            f"{folder} is no checkpoint folder: it lacks {', '.join(missing)};"
-            " 'captioner train' makes one"
-        )
+    _check_complete(folder)
     try:
         config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -116,13 +113,29 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
     return network.to(device).eval(), word_map
 
 
-def digest(folder: str | Path) -> str:
-    """What tells one captioner from another: sha256 of weights, configuration and words."""
+def digest(folder: str | Path | zipfile.Path) -> str:
+    """What tells one captioner from another: sha256 of weights, configuration and words.
+
+    Raises
+    ------
+    InvalidCheckpoint
+        The folder, which may be the root of an archive, lacks one of them.
+    """
+    folder = Path(folder) if isinstance(folder, str) else folder
+    _check_complete(folder)
     sha256 = hashlib.sha256()
     for name in (WEIGHTS, CONFIG, WORD_MAP):
-        content = (Path(folder) / name).read_bytes()
+        content = (folder / name).read_bytes()
         sha256.update(f"{name} {len(content)}\n".encode() + content)
     return sha256.hexdigest()
+
+
+def _check_complete(folder: Path | zipfile.Path) -> None:
+    if missing := [n for n in (WEIGHTS, CONFIG, WORD_MAP) if not (folder / n).is_file()]:
+        raise InvalidCheckpoint(
+            f"{folder} is no checkpoint folder: it lacks {', '.join(missing)};"
+            " 'captioner train' makes one"
+        )
 
 
 def check_writable(folder: Path) -> None:

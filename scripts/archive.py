@@ -94,15 +94,21 @@ class Archive:
             ) from error
         return cls(path, found, name, version, settings, golden)
 
-    def dry_run(self) -> None:
+    def dry_run(self, work: Path) -> None:
         """Import its code and caption its golden photos in a process of its own.
+
+        Parameters
+        ----------
+        work
+            A folder for what it unpacks; it is made if it is missing.
 
         Raises
         ------
         ValueError
             That fails, or the captions are not the golden ones.
         """
-        with tempfile.TemporaryDirectory(prefix="captioner-dry-run-") as name:
+        work.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="dry-run-", dir=work) as name:
             with zipfile.ZipFile(self.path) as archive:
                 archive.extractall(name)
             try:

@@ -180,11 +180,17 @@ def _parser() -> argparse.ArgumentParser:
     pack = _job(parsers, "package", jobs.package, "Write the TorchServe archive of a checkpoint.")
     pack.add_argument("checkpoint", type=Path, help="checkpoint folder")
     pack.add_argument("--version", required=True, help="version it is served as, such as 1.0")
-    pack.add_argument(
+    where = pack.add_mutually_exclusive_group()
+    _model_store_option(where, "where captioner-VERSION.mar is written")
+    where.add_argument(
         "--out",
         type=Path,
-        default=Path("model_store/captioner.mar"),
-        help="archive to write; its name is the model's (model_store/captioner.mar)",
+        help="archive to write instead, NAME.mar or NAME-VERSION.mar; NAME is the model's",
+    )
+    pack.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file that is there, but never a version that is served",
     )
 
     serve = _job(parsers, "serve", jobs.serve, "Package a checkpoint and serve it on loopback.")
@@ -196,21 +202,19 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--checkpoint",
         type=Path,
-        help="checkpoint folder (what was deployed here, or else the shipped one)",
+        help="checkpoint folder (what was deployed or served last, or else the shipped one)",
     )
-    serve.add_argument("--version", default="1.0", help="version it is served as (1.0)")
+    serve.add_argument(
+        "--version",
+        help="version it is served as (the one it had, or one that none has had: 1.0, 2.0, ...)",
+    )
     serve.add_argument(
         "--port",
         type=int,
         default=8080,
         help="for predictions; management, metrics and gRPC take the next four (8080)",
     )
-    serve.add_argument(
-        "--model-store",
-        type=Path,
-        default=MODEL_STORE,
-        help="where the archive is written and served from (CAPTIONER_MODEL_STORE or model_store)",
-    )
+    _model_store_option(serve, "where the archive is written and served from")
     serve.add_argument(
         "--tokens",
         action="store_true",
@@ -264,12 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for job in (deploy, rollback, versions):
         _address_options(job)
-        job.add_argument(
-            "--model-store",
-            type=Path,
-            default=MODEL_STORE,
-            help="where the server loads archives from (CAPTIONER_MODEL_STORE or model_store)",
-        )
+        _model_store_option(job, "where the server loads archives from")
         _key_file_option(job)
 
     health = _job(
@@ -322,6 +321,15 @@ def _key_file_option(parser: argparse.ArgumentParser) -> None:
         "--key-file",
         type=Path,
         help="key_file.json of a server that wants tokens, such as .serve/key_file.json",
+    )
+
+
+def _model_store_option(parser: argparse._ActionsContainer, what: str) -> None:
+    parser.add_argument(
+        "--model-store",
+        type=Path,
+        default=MODEL_STORE,
+        help=f"{what} (CAPTIONER_MODEL_STORE, or the checkout's model_store)",
     )
 
 

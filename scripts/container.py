@@ -25,7 +25,7 @@ from typing import Self
 
 from scripts.health import tiny_photo
 from scripts.places import MODEL_STORE, ROOT
-from scripts.store import FIRST, Store
+from scripts.store import FIRST, MODEL, Store
 from scripts.torchserve import START_SECONDS, Ports, Server
 
 log = logging.getLogger("captioner")
@@ -158,7 +158,9 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
         The server or the gate ended by itself.
     """
     if store.read() is None:
-        raise ValueError(f"{store.folder} has no {FIRST}: mount one that has")
+        others = ", ".join(sorted(each.name for each in store.folder.glob(f"{MODEL}-*.mar")))
+        way_out = f"name one of {others} so" if others else "mount one that has"
+        raise ValueError(f"{store.folder} has no {FIRST}: {way_out}")
     server, inner = Server(folder), Ports.free()
     torchserve = f"127.0.0.1:{inner.inference}"
     environment = {
@@ -167,7 +169,9 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
         "LOG4J_CONFIGURATION_FILE": str(FILES / "log4j2.xml"),
     }
     try:
-        server.start(server.check_startable(inner), store, inner, environment, to_log=False)
+        java = server.check_startable(inner)
+        with server.reserve(store) as reservation:
+            server.start(java, store, inner, reservation, environment, to_log=False)
         url = f"http://{torchserve}/predictions/captioner"
         server.wait_until_it_answers(url, tiny_photo(), START_SECONDS)
         gate = Gate(folder, addresses.inference, torchserve)

@@ -18,8 +18,9 @@ from scripts.archive import Archive
 from scripts.interrupts import Interrupts
 from scripts.keys import Keys
 from scripts.management import Management, ManagementError
+from scripts.places import MODEL_STORE
 from scripts.shadow import Shadowing, check_shadowable, clear, shadow
-from scripts.store import MODEL, Record, Store, Stored
+from scripts.store import MODEL, Record, Store, Stored, archive_name
 
 log = logging.getLogger("captioner")
 
@@ -39,7 +40,7 @@ class Place:
 
     url: str = "http://127.0.0.1:8080"
     management: str = "http://127.0.0.1:8081"
-    store: Path = Path("model_store")
+    store: Path = MODEL_STORE
     keys: Keys | None = None  # where TorchServe asks for them
 
     def manage(self) -> Management:
@@ -96,7 +97,7 @@ def deploy(
         log.info(
             "version %s, sha256 %s: trying it in a process of its own", new.version, new.sha256
         )
-        new.dry_run()
+        new.dry_run(store.work)
         try:
             with ExitStack() as undo, interrupts.held_after_failure():
                 stored = _stored(new, store, undo)
@@ -204,11 +205,14 @@ def _agreed(store: Store, management: Management) -> Record:
 
 
 def _stored(new: Archive, store: Store, undo: ExitStack) -> Stored:
-    """Copy the archive to where the server loads from."""
-    stored = Stored(f"{MODEL}-{new.version}.mar", new.sha256)
+    """Copy the archive to where the server loads from, unless it lies there already."""
+    stored = Stored(archive_name(new.version), new.sha256)
     place = store.path(stored)
-    undo.callback(place.unlink, missing_ok=True)
-    new.copy_to(place)
+    if not place.exists():
+        undo.callback(place.unlink, missing_ok=True)
+        new.copy_to(place)
+    elif Archive.open(place).sha256 != new.sha256:
+        raise ValueError(f"{place} is another archive; deploy that, or move it away")
     return stored
 
 

@@ -201,17 +201,26 @@ def bench(options: argparse.Namespace) -> None:
 
 def package(options: argparse.Namespace) -> None:
     from scripts.package import package
+    from scripts.places import shown
+    from scripts.store import archive_name
 
-    print(f"{package(options.checkpoint, options.version, options.out)}  {options.out}")
+    out = shown(options.out or options.model_store / archive_name(options.version))
+    print(f"{package(options.checkpoint, options.version, out, options.overwrite)}  {out}")
 
 
 def serve(options: argparse.Namespace) -> None:
     from scripts.serve import serve
+    from scripts.store import Store
     from scripts.torchserve import Server
 
     server = Server(options.folder)
     if options.stop:
-        print("stopped" if server.stop() else "nothing was running")
+        if server.stop():
+            print("stopped")
+            return
+        print("nothing was running")
+        if elsewhere := Store(options.model_store).server():
+            print(f"but {elsewhere}")
         return
     serve(
         server,

@@ -13,18 +13,20 @@ import yaml
 
 from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION
-from model.files import write_whole
+from model.files import refuse_existing, write_whole
 from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from scripts.golden import golden
 from scripts.places import ROOT
+from scripts.store import MODEL, RECORD, Store
 
 HANDLER = "captioner_handler.py"
 LEFT_OUT = (HANDLER, "client.py")  # of the packages: lies outside them, is for callers
+VERSION = r"\d+(\.\d+){0,2}"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date: the content alone decides the bytes
 
 
-def package(folder: Path, version: str, out: Path) -> str:
-    """Write the archive of a checkpoint, replacing one that is there, and return its sha256.
+def package(folder: Path, version: str, out: Path, overwrite: bool = False) -> str:
+    """Write the archive of a checkpoint and return its sha256.
 
     Parameters
     ----------
@@ -33,23 +35,53 @@ def package(folder: Path, version: str, out: Path) -> str:
     version
         What TorchServe knows it by, as in ``/predictions/captioner/1.0``.
     out
-        The ``.mar`` file; its name without the ending is the model's name.
+        The ``.mar`` file; its name without the ending, and without ``-VERSION``, is the model's
+        name.
+    overwrite
+        Whether another file that is there is replaced; an archive that a model store lists as a
+        version never is.
 
     Raises
     ------
     ValueError
-        The checkpoint or its calibration is damaged, or the version or the name is none.
+        The checkpoint or its calibration is damaged, the version or the name is none, or another
+        file has the name.
     """
-    if not re.fullmatch(r"\d+(\.\d+){0,2}", version):
+    _check_version(version)
+    name = out.stem.removesuffix(f"-{version}")
+    if out.suffix != ".mar" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(
+            f"the archive is {out.name!r}; it must be like {MODEL}.mar or {MODEL}-{version}.mar"
+        )
+    content = build(folder, version, name)
+    digest = hashlib.sha256(content).hexdigest()
+    if not (out.is_file() and out.read_bytes() == content):
+        listed = Store(out.parent).listed(out)
+        if listed is None:
+            refuse_existing(out, overwrite)
+        elif listed[1] != digest:  # what is recorded may be put back
+            raise ValueError(
+                f"{out} is version {listed[0]}, which is served or listed in {RECORD}; it is never"
+                " replaced: package another --version, or write elsewhere with --out"
+            )
+        write_whole(out, content)
+    return digest
+
+
+def _check_version(version: str) -> None:
+    if not re.fullmatch(VERSION, version):
         raise ValueError(f"version is {version!r}; it must be like 1, 1.0 or 1.0.2")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*\.mar", out.name):
-        raise ValueError(f"the archive is {out.name!r}; it must be like captioner.mar")
+
+
+def build(folder: Path, version: str, model: str = MODEL) -> bytes:
+    """Return the archive of a checkpoint; raises `ValueError` as `package` does."""
+    _check_version(version)
     settings = yaml.safe_load((ROOT / "handler" / MODEL_CONFIG).read_text())
     decoding = DecodingOptions(**settings["handler"]["decoding"])
     manifest = {
         "runtime": "python",
         "model": {
-            "modelName": out.stem,
+            "modelName": model,
             "modelVersion": version,
             "handler": HANDLER,
             "configFile": MODEL_CONFIG,
@@ -68,9 +100,7 @@ def package(folder: Path, version: str, out: Path) -> str:
         for source in (ROOT / name).glob("*.py"):
             if source.name not in LEFT_OUT:
                 members[f"{name}/{source.name}"] = source.read_bytes()
-    archive = _archive(members)
-    write_whole(out, archive)
-    return hashlib.sha256(archive).hexdigest()
+    return _archive(members)
 
 
 def _archive(members: dict[str, bytes]) -> bytes:

@@ -167,10 +167,12 @@ def shadow(
     found = Comparison(*versions)
     seconds = 60 * wanted.minutes
     ends, tell = now() + seconds, now() + TELL_SECONDS
-    settings = Settings(found.old, wanted.share, time.time() + seconds)
-    with _spool(store / FOLDER, settings) as folder:
+    with _spool(store / FOLDER, _settings(found.old, wanted.share, seconds)) as folder:
         while (moment := now()) < ends:
             if moment >= tell:
+                # Workers go by the wall clock, which may have been set meanwhile.
+                settings = _settings(found.old, wanted.share, ends - moment)
+                write_whole(folder / SETTINGS, settings.to_bytes())
                 log.info(
                     "%d photos shadowed, %d with the same caption; %.0f s to go",
                     *(found.photos, found.same, ends - moment),
@@ -223,6 +225,11 @@ def _spool(folder: Path, settings: Settings) -> Iterator[Path]:
         yield folder
     finally:
         clear(folder.parent)
+
+
+def _settings(version: str, share: float, seconds: float) -> Settings:
+    """Return what a worker is to copy for so many seconds from now on."""
+    return Settings(version, share, time.time() + seconds)
 
 
 def _ask(client: CaptionClient, copy: Copy, found: Comparison) -> None:

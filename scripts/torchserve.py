@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,11 +24,16 @@ import requests
 from handler import shadow
 from model.files import write_whole
 from scripts.keys import Keys
+from scripts.locks import locked_folder
 from scripts.places import ROOT
-from scripts.store import Store
+from scripts.store import Reservation, Store
 from training.java import find_java
 
 START_SECONDS, STOP_SECONDS = 180.0, 30.0
+STARTING = ".starting"  # held while a server is started
+
+# Becomes TorchServe once it is told so; ends if whoever would tell it has ended.
+WHEN_TOLD = 'read -r go && exec "$@" < /dev/null'
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,29 @@ class Server:
         ports.check_free()
         return find_java()
 
+    @contextmanager
+    def reserve(self, store: Store) -> Iterator[Reservation]:
+        """Keep every other server away from this folder, for the block, and from the store.
+
+        Raises
+        ------
+        ValueError
+            Another server has one of them.
+        """
+        refusal = f"another server is being started from {self.folder}; wait for its end"
+        with locked_folder(self.folder, STARTING, refusal):
+            if self.process():
+                raise ValueError(f"already serving from {self.folder}; stop it with --stop first")
+            self._clean()  # after a server that was killed
+            with store.reserved() as reservation:
+                yield reservation
+
     def start(
         self,
         java: Path,
         store: Store,
         ports: Ports,
+        reservation: Reservation,
         overrides: Mapping[str, str] | None = None,
         to_log: bool = True,
         tokens: bool = False,
@@ -107,10 +130,12 @@ class Server:
         """Start the frontend with the store's versions; it starts the workers and outlives us.
 
         Java, from `check_startable`, is our child directly: TorchServe's own launcher would not
-        pass signals on.
+        pass signals on. Whatever ends us meanwhile, `stop` finds what runs.
 
         Parameters
         ----------
+        reservation
+            From `reserve`; the server holds the store as long as it runs.
         overrides
             Of the environment that ``ports`` make.
         to_log
@@ -151,29 +176,36 @@ class Server:
         command += ["-s", str(store.folder.resolve()), "-ncs"]
         with open(self.log, "wb") as log:
             started = subprocess.Popen(
-                command,
+                ["/bin/sh", "-c", WHEN_TOLD, "captioner", *command],
                 cwd=self.folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log if to_log else None,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=reservation.descriptors,
                 # TorchServe makes the key file its owner's only after the keys are in it.
                 umask=0o077 if tokens else -1,
             )
-        process = psutil.Process(started.pid)
-        state = {"pid": process.pid, "created": process.create_time(), "temp": str(temp)}
-        write_whole(self._state, json.dumps(state).encode())
+        assert started.stdin
+        with started.stdin:  # closed before it is told to, it does not become a server
+            state = {"pid": started.pid, "started": _started(started.pid), "temp": str(temp)}
+            write_whole(self._state, json.dumps(state).encode())
+            reservation.name_server(self.folder.resolve(), started.pid)
+            started.stdin.write(b"go\n")
 
     def process(self) -> psutil.Process | None:
         """The frontend, if it runs."""
         try:
             state = json.loads(self._state.read_text())
             process = psutil.Process(state["pid"])
-            same = process.create_time() == state["created"]  # pids are used again
+            if "started" in state:
+                same = state["started"] == _started(process.pid)  # pids are used again
+            else:  # by an older release
+                same = state["created"] == process.create_time()
             alive = same and process.status() != psutil.STATUS_ZOMBIE
             return process if alive else None
-        except (OSError, ValueError, psutil.NoSuchProcess):
+        except (OSError, ValueError, LookupError, psutil.NoSuchProcess):
             return None
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
@@ -186,12 +218,16 @@ class Server:
             for stuck in alive:
                 stuck.kill()
             psutil.wait_procs(alive, STOP_SECONDS)
+        self._clean()
+        return process is not None
+
+    def _clean(self) -> None:
+        """Remove what a server that has ended leaves."""
         if self._state.exists():
             temp = json.loads(self._state.read_text())["temp"]
             shutil.rmtree(temp, ignore_errors=True)
             self._state.unlink()
             self.key_file.unlink(missing_ok=True)
-        return process is not None
 
     def wait_until_it_answers(self, url: str, photo: bytes, seconds: float) -> str:
         """Ask for a caption until one comes: ready is what a prediction says, not ``/ping``.
@@ -230,3 +266,22 @@ class Server:
             return "It has told above why."
         telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
         return f"Its log, {self.log}, says: {' | '.join(telling[-3:])}"
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in a form that no step of the clock changes.
+
+    That is the boot and the ticks since then, where the system tells them (proc(5)). What psutil
+    returns is the same in Unix time, and another after the clock was set.
+
+    Raises
+    ------
+    psutil.NoSuchProcess
+        There is no such process.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return str(psutil.Process(pid).create_time())
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"

@@ -21,7 +21,7 @@ from scripts import deploy as deploy_module
 from scripts.archive import Archive
 from scripts.deploy import DeployFailed, Place, deploy, rollback, versions
 from scripts.management import Management, ManagementError, Served
-from scripts.store import LOCK, RECORD, Store, Stored
+from scripts.store import LOCK, RECORD, SERVING, Store, Stored
 from scripts.torchserve import Ports, Server
 from tests.scripts.site import Load, Site, run
 
@@ -49,7 +49,7 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
     told = versions(fresh.place).splitlines()
     assert [line.split()[:2] for line in told[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
     names = {path.name for path in fresh.place.store.iterdir()}
-    assert names == {"captioner.mar", "captioner-3.0.mar", RECORD, LOCK}
+    assert names == {"captioner-1.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING}
 
     # What was deployed is what a restart serves.
     Server(fresh.folder / "run").stop()
@@ -69,7 +69,22 @@ def test_removing_the_old_version(fresh: Site) -> None:
         "captioner-2.0.mar",
         RECORD,
         LOCK,
+        SERVING,
     }
+
+
+def test_an_archive_that_was_packaged_into_the_store(fresh: Site) -> None:
+    """It is deployed from there, and a deploy that fails leaves it there."""
+    place = fresh.place.store / "captioner-2.0.mar"
+    content = other_captions(fresh, fresh.folder / "x").read_bytes()
+    place.write_bytes(content)
+    for archive in (place, fresh.archive("2.0")):  # it fails, and is another that has the name
+        with pytest.raises((ValueError, DeployFailed), match=r"golden photo|is another archive"):
+            deploy(archive, fresh.place)
+        assert place.read_bytes() == content
+    place.write_bytes(fresh.archive("2.0").read_bytes())
+    deploy(place, fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
 
 
 def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +116,7 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
     assert record
     assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
     assert {path.name for path in fresh.place.store.iterdir()} == {
-        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK)
+        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING)
     }
 
 
@@ -152,7 +167,7 @@ def dying_worker(site: Site, folder: Path) -> Path:
 
 
 def same_version(site: Site, folder: Path) -> Path:
-    return site.place.store / "captioner.mar"
+    return site.place.store / "captioner-1.0.mar"
 
 
 def nothing(site: Site, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from scripts.places import ROOT
 from scripts.torchserve import Ports, Server
 
 
-def test_the_readmes_transcript(tmp_path: Path) -> None:
+def test_the_readmes_transcript(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """Each command prints what it says there, digests aside; ``...`` stands for anything."""
     section = (ROOT / "README.md").read_text().split("\n## Operate")[1]
     steps = re.findall(
@@ -23,14 +23,16 @@ def test_the_readmes_transcript(tmp_path: Path) -> None:
     address = "http://127.0.0.1:{}".format
     serve = ["--port", ports.inference, "--folder", run, "--model-store", store]
     operate = ["--url", address(ports.inference), "--management", address(ports.management)]
-    more = {"serve": serve, "package": [], "--stop": ["--folder", run]}
+    more = {"serve": serve, "package": ["--model-store", store], "--stop": ["--folder", run]}
+    places = {"checkpoints/mine": str(tiny_checkpoint), "model_store": str(store)}
     try:
         for command, wanted in steps:
             program, *arguments = shlex.split(command)
             job = "serve" if program == "scripts/serve" else arguments.pop(0)
             options = more.get(arguments[0] if arguments else "", more.get(job))
             options = [*operate, "--model-store", store] if options is None else options
-            arguments = [str(tmp_path / a) if a.startswith("dist/") else a for a in arguments]
+            for named, path in places.items():
+                arguments = [argument.replace(named, path) for argument in arguments]
             done = subprocess.run(
                 [sys.executable, "-m", "scripts.cli", job, *arguments, *map(str, options)],
                 cwd=ROOT,
@@ -39,7 +41,9 @@ def test_the_readmes_transcript(tmp_path: Path) -> None:
                 text=True,
                 timeout=240,
             )
-            told = done.stdout.replace(f"{tmp_path}/dist", "dist")
+            told = done.stdout
+            for named, path in places.items():
+                told = told.replace(path, named)
             assert re.fullmatch(_pattern(wanted), told), (command, told)
     finally:
         Server(run).stop()

@@ -25,6 +25,7 @@ from handler.client import CaptionClient
 from model import Captioner, DecodingOptions, checkpoint
 from scripts.package import package
 from scripts.places import ROOT
+from scripts.store import SERVING
 from scripts.torchserve import Ports, Server
 from tests.handler.openapi_checks import check_against_server
 from tests.hostile import hostile_photos
@@ -261,10 +262,26 @@ def test_stopped_means_that_nothing_is_left(tmp_path: Path, tiny_checkpoint: Pat
         assert f"port {serving.ports.inference} is in use" in elsewhere.stderr
         assert requests.post(serving.url, data=render(), timeout=60).ok
 
+        # So is one that would replace the archive which this one serves.
+        before = {path.name: path.read_bytes() for path in serving.store.iterdir()}
+        done = run(
+            *("serve", "--checkpoint", ROOT / "checkpoints" / "flickr8k", "--folder", other),
+            *("--port", Ports.free().inference, "--model-store", serving.store),
+        )
+        assert done.returncode == 1
+        assert f"stop it with scripts/serve --stop --folder {serving.folder}" in done.stderr
+        assert {path.name: path.read_bytes() for path in serving.store.iterdir()} == before
+        assert not other.exists()
+        nothing = run("serve", "--stop", "--folder", other, "--model-store", serving.store)
+        assert nothing.stdout.startswith("nothing was running\nbut process ")
+
         frontend = Server(serving.folder).process()
         assert frontend is not None
         everyone = [frontend, *frontend.children(recursive=True)]
         assert len(everyone) >= 2  # a worker at least
+        lock = str(serving.store / SERVING)
+        holders = [p for p in everyone if lock in {each.path for each in p.open_files()}]
+        assert holders == [frontend]  # a worker that outlives it holds nothing
         temp = Path(json.loads((serving.folder / "server.json").read_text())["temp"])
         stopped = run("serve", "--stop", "--folder", serving.folder)
         assert stopped.stdout == "stopped\n"
