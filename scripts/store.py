@@ -136,10 +136,10 @@ class Store:
             folder, pid = told["folder"], int(told["pid"])
         except (OSError, ValueError, LookupError, TypeError):
             return self._starting()
-        return (
-            f"process {pid} serves from {self.folder}; stop it with"
-            f" scripts/serve --stop --folder {folder}"
-        )
+        serves = f"process {pid} serves from {self.folder}"
+        if not Path(folder).is_dir():  # in another container, or removed by hand
+            return f"{serves}, started from {folder}, which is not here; stop it"
+        return f"{serves}; stop it with scripts/serve --stop --folder {folder}"
 
     def _starting(self) -> str:
         return f"another server is being started on {self.folder}; wait for its end"

@@ -14,6 +14,7 @@ from model import Captioner, checkpoint
 from model.calibration import Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
+from scripts.archive import Archive
 from scripts.package import package
 from scripts.places import ROOT
 
@@ -56,7 +57,7 @@ def test_same_bytes_every_time(folder: Path, tmp_path: Path) -> None:
     assert package(folder, "1.0", two) == digest
     assert one.read_bytes() == two.read_bytes()
     assert hashlib.sha256(one.read_bytes()).hexdigest() == digest
-    assert package(folder, "1.1", two) != digest
+    assert package(folder, "1.1", two, overwrite=True) != digest
     assert list(one.parent.iterdir()) == [one]
 
 
@@ -68,7 +69,7 @@ def test_holds_a_calibration_if_there_is_one(folder: Path, tmp_path: Path) -> No
         package(folder, "1.0", archive)
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == without
     Calibration(5.0, 5.5, 0.4).save(folder)
-    package(folder, "1.0", archive)
+    package(folder, "1.0", archive, overwrite=True)
     with zipfile.ZipFile(archive) as opened:
         held = opened.read("calibration.json")
     assert held == (folder / "calibration.json").read_bytes()
@@ -121,6 +122,28 @@ def test_a_worker_runs_its_archives_code(
     assert answer["reply"]["caption"] == f"by the archive: {wanted}"
 
 
+def test_another_archive_is_replaced_only_if_asked_to(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "captioner.mar"
+    digest = package(folder, "1.0", archive)
+    with pytest.raises(ValueError, match=r"captioner\.mar exists already; .* --overwrite"):
+        package(folder, "1.1", archive)
+    assert package(folder, "1.0", archive) == digest  # the same bytes are no other archive
+    assert package(folder, "1.1", archive, overwrite=True) != digest
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [("birds.mar", "birds"), ("birds-1.1.mar", "birds"), ("my-birds-1.1.mar", "my-birds")],
+)
+def test_the_name_is_the_models_without_the_version(
+    folder: Path, tmp_path: Path, file: str, model: str
+) -> None:
+    package(folder, "1.1", tmp_path / file)
+    assert Archive.open(tmp_path / file).model == model
+    with pytest.raises(ValueError, match=r"must be like captioner\.mar or captioner-1\.1\.mar"):
+        package(folder, "1.1", tmp_path / "captioner-1.0.mar")
+
+
 @pytest.mark.parametrize("version", ["", "one", "1.0-beta", "1.2.3.4", "1/0"])
 def test_version_must_be_one(folder: Path, tmp_path: Path, version: str) -> None:
     with pytest.raises(ValueError, match="version is"):
@@ -153,6 +176,6 @@ def test_full_disk_leaves_the_old_archive(
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
-        package(folder, "2.0", archive)
+        package(folder, "2.0", archive, overwrite=True)
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == digest
     assert list(archive.parent.iterdir()) == [archive]

@@ -19,7 +19,7 @@ import pytest
 
 from handler.client import CaptionClient
 from handler.options import RequestOptions
-from handler.shadow import ENDING, FOLDER, Answered, Copy, Shadow
+from handler.shadow import ENDING, FOLDER, Answered, Copy, Settings, Shadow
 from model import Captioner, DecodingOptions
 from scripts.cli import main
 from scripts.deploy import DeployFailed, deploy
@@ -165,6 +165,28 @@ def test_nothing_is_left_behind(
         shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
     assert waiting
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_of_the_clock_does_not_end_the_copying(
+    scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers stop by the wall clock; the deploy, whose clock does not step, tells them anew."""
+    ticks, until = iter([0.0, 0.0, 20.0, 30.0, 61.0]), []
+    monkeypatch.setattr(time, "time", lambda: wall)
+    wall = 1e9
+
+    def now() -> float:
+        nonlocal wall
+        tick = next(ticks)
+        if tick == 20:
+            wall += 3600
+        elif tick == 30:
+            until.append(Settings.read(tmp_path / FOLDER).until)
+        return tick
+
+    with CaptionClient(scripted.url) as client:
+        shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1, minutes=1), now)
+    assert until == [1e9 + 3600 + 40]
 
 
 def test_what_a_killed_deploy_left_is_removed(tmp_path: Path) -> None:

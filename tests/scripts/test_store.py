@@ -231,6 +231,7 @@ def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path
 
 def test_a_store_is_one_servers_until_that_ends(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
+    folder.mkdir()
     with store.reserved() as reservation:
         server = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=reservation.descriptors)
         with pytest.raises(ValueError, match="another server is being started"), store.reserved():
@@ -242,6 +243,8 @@ def test_a_store_is_one_servers_until_that_ends(store: Store, tmp_path: Path) ->
             pass
         with store.locked():  # a deploy works beside it
             pass
+        folder.rmdir()
+        assert f"started from {folder}, which is not here" in (store.server() or "")
     finally:
         server.communicate()
     assert store.server() is None
