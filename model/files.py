@@ -31,14 +31,6 @@ def write_whole(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise `ValueError` for a path that exists, unless the user asked to overwrite it."""
-    if os.path.lexists(path) and not overwrite:
-        raise ValueError(
-            f"{path} exists already; choose another name, or replace it with --overwrite"
-        )
-
-
 def replace_folder(new: Path, folder: Path) -> None:
     """Give a folder's name to another beside it; what had the name is deleted.
 

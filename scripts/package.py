@@ -7,13 +7,14 @@ import io
 import json
 import re
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
 
 from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION
-from model.files import refuse_existing, write_whole
+from model.files import write_whole
 from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from scripts.golden import golden
 from scripts.places import ROOT
@@ -55,17 +56,30 @@ def package(folder: Path, version: str, out: Path, overwrite: bool = False) -> s
         )
     content = build(folder, version, name)
     digest = hashlib.sha256(content).hexdigest()
-    if not (out.is_file() and out.read_bytes() == content):
-        listed = Store(out.parent).listed(out)
-        if listed is None:
-            refuse_existing(out, overwrite)
-        elif listed[1] != digest:  # what is recorded may be put back
-            raise ValueError(
-                f"{out} is version {listed[0]}, which is served or listed in {RECORD}; it is never"
-                " replaced: package another --version, or write elsewhere with --out"
-            )
+    if not out.exists():
+        _check_replaceable(out, digest, overwrite=True)
         write_whole(out, content)
+    elif not out.is_file() or out.read_bytes() != content:
+        store = Store(out.parent)
+        # A deploy may be about to record it.
+        with store.locked() if (store.folder / RECORD).exists() else nullcontext():
+            _check_replaceable(out, digest, overwrite)
+            write_whole(out, content)
     return digest
+
+
+def _check_replaceable(out: Path, digest: str, overwrite: bool) -> None:
+    listed = Store(out.parent).listed(out)
+    if listed is None:
+        if not overwrite:
+            raise ValueError(
+                f"{out} is there already; add --overwrite to replace it, or choose another name"
+            )
+    elif listed[1] != digest:  # what is recorded may be put back
+        raise ValueError(
+            f"{out} is version {listed[0]}, which is served or listed in {RECORD}; it is never"
+            " replaced: package another --version, or write elsewhere with --out"
+        )
 
 
 def _check_version(version: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model import files
-from model.files import refuse_existing, replace_folder, write_whole
+from model.files import replace_folder, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -77,12 +77,3 @@ def test_the_name_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         replace_folder(tmp_path / ".new", tmp_path / "folder")
     assert (tmp_path / "folder" / ".new").exists()
-
-
-def test_what_exists_is_overwritten_only_if_the_user_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    refuse_existing(path, overwrite=False)
-    path.symlink_to(tmp_path / "nowhere")
-    refuse_existing(path, overwrite=True)
-    with pytest.raises(ValueError, match=r"file exists already; .* --overwrite"):
-        refuse_existing(path, overwrite=False)

@@ -125,7 +125,7 @@ def test_a_worker_runs_its_archives_code(
 def test_another_archive_is_replaced_only_if_asked_to(folder: Path, tmp_path: Path) -> None:
     archive = tmp_path / "captioner.mar"
     digest = package(folder, "1.0", archive)
-    with pytest.raises(ValueError, match=r"captioner\.mar exists already; .* --overwrite"):
+    with pytest.raises(ValueError, match=r"captioner\.mar is there already; .* --overwrite"):
         package(folder, "1.1", archive)
     assert package(folder, "1.0", archive) == digest  # the same bytes are no other archive
     assert package(folder, "1.1", archive, overwrite=True) != digest

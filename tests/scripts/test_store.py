@@ -17,7 +17,7 @@ from scripts import serve as serve_module
 from scripts.cli import main
 from scripts.package import package
 from scripts.serve import choose
-from scripts.store import FIRST, RECORD, WORK, Record, Store, Stored
+from scripts.store import FIRST, LOCK, RECORD, WORK, Record, Store, Stored
 
 
 @pytest.fixture
@@ -62,6 +62,10 @@ def deploy(store: Store, folder: Path, version: str) -> None:
     store.write(record.with_version(version, stored).with_default(version))
 
 
+def contents(store: Store) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.folder.iterdir() if path.name != LOCK}
+
+
 # What is listed stays.
 
 
@@ -70,7 +74,7 @@ def test_an_archive_that_is_listed_is_never_written_over(
 ) -> None:
     choose(store, None, None)
     deploy(store, other, "2.0")
-    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    before = contents(store)
     for wrong, version in ((other, "1.0"), (shipped, "2.0")):
         by_hand = ["--out", store.folder / f"captioner-{version}.mar", "--overwrite"]
         for where in (["--model-store", store.folder], by_hand):
@@ -78,7 +82,18 @@ def test_an_archive_that_is_listed_is_never_written_over(
             told = capsys.readouterr().err
             assert f"captioner-{version}.mar is version {version}" in told
             assert "package another --version" in told
-    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
+    assert contents(store) == before
+
+
+def test_an_archive_that_is_being_deployed_is_not_written_over(
+    store: Store, shipped: Path, other: Path
+) -> None:
+    choose(store, None, None)
+    path = store.folder / "captioner-2.0.mar"
+    package(other, "2.0", path)
+    with store.locked(), pytest.raises(ValueError, match="another deploy or rollback is at work"):
+        package(shipped, "2.0", path, overwrite=True)
+    package(shipped, "2.0", path, overwrite=True)
 
 
 def test_an_archive_that_is_listed_can_be_put_back(store: Store, shipped: Path) -> None:
@@ -176,13 +191,13 @@ def test_a_checkpoint_that_is_another_now_is_not_served_unasked(
 def test_a_version_is_one_checkpoint(store: Store, shipped: Path, other: Path) -> None:
     choose(store, shipped, "1.0")
     package(other, "4.1", store.folder / "captioner-4.1.mar")
-    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    before = contents(store)
     for wanted, folder in (("1.0", other), ("4.1", shipped)):
         with pytest.raises(ValueError, match=rf"{wanted} .* is another checkpoint.*such as 5\.0"):
             choose(store, folder, wanted)
     with pytest.raises(ValueError, match=r"holds version 1\.0 to serve; name the --checkpoint"):
         choose(store, None, "3.0")
-    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
+    assert contents(store) == before
     choose(store, other, None)
     assert served(store) == ("4.1", checkpoint.digest(other))  # which it was packaged as
 
