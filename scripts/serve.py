@@ -108,6 +108,10 @@ def choose(store: Store, checkpoint: Path | None, version: str | None) -> None:
         log.info("serving what was deployed, version %s by default", record.default)
         return
     stored = record.versions[record.default]
+    if store.recorded() is None:  # put there by hand, and not to be replaced
+        log.info("serving %s, version %s, from %s", stored.archive, record.default, store.folder)
+        log.info(_back())
+        return
     folder = Path(record.checkpoint) if record.checkpoint else SHIPPED
     if _digest(folder) == _digest(store.path(stored)):
         _package(store, folder, record.default)
@@ -134,7 +138,7 @@ def _package(store: Store, checkpoint: Path, version: str | None) -> None:
     known: dict[str, Stored] = {}
     default = None
     with suppress(ValueError):  # a record that is damaged ends here
-        if record := store.read():
+        if record := store.recorded():
             known, default = record.versions, record.default
     version = _version(store, checkpoints.digest(checkpoint), version, default)
     archive = known[version].archive if version in known else archive_name(version)
@@ -147,7 +151,10 @@ def _package(store: Store, checkpoint: Path, version: str | None) -> None:
     store.write(Record(version, None, {version: Stored(archive, sha256)}, checkpoint=named))
     for other in sorted(known.keys() - {version}):
         path = shown(store.path(known[other]))
-        log.info("version %s is not served now; captioner deploy %s brings it back", other, path)
+        if path.exists():
+            log.info(
+                "version %s is not served now; captioner deploy %s brings it back", other, path
+            )
 
 
 def _version(store: Store, digest: str, wanted: str | None, default: str | None) -> str:

@@ -146,7 +146,7 @@ class Store:
 
     def listed(self, archive: Path) -> tuple[str, str] | None:
         """The version that an archive of this store is recorded or served as, and its sha256."""
-        record = self._recorded()
+        record = self.recorded()
         if record is None:
             # Without a record it may be replaced while no server stands on it.
             if archive.name != FIRST or not archive.exists() or not self.server():
@@ -167,7 +167,7 @@ class Store:
         ValueError
             It is damaged, or names an archive that is not there.
         """
-        record, path = self._recorded(), self.folder / RECORD
+        record, path = self.recorded(), self.folder / RECORD
         if record is None:
             if not (self.folder / FIRST).is_file():
                 return None
@@ -185,7 +185,8 @@ class Store:
                 )
         return record
 
-    def _recorded(self) -> Record | None:
+    def recorded(self) -> Record | None:
+        """The record as it is written down; raises `ValueError` if it is damaged."""
         path = self.folder / RECORD
         if not path.exists():
             return None

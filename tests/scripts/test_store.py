@@ -216,15 +216,19 @@ def test_beginning_anew_leaves_what_was_deployed(
     assert f"captioner deploy {store.folder}/captioner-2.0.mar brings it back" in caplog.text
 
 
+@pytest.mark.parametrize("which", ["shipped", "other"])
 def test_an_archive_that_was_put_there_is_served_and_stays(
-    store: Store, shipped: Path, other: Path
+    store: Store, which: str, request: pytest.FixtureRequest
 ) -> None:
-    package(other, "7.0", store.folder / FIRST)
-    before = (store.folder / FIRST).read_bytes()
+    folder = request.getfixturevalue(which)
+    package(folder, "7.0", store.folder / FIRST)
+    before = (store.folder / FIRST).read_bytes() + b"by an earlier release"  # zip ignores it
+    (store.folder / FIRST).write_bytes(before)
     choose(store, None, None)
-    assert served(store) == ("7.0", checkpoint.digest(other))
+    assert served(store) == ("7.0", checkpoint.digest(folder))
+    assert contents(store) == {FIRST: before}
+    choose(store, folder, None)
     assert (store.folder / FIRST).read_bytes() == before
-    assert not (store.folder / RECORD).exists()
 
 
 def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path) -> None:
