@@ -4,30 +4,119 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import regex
 
 PAD, START, END, UNK = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNK)
 
-# Words keep inner hyphens, apostrophes, dots and figures ("t-shirt", "o'clock", "4.5"); English
-# clitics are words of their own, as in the Penn Treebank ("dog 's", "do n't").
-_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))\b|(?<=\bcan)(not)\b")
-_WORD = re.compile(r"n't\b|'(?:s|m|d|re|ve|ll)\b|[^\W_]+(?:[-'.,:/&_]+[^\W_]+)*")
+# A word of Chinese, Japanese, Thai, ... is reckoned as so many of its characters where words are
+# limited: two are usual in Chinese, three or four in Thai.
+CHARACTERS_PER_WORD = 3
+
+# Patterns. Thai and Lao AM are letters to Unicode, but stand with a consonant as marks do.
+_MARK = r"[\p{M}\u0e33\u0eb3]"
+# Scripts that set no spaces between words; SA are those of South East Asia (Unicode's annex 14).
+_UNSPACED = (
+    r"[[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{sc=Bopo}\p{sc=Yiii}\p{LB=SA}]&&[\p{L}\p{N}]"
+    rf"--{_MARK}]"
+)
+_LETTER = rf"[\p{{L}}\p{{N}}--{_UNSPACED}--{_MARK}]"
+_CHARACTER = rf"{_UNSPACED}(?:{_MARK}|[\u200c\u200d]++(?={_MARK}))*+"
+# Marks stay with their letters. Zero-width joiners and non-joiners belong to the spelling of
+# Persian and of India's languages, but one at the end of a word says nothing, unless it follows a
+# mark (virama).
+_JOINER = rf"(?<=\p{{M}})\u200d|[\u200c\u200d]++(?=[{_LETTER}{_MARK}])"
+_SPELLING = rf"{_LETTER}(?:[{_LETTER}{_MARK}]++|{_JOINER})*+"
+# Words keep inner hyphens, apostrophes, dots and figures ("t-shirt", "o'clock", "4.5"), Catalan's
+# middle dot and Hebrew's hyphen and quotation marks.
+_INNER = r"""[-'.,:/&_\u00b7\u05be\u05f3\u05f4]|(?<=\p{Hebrew})"(?=\p{Hebrew})"""
+# English clitics are words of their own, as in the Penn Treebank ("dog 's", "do n't").
+_CLITIC = r"(?:n't|'(?:s|m|d|re|ve|ll))"
+
+
+def _clitics(edge: str) -> str:
+    """Where a clitic is to be cut off; ``edge`` is a set of what words consist of."""
+    return rf"(?<={edge})({_CLITIC})(?!{edge})|(?<=(?<!{edge})can)(not)(?!{edge})"
+
+
+def _words(edge: str, spelling: str, inner: str) -> str:
+    return rf"{_CLITIC}(?!{edge})|{spelling}(?:(?:{inner})++{spelling})*+"
+
+
+_EDGE = r"[\p{L}\p{N}\p{M}_]"
+_CUT = regex.compile(_clitics(_EDGE), regex.V1)
+_WORD = regex.compile(f"{_words(_EDGE, _SPELLING, _INNER)}|{_CHARACTER}", regex.V1)
+# The same for text of nothing but ASCII, several times as fast.
+_ASCII_CUT = re.compile(_clitics(r"[a-z0-9_]"))
+_ASCII_WORD = re.compile(_words(r"[a-z0-9_]", r"[a-z0-9]++", r"[-'.,:/&_]"))
+# Soft hyphens, marks of direction and variants, Armenian intonation: no part of a word's spelling.
+_UNSPELT = regex.compile(
+    r"[[\p{Cf}&&\p{Default_Ignorable_Code_Point}--\u200b-\u200d]"
+    r"\ufe00-\ufe0f\U000e0100-\U000e01ef\u055b\u055c\u055e]",
+    regex.V1,
+)
+_SAME = str.maketrans({"\u2019": "'", "\u2010": "-", "\u2011": "-"})
+_NEEDLESS_SPACE = regex.compile(
+    rf" (?={_CLITIC}(?!{_EDGE}))|(?<={_CHARACTER}) (?={_UNSPACED})", regex.V1
+)
+_ONE_CHARACTER = regex.compile(_CHARACTER, regex.V1)
 
 
 def tokenize(text: str) -> list[str]:
     """Lower-case words of a caption, punctuation dropped.
 
+    Words are in Unicode's composed form (NFC). Scripts that write no spaces between words, such as
+    Chinese, Japanese, Thai, Lao, Khmer and Burmese, are split into characters.
+
     >>> tokenize("A man's T-shirt doesn't fit , no .")
     ['a', 'man', "'s", 't-shirt', 'does', "n't", 'fit', 'no']
+    >>> tokenize("यह एक कुत्ता है। 一只狗")
+    ['यह', 'एक', 'कुत्ता', 'है', '一', '只', '狗']
     """
-    plain = text.lower().replace("\u2019", "'")
-    return _WORD.findall(_CLITIC.sub(r" \g<0>", plain))
+    if text.isascii():
+        plain = text.lower()
+        if "'" in plain or "cannot" in plain:
+            plain = _ASCII_CUT.sub(r" \g<0>", plain)
+        return _ASCII_WORD.findall(plain)
+    plain = unicodedata.normalize("NFC", _UNSPELT.sub("", text))
+    # Lower case of Turkish İ is i; Python, which knows no language, adds a dot above.
+    plain = unicodedata.normalize("NFC", plain.replace("İ", "i").lower()).translate(_SAME)
+    return _WORD.findall(_CUT.sub(r" \g<0>", plain))
+
+
+def join(words: Iterable[str]) -> str:
+    """The text of words: clitics joined to their word, characters of unspaced scripts to another.
+
+    ``tokenize(join(words))`` gives words back that `tokenize` made.
+    """
+    return _NEEDLESS_SPACE.sub("", " ".join(words))
+
+
+def split(text: str) -> list[str]:
+    """The words of a caption as it is written: clitics are parts of them.
+
+    >>> split("a dog's 红球")
+    ['a', "dog's", '红', '球']
+    """
+    return (text if text.isascii() else _ONE_CHARACTER.sub(r" \g<0> ", text)).split()
+
+
+def is_character(word: str) -> bool:
+    """Whether a word is one character of a script that writes no spaces between words."""
+    return not word.isascii() and _ONE_CHARACTER.fullmatch(word) is not None
+
+
+def count_words(words: Sequence[str]) -> int:
+    """How long a caption is, characters of unspaced scripts reckoned as parts of words."""
+    characters = sum(map(is_character, words))
+    return len(words) - characters + -(-characters // CHARACTERS_PER_WORD)
 
 
 class WordMap:
@@ -102,11 +191,10 @@ class WordMap:
         return [self.start, *(self._ids.get(word, self.unk) for word in words), self.end]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of a caption: special tokens left out, clitics joined to their word.
+        """The text of a caption, special tokens left out; see `join`.
 
         A word map from elsewhere may hold anything; ``tokenize(decode(ids))`` gives the words back
         for those that `tokenize` makes.
         """
-        words = [self.words[i] for i in ids]
-        text = " ".join(word for word in words if word not in SPECIAL)
-        return re.sub(r" (n't|'(?:s|m|d|re|ve|ll))\b", r"\1", text)
+        words = (self.words[i] for i in ids)
+        return join(word for word in words if word not in SPECIAL)

@@ -1,13 +1,50 @@
+# ruff: noqa: RUF001 - letters of many scripts look alike
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.word_map import SPECIAL, WordMap, tokenize
+from model.word_map import SPECIAL, WordMap, count_words, split, tokenize
+
+# Letters, marks and what may stand between them, of many scripts and in every order.
+SCRIPTS = st.text(
+    st.sampled_from(
+        "aeiouÉßİıſ 's't.-,&_1²\u0301\u0308\u0323đơ ΣσςЙ՞ա\u200b\u200c\u200d\u00ad\u200f\ufeff"
+        'שָׁלום״־"سَّلامـمی कुत्तीक्ष।বাंকা্தமிழ்ക്ന് ෂ්‍ය 白色红T恤、々〇ーがガ゙ﾊﾞㄅ한글ᄀ'
+        "ᅡ เด็น้ำกา ລາວຳ ខ្មែរ မြန်မာ ꀀ𠀀😀🏽"
+    )
+)
+SENTENCES = {
+    "Hindi": "यह एक छोटा कुत्ता है",
+    "Bengali": "একটি লাল বৃত্ত",
+    "Tamil": "ஒரு சிவப்பு வட்டம்",
+    "Malayalam": "അവന്\u200d ഓടുന്നു",
+    "Arabic": "كَلْبٌ يَرْكُضُ",
+    "Persian": "سگ می\u200cدود",
+    "Hebrew": "כֶּלֶב רָץ",
+    "Russian": "чёрный йогурт",
+    "Greek": "ένας σκύλος",
+    "Turkish": "iki yeşil ışık",
+    "German": "ein grünes viereck über weiß",
+    "Vietnamese": "một con chó đang chạy",
+    "Spanish": "un niño pequeño",
+    "Korean": "개가 달린다",
+    "Catalan": "una col·lecció",
+    "Ukrainian": "п'ять собак",
+}
+CHARACTERS = {
+    "Chinese": "白 色 背 景 上 有 一 只 狗",
+    "Japanese": "犬 が ボ ー ル で 遊 ん で い る",
+    "Thai": "ห มา ตั ว เ ล็ ก ใ น น้ำ".replace("มา", "ม า"),
+    "Lao": "ໝ າ ນ້ ອ ຍ ນ້ຳ",
+    "Khmer": "ឆ្ កែ តូ ច",
+    "Burmese": "ခွေး က လေး",
+}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +56,12 @@ from model.word_map import SPECIAL, WordMap, tokenize
         ("It doesn\u2019t; we cannot!", ["it", "does", "n't", "we", "can", "not"]),
         ("at 5:30, o'clock (4.5)", ["at", "5:30", "o'clock", "4.5"]),
         ("Ça va — über", ["ça", "va", "über"]),
+        ("ISPARTA'da İKİ İnek", ["isparta'da", "iki", "inek"]),
+        ("fire\u00adman\u2019s well\u2010known", ["fireman", "'s", "well-known"]),
+        ("Ո՞վ է", ["ով", "է"]),
+        ('צה"ל אמר "שלום"', ['צה"ל', "אמר", "שלום"]),
+        ("穿T恤的人，3个。", ["穿", "t", "恤", "的", "人", "3", "个"]),
+        ("สวัสดี\u200bครับ", ["ส", "วั", "ส", "ดี", "ค", "รั", "บ"]),
         (" . , ' -- ", []),
     ],
 )
@@ -26,11 +69,63 @@ def test_tokenize(text: str, words: list[str]) -> None:
     assert tokenize(text) == words
 
 
-@given(st.text())
+@given(st.text() | SCRIPTS)
 def test_tokenizing_again_changes_nothing(text: str) -> None:
     words = tokenize(text)
     assert tokenize(" ".join(words)) == words
     assert all(word and not word.isspace() for word in words)
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_words_stay_whole_in_every_script(language: str) -> None:
+    sentence = SENTENCES[language]
+    words = sentence.split()
+    assert tokenize(sentence) == words
+    assert tokenize(unicodedata.normalize("NFD", sentence)) == words
+    assert tokenize(f"«{sentence}».") == words
+    assert split(sentence) == words
+
+
+@pytest.mark.parametrize("language", CHARACTERS)
+def test_scripts_without_spaces_are_split_into_characters(language: str) -> None:
+    characters = CHARACTERS[language].split()
+    text = "".join(characters)
+    assert tokenize(text) == characters
+    assert tokenize(unicodedata.normalize("NFD", text)) == characters
+    word_map = WordMap.build([characters], minimum_count=1)
+    assert word_map.decode(word_map.encode(characters)) == text
+    assert split(text) == characters
+
+
+@given(st.text() | SCRIPTS)
+def test_canonically_equal_texts_have_the_same_words(text: str) -> None:
+    assert tokenize(unicodedata.normalize("NFD", text)) == tokenize(text)
+
+
+@given(st.text() | SCRIPTS)
+def test_captions_read_back_into_their_words(text: str) -> None:
+    words = tokenize(text)
+    word_map = WordMap.build([words], minimum_count=1)
+    assert tokenize(word_map.decode(word_map.encode(words))) == words
+
+
+@given(st.text(st.characters(codec="ascii")) | st.text("aAt nots'-_.:5"))
+def test_words_of_ascii_do_not_depend_on_their_neighbours(text: str) -> None:
+    assert tokenize(text + " é") == [*tokenize(text), "é"]
+
+
+def test_scripts_side_by_side_read_back() -> None:
+    words = tokenize("A man's 红色 T恤 says 'สวัสดี' 3 times, doesn't it?")
+    word_map = WordMap.build([words], minimum_count=1)
+    text = word_map.decode(word_map.encode(words))
+    assert text == "a man's 红色 t 恤 says สวัสดี 3 times doesn't it"
+    assert split(text)[:8] == ["a", "man's", "红", "色", "t", "恤", "says", "ส"]
+    assert split(text)[-3:] == ["times", "doesn't", "it"]
+
+
+def test_characters_are_reckoned_as_parts_of_words() -> None:
+    assert count_words(tokenize("a dog's ball")) == 4
+    assert count_words(tokenize("一只狗 and 白")) == 1 + 2
 
 
 @given(st.lists(st.sampled_from(["a", "man 's", "does n't", "t-shirt", "we 'll", "can not"])))
