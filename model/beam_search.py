@@ -4,7 +4,7 @@ The score of a caption of n words is ``log_prob / (n + 1) ** length_penalty``, w
 sums the log-probabilities of its words and of ``<end>``. A beam ends where ``<end>`` is among its
 own K likeliest words, and goes on as well. Special tokens other than ``<end>`` are never emitted,
 nor is a word twice in a row, nor a caption without words; their probability is not spread over the
-others.
+others. Characters of scripts without spaces may follow themselves, as in many a Chinese word.
 After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a whole caption.
 
 The likeliest caption is not always the best one: see `model.consensus`.
@@ -38,7 +38,8 @@ class DecodingOptions:
     num_captions
         Captions returned for a photo, 1..beam_size.
     max_length
-        Words at most, 1..100.
+        Words at most, 1..100; three times as many tokens where those are characters, see
+        `model.word_map.WordMap.max_tokens`.
     length_penalty
         Exponent of the length in the score, 0..2; 0 is off, more favours longer captions.
     consensus
@@ -114,8 +115,9 @@ def beam_search(
     -------
     For each photo 1 to ``num_captions`` hypotheses; fewer only where fewer captions exist.
     """
-    width, last = options.beam_size, options.max_length
+    width, last = options.beam_size, word_map.max_tokens(options.max_length)
     never = torch.tensor([word_map.pad, word_map.start, word_map.unk], device=grid.device)
+    again = torch.where(torch.from_numpy(word_map.characters), 0.0, -torch.inf).to(grid.device)
     only_end = torch.arange(len(word_map), device=grid.device) != word_map.end
     check_every = CHECK_EVERY.get(grid.device.type, 4)
 
@@ -133,7 +135,8 @@ def beam_search(
         state, alpha = decoder.step(tokens, state, memory)
         of_words = decoder.scores(state.hidden).log_softmax(dim=-1)
         of_words.index_fill_(-1, never, -torch.inf)
-        of_words.scatter_(-1, tokens.unsqueeze(-1), -torch.inf)  # not the same word again
+        # Not the same word again, unless it is a character.
+        of_words.scatter_add_(-1, tokens.unsqueeze(-1), again[tokens].unsqueeze(-1).to(of_words))
         if t == 0:
             of_words[..., word_map.end] = -torch.inf
         if t == last:

@@ -169,16 +169,20 @@ def weight_faults(weights: dict[str, torch.Tensor], expected: dict[str, torch.Te
 def with_more_words(
     network: ShowAttendTell, word_map: WordMap, more: WordMap
 ) -> tuple[ShowAttendTell, WordMap]:
-    """The same network with the words of ``more`` added, theirs untrained; on the CPU."""
-    new = [word for word in more.words if word not in word_map.words]
-    words = WordMap({word: i for i, word in enumerate([*word_map.words, *new])})
+    """The same network with the words of ``more`` added, theirs untrained; on the CPU.
+
+    Ids may change, see `WordMap.with_more`; the old words' rows move with them.
+    """
+    words = word_map.with_more(more)
+    ids = {word: i for i, word in enumerate(words.words)}
+    rows = torch.tensor([ids[word] for word in word_map.words])
     larger = ShowAttendTell(replace(network.config, vocabulary_size=len(words)))
     weights = larger.state_dict()
     for name, tensor in network.state_dict().items():
-        if weights[name].ndim:
-            weights[name][: len(tensor)] = tensor  # old words keep their rows
-        else:
+        if weights[name].shape == tensor.shape:
             weights[name] = tensor
+        else:
+            weights[name][rows] = tensor  # a row for every word
     larger.load_state_dict(weights)
     return larger, words
 

@@ -154,14 +154,37 @@ class WordMap:
 
     @cached_property
     def rarity(self) -> np.ndarray:
-        """Of every id how rare its word is, without a unit: the logarithm of its rank and one.
+        """The rarity of every id's word, log(rank + 1), without a unit; 0 for special tokens.
 
-        Words come commonest first, or, in the tutorial's maps, as captions had them, which is much
-        the same; how often a word occurs falls with its rank (Zipf's law). Of specials it is 0.
+        A word's id is its rank: words come commonest first, or, in the tutorial's maps, as captions
+        had them, which is much the same; how often a word occurs falls with its rank (Zipf's law).
         """
         rarity: np.ndarray = np.log(2.0 + np.arange(len(self)))
         rarity[[self.pad, self.start, self.end, self.unk]] = 0.0
         return rarity
+
+    @cached_property
+    def characters(self) -> np.ndarray:
+        """Whether each id is one character of a script without spaces, shape = (V,)."""
+        return np.array([is_character(word) for word in self.words])
+
+    def max_tokens(self, words: int) -> int:
+        """Tokens that captions of at most so many words may have: more where those are characters.
+
+        A map is one of characters if most of its words are.
+        """
+        most = 2 * self.characters.sum() > len(self) - len(SPECIAL)
+        return words * (CHARACTERS_PER_WORD if most else 1)
+
+    def with_more(self, more: WordMap) -> WordMap:
+        """Add the words of ``more`` that are new, each at the rank it has there.
+
+        Ids stay ranks: a word that is common in the captions added counts as common, see `rarity`.
+        The old words keep their order.
+        """
+        ranked = [(rank, word) for rank, word in enumerate(more.words) if word not in self._ids]
+        both = sorted([*enumerate(self.words), *ranked], key=lambda pair: pair[0])
+        return WordMap({word: i for i, (_, word) in enumerate(both)})
 
     @classmethod
     def load(cls, path: str | Path) -> WordMap:

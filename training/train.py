@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import signal
@@ -128,7 +129,11 @@ class _Training:
         """What must not change between a state and going on from it."""
         free = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
         fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in free}
-        return f"{self.prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+        fingerprint = f"{self.prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+        if self.config.start_from is not None:  # its words have been merged with the captions'
+            words = "\n".join(self.word_map.words)
+            fingerprint += f" {hashlib.sha256(words.encode()).hexdigest()}"
+        return fingerprint
 
     def run(self, command: str) -> dict[str, float]:
         log.info(

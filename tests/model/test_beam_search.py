@@ -14,7 +14,7 @@ import torch
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
 from model.decoder import DecoderState, Memory, Products
 from model.network import ShowAttendTell
-from model.word_map import SPECIAL, WordMap
+from model.word_map import CHARACTERS_PER_WORD, SPECIAL, WordMap
 
 # Five tokens to choose from: four words and the end; the other special tokens score best of all.
 WORD_MAP = WordMap({word: i for i, word in enumerate(["w", "x", "y", "z", *SPECIAL])})
@@ -217,6 +217,27 @@ def test_a_caption_has_a_word_even_if_the_end_comes_first() -> None:
     decoder = scripted(3, seed=5, end=50)
     for found in beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(3, 3)):
         assert all(len(h.tokens) == 1 for h in found)
+
+
+def test_a_character_may_follow_itself_where_a_word_may_not() -> None:
+    decoder = scripted(1, seed=8)
+    for before, last, following in ((0, WORD_MAP.start, 0), (WORD_MAP.start, 0, 0)):
+        decoder.table[0, before, last, following] = 50
+    decoder.table[0, 0, 0, WORD_MAP.end] = 50
+    characters = WordMap({word: i for i, word in enumerate(["妈", "x", "y", "z", *SPECIAL])})
+    options = DecodingOptions(max_length=4)
+    [[of_words]] = beam_search(decoder, decoder.grid(), WORD_MAP, options)
+    [[of_characters]] = beam_search(decoder, decoder.grid(), characters, options)
+    assert of_words.tokens[:2] != [0, 0]
+    assert of_characters.tokens == [0, 0]
+    assert of_characters.log_prob == pytest.approx(sum(decoder.log_probs(0, [0, 0])))
+
+
+def test_captions_of_characters_may_have_more_of_them() -> None:
+    decoder = scripted(1, seed=5, end=-1e4)
+    characters = WordMap({word: i for i, word in enumerate([*"一二三四", *SPECIAL])})
+    [[found]] = beam_search(decoder, decoder.grid(), characters, DecodingOptions(max_length=3))
+    assert len(found.tokens) == characters.max_tokens(3) == 3 * CHARACTERS_PER_WORD
 
 
 @pytest.mark.parametrize("options", [DecodingOptions(1), DecodingOptions(5, 5, 9, 0.7)])

@@ -152,6 +152,30 @@ def test_rarity_rises_with_the_rank_and_is_none_of_specials() -> None:
     assert [pad, *specials] == [0.0] * 4
 
 
+def test_words_added_are_as_rare_as_among_the_words_they_come_with() -> None:
+    old = WordMap.build([[f"old{i:02}"] * (99 - i) for i in range(50)], minimum_count=1)
+    captions = [["mug"] * 90, ["old07"] * 80, ["old03"] * 70, *([f"new{i:02}"] for i in range(40))]
+    more = WordMap.build(captions, minimum_count=1)
+    both = old.with_more(more)
+    assert [word for word in both.words if word in old.words] == old.words
+    assert [word for word in both.words if word in more.words and word not in old.words] == [
+        word for word in more.words if word not in old.words
+    ]
+    rarity = dict(zip(both.words, both.rarity, strict=True))
+    assert rarity["old00"] < rarity["mug"] < rarity["old02"]
+    assert rarity["mug"] < rarity["new00"] < rarity["new39"]
+    assert [rarity[word] for word in SPECIAL] == [0.0] * 4
+    assert old.with_more(old) == old
+
+
+def test_maps_of_characters_have_more_tokens_a_word() -> None:
+    chinese = WordMap.build([tokenize("妈妈抱着一只小狗。 T")], minimum_count=1)
+    assert chinese.characters.tolist() == [not word.isascii() for word in chinese.words]
+    assert chinese.max_tokens(18) > 18
+    english = WordMap.build([["a", "dog", "狗"]], minimum_count=1)
+    assert english.max_tokens(18) == 18
+
+
 @pytest.mark.parametrize("missing", SPECIAL)
 def test_needs_every_special_token(missing: str) -> None:
     ids = {word: i for i, word in enumerate(word for word in SPECIAL if word != missing)}
