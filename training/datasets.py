@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.word_map import tokenize
+from model.word_map import count_words, tokenize
 from training import formats
 from training.listing import (
     BAD_ROW,
@@ -188,7 +188,7 @@ def _captions(entry: Entry, max_words: int, problems: list[Problem]) -> tuple[st
     """The captions that are fit for use; what is wrong with others is added to ``problems``."""
     kept = []
     for text in entry.captions:
-        count = len(tokenize(text))
+        count = count_words(tokenize(text))
         if count == 0:
             problems.append(Problem(EMPTY_CAPTION, entry.name))
         elif count > max_words:

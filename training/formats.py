@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,15 +13,19 @@ from typing import Any
 
 from training.listing import (
     BAD_ROW,
-    SPLIT_NAMES,
-    SPLITS,
+    SPLIT_FOLDERS,
     Entry,
     InvalidDataset,
     Listing,
+    PhotoFolders,
     Problem,
+    canonical_split,
+    composed,
+    read_json,
 )
 from training.shards import tars, webdataset
 
+_SURPLUS = "surplus fields"
 _SPLIT_LISTS = {name: f"Flickr_8k.{name}Images.txt" for name in ("train", "dev", "test")}
 
 
@@ -47,14 +51,20 @@ def recognise(source: Path) -> str:
 
 
 def _karpathy(source: Path) -> Listing:
-    roots = _roots(source.parent)
+    folders = PhotoFolders(_roots(source.parent))
 
     def entry(image: dict[str, Any]) -> Entry:
         name = str(PurePosixPath(image.get("filepath") or "", image["filename"]))
-        texts = [s["raw"] if "raw" in s else " ".join(s["tokens"]) for s in image["sentences"]]
-        return Entry.checked(roots, name, texts, image.get("split"))
+        texts = [s["raw"] if "raw" in s else _sentence(s["tokens"]) for s in image["sentences"]]
+        return Entry.checked(folders, name, texts, image.get("split"))
 
     return _each(_numbered("images", _document(source)["images"]), entry)
+
+
+def _sentence(tokens: Any) -> str:
+    if not isinstance(tokens, list):
+        raise TypeError(f"'tokens' is {type(tokens).__name__}, not a list")
+    return " ".join(tokens)
 
 
 def _coco(source: Path) -> Listing:
@@ -69,11 +79,17 @@ def _coco(source: Path) -> Listing:
             yield Problem.of_row(where, error)
     # COCO keeps annotations/captions_val2017.json apart from val2017/.
     year = source.stem.rpartition("_")[2]
-    roots = [*_roots(source.parent), source.parent / year, source.parent.parent / year]
-    yield from _each(
-        _numbered("images", document["images"]),
-        lambda image: Entry.checked(roots, image["file_name"], captions.pop(image["id"], []), None),
-    )
+    places = [*_roots(source.parent), source.parent / year, source.parent.parent / year]
+    folders, ids = PhotoFolders(places), set()
+
+    def entry(image: dict[str, Any]) -> Entry:
+        if image["id"] in ids:
+            raise ValueError(f"another image has its id, {image['id']!r}")
+        ids.add(image["id"])
+        texts = captions.pop(image["id"], [])
+        return Entry.checked(folders, image["file_name"], texts, None)
+
+    yield from _each(_numbered("images", document["images"]), entry)
     for left in captions:
         yield Problem(BAD_ROW, f"annotations of image_id {left!r}", "no image has this id")
 
@@ -92,8 +108,10 @@ def _kaggle(folder: Path) -> Listing:
         except csv.Error as error:
             yield Problem(BAD_ROW, f"{path.name} line {number}", str(error))
             continue
-        if row:
-            captions[row[0]].append(",".join(row[1:]))
+        if len(row) == 1:
+            yield Problem(BAD_ROW, f"{path.name} line {number}", "it has no comma")
+        elif row:
+            captions[composed(row[0])].append(",".join(row[1:]))
     yield from _listed(folder, captions)
 
 
@@ -101,33 +119,48 @@ def _flickr8k_token(folder: Path) -> Listing:
     path = folder / "Flickr8k.token.txt"
     captions: dict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(_text(path).split("\n"), 1):
-        key, tab, text = line.partition("\t")
-        if tab:
-            captions[key.partition("#")[0]].append(text)
+        key, *texts = line.split("\t")
+        if len(texts) == 1:
+            captions[composed(re.sub(r"#\d+$", "", key))].append(texts[0])
         elif line.strip():
-            yield Problem(BAD_ROW, f"{path.name} line {number}", "it has no tab")
+            reason = f"it has {len(texts)} tabs, not one" if texts else "it has no tab"
+            yield Problem(BAD_ROW, f"{path.name} line {number}", reason)
     yield from _listed(folder, captions)
 
 
 def _listed(folder: Path, captions: dict[str, list[str]]) -> Listing:
-    """The photos of Flickr's split lists in their order, then those that are in none."""
-    roots = _roots(folder)
+    """The photos of Flickr's split lists in their order, then those that are in none.
+
+    Parameters
+    ----------
+    captions
+        Of composed names.
+    """
+    folders = PhotoFolders(_roots(folder))
     rows: list[tuple[str, str | None]] = []
     for split, name in _SPLIT_LISTS.items():
         if (path := folder / name).is_file():
-            rows += [(line.strip(), split) for line in _text(path).split("\n") if line.strip()]
+            names = (composed(line.strip()) for line in _text(path).split("\n"))
+            rows += [(name, split) for name in names if name]
     listed = {name for name, _ in rows}
     rows += [(name, None) for name in captions if name not in listed]
     return _each(
         ((name, (name, split)) for name, split in rows),
-        lambda row: Entry.checked(roots, row[0], captions.get(row[0], []), row[1]),
+        lambda row: Entry.checked(folders, row[0], captions.get(row[0], []), row[1]),
     )
 
 
 def _imagefolder(folder: Path) -> Listing:
     entries: dict[tuple[str, str | None], Entry] = {}
-    for path in _metadata_files(folder):
-        for item in _metadata(folder, path):
+    photos, files = PhotoFolders([folder]), _metadata_files(folder)
+    inner = [path for kind in ("jsonl", "csv") for path in folder.glob(f"[!.]*/metadata.{kind}")]
+    if unknown := sorted(set(inner) - set(files)):
+        raise InvalidDataset(
+            f"{unknown[0]}: its folder is not named after a split ({', '.join(SPLIT_FOLDERS)});"
+            f" rename the folder, or list its photos in {folder / unknown[0].name}"
+        )
+    for path in files:
+        for item in _metadata(folder, path, photos):
             if isinstance(item, Problem):
                 yield item
                 continue
@@ -139,32 +172,58 @@ def _imagefolder(folder: Path) -> Listing:
 
 
 def _metadata_files(folder: Path) -> list[Path]:
-    folders = [folder, *(folder / name for name in (*SPLITS, *SPLIT_NAMES))]
+    folders = [folder, *(folder / name for name in SPLIT_FOLDERS)]
     paths = (inner / f"metadata.{kind}" for inner in folders for kind in ("jsonl", "csv"))
     return [path for path in paths if path.is_file()]
 
 
-def _metadata(folder: Path, path: Path) -> Listing:
+def _metadata(folder: Path, path: Path, photos: PhotoFolders) -> Listing:
     inner = path.parent.relative_to(folder)  # "." or a split's folder
 
-    def entry(row: str | dict[str, Any]) -> Entry:
-        fields = json.loads(row) if isinstance(row, str) else row
+    def entry(row: Any) -> Entry:
+        fields = read(row)
         texts = fields["text"] if isinstance(fields["text"], list) else [fields["text"]]
-        split = inner.name or fields.get("split")
-        return Entry.checked([folder], str(inner / fields["file_name"]), texts, split)
+        split = fields.get("split")
+        if inner.name and split and canonical_split(split) != canonical_split(inner.name):
+            raise ValueError(f"its split is {split!r}, but its folder {inner.name!r}")
+        return Entry.checked(photos, str(inner / fields["file_name"]), texts, inner.name or split)
 
-    rows: list[tuple[int, Any]]
+    rows: Iterable[tuple[int, Any]]
+    read: Callable[[Any], Any]
     if path.suffix == ".jsonl":
         lines = enumerate(_text(path).split("\n"), 1)
-        rows = [(number, line) for number, line in lines if line.strip()]
+        rows, read = ((number, line) for number, line in lines if line.strip()), read_json
     else:
-        reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
-        try:
-            rows = [(reader.line_num, row) for row in reader]
-        except csv.Error as error:
-            where = f"{path} after line {reader.line_num}"
-            raise InvalidDataset(f"{where} is not CSV: {error}; mend its quotes") from error
+        rows, read = _csv_rows(path), _whole_row
     return _each(((f"{inner / path.name} line {n}", row) for n, row in rows), entry)
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows by their last line's number."""
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), restkey=_SURPLUS, strict=True)
+    try:
+        columns = list(reader.fieldnames or ())
+        if not {"file_name", "text"} <= set(columns) or len(set(columns)) < len(columns):
+            raise InvalidDataset(
+                f"{path}: its first line must name the columns 'file_name' and 'text', each column"
+                f" once and with commas between them; it names {columns}"
+            )
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        where = f"{path} after line {reader.line_num}"
+        raise InvalidDataset(f"{where} is not CSV: {error}; mend its quotes") from error
+
+
+def _whole_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if it has a field for every column and no more."""
+    if surplus := row.get(_SURPLUS):
+        raise ValueError(
+            f"it has {len(surplus)} fields more than there are columns; a caption with commas needs"
+            " quotes around it"
+        )
+    if None in row.values():
+        raise ValueError("it has fewer fields than there are columns")
+    return row
 
 
 def _roots(folder: Path) -> list[Path]:
@@ -187,7 +246,7 @@ def _each(rows: Iterable[tuple[str, Any]], entry: Callable[[Any], Entry]) -> Lis
 
 def _document(source: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_text(source))
+        document = read_json(_text(source))
         if isinstance(document["images"], list):
             return dict(document)
         raise TypeError(f"'images' is {type(document['images']).__name__}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections import defaultdict
@@ -12,22 +11,33 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from training.listing import (
+    BAD_ROW,
     DUPLICATE,
-    SPLIT_NAMES,
-    SPLITS,
+    SPLIT_FOLDERS,
     Entry,
     InvalidDataset,
     Listing,
+    PhotoFolders,
     Problem,
     TarMember,
+    composed,
+    read_json,
 )
 
-_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join((*SPLITS, *SPLIT_NAMES))})(?![a-z])")
+_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_FOLDERS)})(?![a-z])")
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def webdataset(source: Path) -> Listing:
-    """What the tars list, one after the other; a tar named after a split belongs to it."""
+    """What the tars list, one after the other; a tar named after a split belongs to it.
+
+    Raises
+    ------
+    InvalidDataset
+        A tar is damaged or compressed.
+    """
+    if compressed := _compressed(source):
+        raise InvalidDataset(f"{compressed[0]} is compressed; decompress it, or move it elsewhere")
     for path in tars(source):
         shard = path.relative_to(source) if source.is_dir() else Path(path.name)
         word = _SPLIT_WORD.search(shard.as_posix().lower())
@@ -37,16 +47,23 @@ def webdataset(source: Path) -> Listing:
             key, dot, kind = name.rpartition(".")
             if (suffix := dot + kind.lower()) not in (*_PHOTO_SUFFIXES, ".txt", ".json"):
                 continue
-            if suffix in samples[key]:
+            key = composed(key)
+            if member is None:
+                reason = "it is a link; put the file itself into the tar (tar --dereference)"
+                yield Problem(BAD_ROW, f"{shard}/{name}", reason)
+            elif suffix in samples[key]:
                 yield Problem(DUPLICATE, f"{shard}/{name}")
             else:
                 samples[key][suffix] = member
         for key, files in samples.items():
-            photo = next((suffix for suffix in _PHOTO_SUFFIXES if suffix in files), "")
+            photos = [suffix for suffix in _PHOTO_SUFFIXES if suffix in files]
+            photo = photos[0] if photos else ""
             # Keys are only certain to differ within a shard.
             name = f"{shard.as_posix()}/{key}{photo}"
             try:
-                entry = Entry.checked([], name, _sample_captions(files), split)
+                if len(photos) > 1:
+                    raise ValueError(f"it has several photos, {', '.join(photos)}")
+                entry = Entry.checked(PhotoFolders([]), name, _sample_captions(files), split)
                 yield replace(entry, photo=files.get(photo))
             except (KeyError, TypeError, ValueError) as error:
                 yield Problem.of_row(name, error)
@@ -57,17 +74,20 @@ def _sample_captions(files: dict[str, TarMember]) -> Any:
         lines = files[".txt"].read_bytes().decode("utf-8-sig").splitlines()
         return [line for line in lines if line.strip()]
     if ".json" in files:
-        fields = json.loads(files[".json"].read_bytes())
+        fields = read_json(files[".json"].read_bytes())
         return fields["captions"] if "captions" in fields else [fields["caption"]]
     return []
 
 
-def _members(path: Path) -> Iterator[tuple[str, TarMember]]:
+def _members(path: Path) -> Iterator[tuple[str, TarMember | None]]:
+    """The names of all but folders and hidden files; with None what is a link."""
     try:
         with tarfile.open(path, "r:") as tar:
             for info in tar:
-                if info.isfile() and not PurePosixPath(info.name).name.startswith("."):
-                    yield info.name, TarMember(path, info.offset_data, info.size)
+                if info.isdir() or PurePosixPath(info.name).name.startswith("."):
+                    continue
+                held = TarMember(path, info.offset_data, info.size)
+                yield info.name, held if info.isfile() else None
             # tarfile takes a damaged header for the end, which is a block of zeros.
             if any(TarMember(path, tar.offset, tarfile.BLOCKSIZE).read_bytes()):
                 raise tarfile.ReadError(f"damaged at byte {tar.offset}")
@@ -81,3 +101,9 @@ def tars(source: Path) -> list[Path]:
     if source.suffix == ".tar" and source.is_file():
         return [source]
     return sorted([*source.glob("*.tar"), *source.glob("*/*.tar")])
+
+
+def _compressed(source: Path) -> list[Path]:
+    kinds = ("tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zst")
+    patterns = (f"{folder}*.{kind}" for kind in kinds for folder in ("", "*/"))
+    return sorted(path for pattern in patterns for path in source.glob(pattern))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from training.engine import Written
 from training.prepared import DESCRIPTION, Prepared
 from training.processes import Processes
 from training.report import chosen, write_samples
+
+log = logging.getLogger("captioner")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,12 @@ class Split:
                 rows=rows,
                 files=[],
             )
-        examples = datasets.of_split(datasets.read(data).examples, split)[:most]
+        dataset = datasets.read(data)
+        if dataset.problems:
+            log.warning(
+                "%s has problems: %s", data, datasets.summary(datasets.by_kind(dataset.problems))
+            )
+        examples = datasets.of_split(dataset.examples, split)[:most]
         return cls(
             names=[example.name for example in examples],
             references=[example.captions for example in examples],

@@ -90,6 +90,15 @@ def test_captions_hold_commas_quoted_or_not(dataset: Path) -> None:
     )
 
 
+def test_a_line_without_a_caption_is_named(dataset: Path) -> None:
+    without_lists(dataset)
+    with open(dataset / "captions.txt", "a") as file:
+        file.write("red_circle.jpg\n\n")
+    assert found(datasets.read(dataset)) == [
+        (datasets.BAD_ROW, "captions.txt line 10 (it has no comma)")
+    ]
+
+
 def test_problems_are_collected(dataset: Path) -> None:
     without_lists(dataset)
     with open(dataset / "captions.txt", "a") as file:
@@ -157,6 +166,7 @@ def test_karpathy_json(
         ({"split": []}, datasets.BAD_ROW, "images[1] ("),
         ({"sentences": 5}, datasets.BAD_ROW, "images[1] ("),
         ({"sentences": [{}]}, datasets.BAD_ROW, "images[1] (it has no 'tokens')"),
+        ({"sentences": [{"tokens": "a shape"}]}, datasets.BAD_ROW, "images[1] ('tokens' is str"),
         ({"sentences": [{"raw": None}]}, datasets.BAD_ROW, "images[1] (its captions are not all"),
         ({"filename": None}, datasets.BAD_ROW, "images[1] ("),
         ({"filename": "x" * 999}, datasets.BAD_ROW, "images[1] ("),
@@ -202,6 +212,15 @@ def test_coco_json(dataset: Path, folder: str, render: Callable[..., bytes]) -> 
         (datasets.BAD_ROW, "annotations of image_id 9 (no image has this id)"),
     ]
 
+    document = {"images": images, "annotations": annotations[:8]}
+    images[1] = {"id": 0, "file_name": NAMES[1]}
+    images[2] = {"id": 2}
+    assert found(datasets.read(write(source, document))) == [
+        (datasets.BAD_ROW, "images[1] (another image has its id, 0)"),
+        (datasets.BAD_ROW, "images[2] (it has no 'file_name')"),
+        (datasets.BAD_ROW, "annotations of image_id 1 (no image has this id)"),
+    ]
+
 
 @pytest.mark.parametrize("folder", ["Images", "images", "Flicker8k_Dataset", "."])
 def test_flickr8k_token(dataset: Path, folder: str, render: Callable[..., bytes]) -> None:
@@ -219,6 +238,18 @@ def test_flickr8k_token(dataset: Path, folder: str, render: Callable[..., bytes]
     assert found(read) == [(datasets.BAD_ROW, "Flickr8k.token.txt line 9 (it has no tab)")]
     (dataset / "Flickr8k.token.txt").write_text("".join(lines))
     assert_reads(datasets.read(dataset), "flickr8k-token", render)
+
+
+def test_a_line_with_surplus_tabs_is_named(dataset: Path) -> None:
+    without_lists(dataset)
+    (dataset / "captions.txt").unlink()
+    (dataset / "Images" / "red_circle.jpg").rename(dataset / "Images" / "red#1 circle.jpg")
+    (dataset / "Flickr8k.token.txt").write_text(
+        "red#1 circle.jpg#0\tA shape.\nblue_circle.jpg#0\tA shape\ten\n"
+    )
+    read = datasets.read(dataset)
+    assert list(split_of(read)) == ["red#1 circle.jpg"]
+    assert found(read) == [(datasets.BAD_ROW, "Flickr8k.token.txt line 2 (it has 2 tabs, not one)")]
 
 
 def write_metadata(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -281,6 +312,142 @@ def test_faults_of_metadata_are_named(dataset: Path) -> None:
         datasets.read(folder)
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("x.jpg,A red chair, a table, and a lamp,val", "it has 2 fields more than there are col"),
+        ("x.jpg,A red chair", "it has fewer fields than there are columns"),
+        ("x.jpg,A red chair,extra", "split 'extra' is none of"),
+    ],
+)
+def test_a_row_of_csv_that_does_not_fit_its_columns_is_named(
+    dataset: Path, row: str, reason: str
+) -> None:
+    folder = dataset / "Images"
+    (folder / "red_circle.jpg").rename(folder / "x.jpg")
+    good = 'blue_circle.jpg,"A chair, red",train\n'
+    (folder / "metadata.csv").write_text(f"file_name,text,split\n{good}{row}\n")
+    read = datasets.read(folder)
+    assert [example.captions for example in read.examples] == [("A chair, red",)]
+    [(kind, problem)] = found(read)
+    assert kind == datasets.BAD_ROW
+    assert problem.startswith(f"metadata.csv line 3 ({reason}")
+
+
+@pytest.mark.parametrize("header", ["file_name;text", "file_name, text", "file_name,text,text", ""])
+def test_columns_of_csv_are_named_once(dataset: Path, header: str) -> None:
+    (dataset / "Images" / "metadata.csv").write_text(f"{header}\nred_circle.jpg,red,A shape\n")
+    with pytest.raises(
+        InvalidDataset, match=r"metadata\.csv: its first line must name the columns"
+    ):
+        datasets.read(dataset / "Images")
+
+
+def test_a_key_given_twice_is_named(dataset: Path, karpathy: dict[str, Any]) -> None:
+    folder = dataset / "Images"
+    (folder / "metadata.jsonl").write_text(
+        '{"file_name": "red_circle.jpg", "text": "red", "text": "round"}\n'
+        '{"file_name": "red_square.jpg", "text": "red"}\n'
+    )
+    read = datasets.read(folder)
+    assert list(split_of(read)) == ["red_square.jpg"]
+    assert found(read) == [(datasets.BAD_ROW, "metadata.jsonl line 1 (it has 'text' twice)")]
+    source = write(dataset / "dataset.json", karpathy)
+    source.write_text(source.read_text().replace('"split"', '"filename"'))
+    with pytest.raises(InvalidDataset, match=r"dataset\.json .*: it has 'filename' twice"):
+        datasets.read(source)
+
+
+def test_folders_and_fields_agree_on_the_split(dataset: Path) -> None:
+    folder = dataset / "Images"
+    (folder / "validation").mkdir()
+    rows = [
+        {"file_name": f"../{name}", "text": "A shape", "split": split}
+        for name, split in zip(NAMES, ("val", "validation", "", "train"), strict=True)
+    ]
+    write_metadata(folder / "validation" / "metadata.jsonl", rows)
+    read = datasets.read(folder)
+    assert set(split_of(read).values()) == {"val"}
+    assert found(read) == [
+        (
+            datasets.BAD_ROW,
+            "validation/metadata.jsonl line 4 (its split is 'train', but its folder 'validation')",
+        )
+    ]
+    (folder / "validation").rename(folder / "eval")
+    write_metadata(folder / "metadata.jsonl", rows[:1])
+    with pytest.raises(
+        InvalidDataset, match=r"eval/metadata\.jsonl: its folder is not named after"
+    ):
+        datasets.read(folder)
+
+
+DECOMPOSED, COMPOSED = "cafe\u0301.jpg", "caf\u00e9.jpg"
+
+
+def named(dataset: Path, name: str) -> None:
+    (dataset / "Images" / "red_circle.jpg").rename(dataset / "Images" / name)
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+@pytest.mark.parametrize("form", ["kaggle", "flickr8k-token", "imagefolder", "karpathy", "coco"])
+def test_names_are_the_same_in_both_forms_of_unicode(
+    dataset: Path, karpathy: dict[str, Any], form: str, on_disk: str, listed: str
+) -> None:
+    """A caption and the split name the photo in either form, the disk in one."""
+    without_lists(dataset)
+    named(dataset, on_disk)
+    source, split = dataset, "train"
+    if form == "kaggle":
+        text = f"image,caption\n{listed},one\n{on_disk},two\n"
+        (dataset / "captions.txt").write_text(text, encoding="utf-8")
+    elif form == "flickr8k-token":
+        text = f"{on_disk}#0\tone\n{listed}#1\ttwo\n"
+        (dataset / "Flickr8k.token.txt").write_text(text, encoding="utf-8")
+    elif form == "imagefolder":
+        source = dataset / "Images"
+        names = ((listed, "one"), (on_disk, "two"))
+        rows = [{"file_name": name, "text": text, "split": split} for name, text in names]
+        write_metadata(source / "metadata.jsonl", rows)
+    elif form == "karpathy":
+        sentences = [{"raw": "one"}, {"raw": "two"}]
+        karpathy["images"] = [{"filename": listed, "split": split, "sentences": sentences}]
+        source = write(dataset / "dataset.json", karpathy)
+    else:
+        annotations = [{"image_id": 1, "caption": text} for text in ("one", "two")]
+        images, split = [{"id": 1, "file_name": listed}], ""
+        source = write(dataset / "x.json", {"images": images, "annotations": annotations})
+    if form in ("kaggle", "flickr8k-token"):
+        (dataset / "Flickr_8k.trainImages.txt").write_text(f"{listed}\n", encoding="utf-8")
+    read = datasets.read(source)
+    assert read.problems == ()
+    path = dataset / "Images" / on_disk
+    assert read.examples == (Example(COMPOSED, path, ("one", "two"), split or None),)
+
+
+def test_photos_whose_names_differ_in_unicode_s_form_alone_are_ambiguous(dataset: Path) -> None:
+    named(dataset, COMPOSED)
+    (dataset / "Images" / DECOMPOSED).write_bytes(b"another")
+    if len({path.name for path in (dataset / "Images").iterdir()}) < 5:
+        pytest.skip("this file system takes them for one")
+    without_lists(dataset)
+    text = (dataset / "captions.txt").read_text().replace("red_circle.jpg", DECOMPOSED)
+    (dataset / "captions.txt").write_text(text, encoding="utf-8")
+    read = datasets.read(dataset)
+    assert len(read.examples) == 3
+    [problem] = read.problems
+    assert (problem.kind, problem.name) == (datasets.BAD_ROW, COMPOSED)
+    assert "Images/ holds 2 files of the name" in problem.detail
+
+
+def test_keys_of_tars_are_the_same_in_both_forms_of_unicode(tmp_path: Path) -> None:
+    files = [(DECOMPOSED, b"photo"), (COMPOSED.replace("jpg", "txt"), b"A shape")]
+    read = datasets.read(write_tar(tmp_path / "x.tar", files))
+    assert (split_of(read), read.problems) == ({f"x.tar/{COMPOSED}": None}, ())
+    read = datasets.read(write_tar(tmp_path / "x.tar", [*files, (COMPOSED, b"another")]))
+    assert [problem.kind for problem in read.problems] == [datasets.DUPLICATE]
+
+
 def write_tar(path: Path, files: list[tuple[str, bytes]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
@@ -338,6 +505,9 @@ def test_faults_of_tars_are_named(tmp_path: Path, samples: list[tuple[str, bytes
         ("letters.json", b'{"captions": "one"}'),
         ("latin.jpg", b""),
         ("latin.txt", "à".encode("latin-1")),
+        ("twice.jpg", b""),
+        ("twice.png", b""),
+        ("twice.txt", b"Which?"),
     ]
     path = write_tar(tmp_path / "x.tar", files)
     read = datasets.read(path)
@@ -348,8 +518,25 @@ def test_faults_of_tars_are_named(tmp_path: Path, samples: list[tuple[str, bytes
         (datasets.BAD_ROW, "x.tar/bad.jpg"),
         (datasets.BAD_ROW, "x.tar/letters.jpg"),
         (datasets.BAD_ROW, "x.tar/latin.jpg"),
+        (datasets.BAD_ROW, "x.tar/twice.jpg"),
     ]
     assert len(read.examples) == 2
+
+
+def test_tars_of_links_and_compressed_tars_are_named(
+    tmp_path: Path, samples: list[tuple[str, bytes]]
+) -> None:
+    path = write_tar(tmp_path / "shards" / "x.tar", samples)
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "elsewhere.jpg"
+        tar.addfile(link)
+    [(kind, problem)] = found(datasets.read(path))
+    assert kind == datasets.BAD_ROW
+    assert problem.startswith("x.tar/link.jpg (it is a link")
+    path.with_name("y.tar.gz").write_bytes(b"")
+    with pytest.raises(InvalidDataset, match=r"y\.tar\.gz is compressed; decompress it"):
+        datasets.read(path.parent)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "header"])

@@ -115,6 +115,20 @@ def test_what_cannot_be_used_is_left_out_and_told(source: Path, tmp_path: Path) 
     assert problems["photo that cannot be decoded"]["names"][0].startswith("3.jpg (not an image")
 
 
+def test_rows_with_surplus_fields_stop_it_or_are_listed(source: Path, tmp_path: Path) -> None:
+    bad = [f"{i}.jpg,A red chair, a table, and a lamp" for i in range(3)]
+    good = [f"{i}.jpg,a red circle" for i in range(3, COUNT)]
+    metadata = source / "Images" / "metadata.csv"
+    metadata.write_text("\n".join(["file_name,text", *bad, *good]))
+    with pytest.raises(InvalidDataset, match=r"3 of 40 photos have problems.*metadata\.csv line 2"):
+        prepare(source / "Images", tmp_path / "out", SIZE)
+    metadata.write_text("\n".join(["file_name,text", *bad[:1], *good]))
+    prepared = prepare(source / "Images", tmp_path / "out", SIZE)
+    assert len(prepared.names) == COUNT - 3
+    [name] = described(tmp_path / "out")["problems"]["row that cannot be read"]["names"]
+    assert name.startswith("metadata.csv line 2 (it has 2 fields more")
+
+
 def test_too_many_problems(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(3):
         (source / "Images" / f"{i}.jpg").write_bytes(b"no photo")
