@@ -1,5 +1,9 @@
 """METEOR 1.5 (Denkowski and Lavie 2014): its own Java program, fed with our tokens.
 
+Its stems, synonyms, paraphrases and function words are English ones, and it takes the words of many
+other scripts to pieces: captions in those have no METEOR here. Of other languages in Latin letters
+it counts words that are equal, and what an English stemmer makes of them.
+
 The program aligns a caption with its references and prints what it counted. The score is computed
 here from those counts, so that one run of the program is enough for all resampled corpora, too.
 """
@@ -11,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import regex
 from pycocoevalcap.meteor import meteor as referee
 
 from training.java import find_java
@@ -22,6 +27,8 @@ JAR = Path(referee.__file__).with_name(referee.METEOR_JAR)
 # takes many times that long hangs.
 START_SECONDS = 300.0
 CAPTION_SECONDS = 0.5
+
+_OTHER_SCRIPT = regex.compile(r"[^\p{Latin}\p{Common}\p{Inherited}]")
 
 # English, task "default" (section 4 of the paper); the matchers are exact, stem, synonym and
 # paraphrase. DELTA is the weight of content words against function words.
@@ -39,8 +46,10 @@ def meteor(corpora: Sequence[Corpus]) -> list[Measure]:
     Raises
     ------
     MeteorUnavailable
-        There is no Java, or METEOR's program failed or did not end in time.
+        The captions are in another script than English ones, there is no Java, or METEOR's program
+        failed or did not end in time.
     """
+    _require_latin(corpora)
     # One run for all of them: it takes longer to start than to align a thousand captions.
     ends = np.cumsum([len(corpus.candidates) for corpus in corpora])
     measures = []
@@ -48,6 +57,18 @@ def meteor(corpora: Sequence[Corpus]) -> list[Measure]:
         value = _of_sums(rows.sum(axis=0, keepdims=True))
         measures.append(Measure({"METEOR": float(value[0, 0])}, rows, _of_sums))
     return measures
+
+
+def _require_latin(corpora: Sequence[Corpus]) -> None:
+    words = [
+        word
+        for corpus in corpora
+        for texts in corpus.references
+        for text in texts
+        for word in text.split()
+    ]
+    if 2 * sum(_OTHER_SCRIPT.search(word) is not None for word in words) > len(words):
+        raise MeteorUnavailable("METEOR knows English; these captions are in another script")
 
 
 def _counts(corpora: Sequence[Corpus]) -> Floats:

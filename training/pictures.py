@@ -6,18 +6,22 @@ Needs matplotlib, but neither a display nor its global state: pages may be drawn
 from __future__ import annotations
 
 import io
+import logging
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.captioner import Caption
+
+log = logging.getLogger("captioner")
 
 Map = NDArray[np.floating[Any]]
 
@@ -62,7 +66,7 @@ class Page:
     def text(self, text: str, left: float, base: float, size: float = 9, **style: Any) -> None:
         """One line that stands on ``base``; a dollar sign is a dollar sign, not mathematics."""
         style = {"color": INK, "family": FONT, "size": size, "parse_math": False} | style
-        self.figure.text(left / self.width, 1 - base / self.height, text, None, **style)
+        self.figure.text(left / self.width, 1 - base / self.height, _drawable(text), None, **style)
 
     def png(self) -> bytes:
         """The page as a PNG file."""
@@ -74,8 +78,29 @@ class Page:
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Inches that a line takes at a font size in points."""
     font = FontProperties(family=FONT, weight=weight, size=size)
-    points = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    points = text_to_path.get_text_width_height_descent(_drawable(text), font, ismath=False)[0]
     return 1.03 * float(points) / 72  # letters on screen are set a little wider than their outlines
+
+
+def _drawable(text: str) -> str:
+    """The text with a box for every letter that the font lacks, which is said once."""
+    if text.isascii() or all(ord(letter) in _glyphs() for letter in text):
+        return text
+    _say_what_the_font_lacks()
+    return "".join(letter if ord(letter) in _glyphs() else "\u25a1" for letter in text)
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """The code points that the font has, upright and bold."""
+    files = (findfont(FontProperties(family=FONT, weight=weight)) for weight in ("normal", "bold"))
+    plain, bold = (frozenset(get_font(file).get_charmap()) for file in files)
+    return plain & bold
+
+
+@cache
+def _say_what_the_font_lacks() -> None:
+    log.warning("pictures show boxes for letters that their font, %s, does not have", FONT)
 
 
 def wrap(text: str, width: float, size: float, weight: str = "normal") -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, Self
 
+from model.word_map import split
+
 # A caption that ends in one of these wants another word.
 # fmt: off
 UNFINISHED = frozenset([
@@ -18,10 +20,10 @@ UNFINISHED = frozenset([
 
 
 class Wording(NamedTuple):
-    """Counts over the captions of a split."""
+    """Counts over the captions of a split; characters of scripts without spaces are words."""
 
     captions: int
-    unfinished: int  # captions that end in one of `UNFINISHED`
+    unfinished: int  # captions that end in one of `UNFINISHED`; none but English ones can
     repeating: int  # captions with a word twice in a row
     different: int  # captions, each counted once
     vocabulary: int  # words, each counted once
@@ -29,14 +31,14 @@ class Wording(NamedTuple):
 
     @classmethod
     def of(cls, captions: Sequence[str]) -> Self:
-        split = [caption.split() for caption in captions]
+        written = [split(caption) for caption in captions]
         return cls(
-            captions=len(split),
-            unfinished=sum(bool(words) and words[-1] in UNFINISHED for words in split),
-            repeating=sum(any(a == b for a, b in pairwise(words)) for words in split),
+            captions=len(written),
+            unfinished=sum(bool(words) and words[-1] in UNFINISHED for words in written),
+            repeating=sum(any(a == b for a, b in pairwise(words)) for words in written),
             different=len(set(captions)),
-            vocabulary=len({word for words in split for word in words}),
-            words=sum(map(len, split)),
+            vocabulary=len({word for words in written for word in words}),
+            words=sum(map(len, written)),
         )
 
     def table(self) -> str:

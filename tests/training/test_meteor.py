@@ -99,6 +99,13 @@ def test_what_fails_says_so(java_that: Callable[[str], None], line: str, message
         meteor([Corpus.of(CANDIDATES, REFERENCES)])
 
 
+@pytest.mark.parametrize("text", ["यह एक कुत्ता है", "一只狗", "собака", "كَلْبٌ يَرْكُضُ"])
+def test_it_says_that_it_knows_no_other_scripts(text: str) -> None:
+    """Its program takes such words to pieces, and has no tables for them."""
+    with pytest.raises(MeteorUnavailable, match="METEOR knows English; these captions are in an"):
+        meteor([Corpus.of([text], [[text]])])
+
+
 def test_without_java_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(MeteorUnavailable, match=r"no Java at .*: install Java 17, or pip install"):

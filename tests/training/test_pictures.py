@@ -16,7 +16,7 @@ from PIL import Image
 from model import Caption, Captioner, DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training import report
+from training import pictures, report
 from training.pictures import attention_page, overlay, stretch, text_width, wrap
 from training.report import chosen, write_report, write_samples
 
@@ -97,6 +97,20 @@ def test_pages_of_any_photo_and_length(size: tuple[int, int], count: int) -> Non
         assert not any(box.overlaps(other) for other in boxes[i + 1 :])
     assert page.width / page.height < 5
     assert page.height / page.width < 3
+
+
+def test_letters_that_the_font_lacks_are_boxes_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pictures._say_what_the_font_lacks.cache_clear()
+    words = ["grün", "कुत्ता", "红"]
+    page = attention_page(Image.new("RGB", (50, 50)), made_up(words))
+    assert page.png()  # a letter without an outline would be a warning, which is an error here
+    shown = {text.get_text() for text in page.figure.texts}
+    assert "grün" in shown
+    assert not shown & {"कुत्ता", "红"}
+    assert len(caplog.records) == 1
+    assert "pictures show boxes for letters that their font" in caplog.text
 
 
 def test_no_text_leaves_the_page_or_touches_other_text() -> None:

@@ -21,5 +21,10 @@ def test_counts_what_readers_notice() -> None:
     assert "4.6" in table
 
 
+def test_characters_of_scripts_without_spaces_are_words() -> None:
+    wording = Wording.of(["一只狗在草地上", "一只狗", "妈妈 和 T恤"])
+    assert (wording.words, wording.vocabulary, wording.repeating) == (7 + 3 + 5, 11, 1)
+
+
 def test_of_no_captions() -> None:
     assert Wording.of([]).table().endswith("0.0")
