@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+
+from model import tiff
+from model.colour import conversion
+from model.samples import opaque, with_exact_key
 
 # Raster formats whose decoders are memory-safe enough to meet strangers' bytes; never EPS, PSD, ...
 # HEIC comes on top where pillow-heif is installed.
@@ -26,7 +30,11 @@ MAX_SIDE = 1_000_000
 # A progressive JPEG visits its pixels in each of its scans: ten are usual, thousands an attack.
 MAX_VISITS = 32 * MAX_PIXELS
 MAX_STRIP = 4 * MAX_PIXELS  # bytes: libtiff unpacks a strip or tile of a TIFF as a whole
-BAND = 4_000_000  # pixels that are converted together
+
+# Of a JPEG: the markers of a frame, before a scan and at the end, and bits that end no scan.
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_OTHER_BITS = b"\x5a\xc3\x96\x3c\xa5\x69" * 40
 
 # Pillow warns of damage that it can read around, and of sizes that are checked here. Said once for
 # the process: `warnings.catch_warnings` is not safe in the threads that decode.
@@ -109,33 +117,81 @@ def decode(data: bytes | bytearray | memoryview, size: int) -> torch.Tensor:
     """
     # Half as much again leaves the resampling enough to average over: of a camera's photo it is
     # 0.4 of 255 away from decoding all pixels.
-    rgb = open_rgb(data, least=size * 3 // 2)
-    squashed = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    squashed = _decoded(data, least=size * 3 // 2, square=(size, size))
     # By numpy: torch would start threads of its own for every thread that decodes.
     return torch.from_numpy(np.ascontiguousarray(np.asarray(squashed).transpose(2, 0, 1)))
 
 
 def open_rgb(data: bytes | bytearray | memoryview, least: int) -> Image.Image:
-    """Decode a photo and turn it upright, in its own shape.
+    """Decode a photo and turn it upright, in its own shape and in sRGB.
 
     Parameters
     ----------
     least
-        Pixels a side that are wanted: a JPEG decodes at 1/2, 1/4 or 1/8 of its size, where that
-        still has them, for a fraction of the work.
+        Pixels a side that are wanted: a photo is made smaller by a whole factor where it still has
+        them (a JPEG) or twice as many (others), a JPEG while it is decoded, for a fraction of the
+        work.
 
     Raises
     ------
     InvalidImage
         As `decode`.
     """
+    return _decoded(data, least, None)
+
+
+def _decoded(
+    data: bytes | bytearray | memoryview, least: int, square: tuple[int, int] | None
+) -> Image.Image:
+    """In sRGB and upright; resized before its colours are converted, which then costs little."""
+    data = bytes(data)
     with _opened(data) as image:
+        to_srgb = conversion(image, data)
+        loaded, depth = _loaded(image, data, least)
+        turn = _TURNS.get(_orientation(image))
+        shrink = max(1, min(loaded.size) // (2 * least))
+        picture = opaque(loaded, "RGB" if to_srgb is None else to_srgb.mode, shrink, **depth)
+    del loaded, image  # turning makes another copy
+    if turn is not None:
+        picture = picture.transpose(turn)
+    if square is not None:
+        picture = picture.resize(square, Image.Resampling.BILINEAR)
+    return picture if to_srgb is None else to_srgb.apply(picture)
+
+
+def _loaded(image: Image.Image, data: bytes, least: int) -> tuple[Image.Image, dict[str, Any]]:
+    """The image with its pixels, and what `opaque` must know of their depth."""
+    if image.format == "TIFF":
+        depth = {"bits": tiff.depth(image), "negative": tiff.is_negative(image)}
+        planes = tiff.planes(image, data)
+        if planes is None:
+            image.load()
+        return planes or image, depth
+    lower = with_exact_key(image, data)
+    if lower is not None:
+        lower.load()
+    image.draft("RGB", (least, least))
+    if _name(image) == "JPEG" and data.rfind(_END) < data.rfind(_SCAN):
+        return _ended(data, least), {}
+    image.load()
+    return image, {"lower": lower}
+
+
+def _ended(data: bytes, least: int) -> Image.Image:
+    """A JPEG without its end marker, if that is all it lacks.
+
+    Decoders make up what is missing in a scan, from the bits that follow. So a scan is whole if the
+    pixels do not depend on what follows.
+    """
+    found = []
+    for following in (b"", _OTHER_BITS):
+        image = Image.open(io.BytesIO(data + following + _END), formats=("JPEG",))
         image.draft("RGB", (least, least))
         image.load()
-        turn = _TURNS.get(_orientation(image))
-        rgb = _to_rgb(image)
-    del image  # turning makes another copy
-    return rgb if turn is None else rgb.transpose(turn)
+        found.append(image)
+    if ImageChops.difference(*found).getbbox() is not None:
+        raise InvalidImage("the image is damaged: it ends early")
+    return found[0]
 
 
 def describe(data: bytes | bytearray | memoryview) -> ImageInfo:
@@ -169,6 +225,9 @@ def _opened(data: bytes | bytearray | memoryview) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         if _brands(data) & (_HEIC_BRANDS | _AVIF_BRANDS | _ANY_CODEC_BRANDS):
             raise InvalidImage("the image is damaged: its header cannot be read") from error
+        kind = _unread(data)
+        if kind is not None:
+            raise UnsupportedFormat(f"this is {kind}, which is not read; {tiff.ADVICE}") from error
         for start, kind in _OTHERS:
             if start.match(data[:8192]):
                 raise UnsupportedFormat(f"this is {kind}; accepted: {_list()}") from error
@@ -177,6 +236,25 @@ def _opened(data: bytes | bytearray | memoryview) -> Iterator[Image.Image]:
         raise InvalidImage(f"the image has over {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow's decoders raise nearly every type there is
         raise InvalidImage(f"the image is damaged: {error}") from error
+
+
+def _unread(data: bytes) -> str | None:
+    """What a file of an accepted format is, if it is of a kind that Pillow does not open."""
+    kind = tiff.unopened(data)
+    if kind is not None:
+        return f"a TIFF {kind}"
+    bits = _jpeg_bits(data)
+    return f"a JPEG of {bits} bits a sample" if bits in (12, 16) else None
+
+
+def _jpeg_bits(data: bytes) -> int | None:
+    """Of a JPEG's samples; None if the data are none, or damaged before they are told."""
+    at = 2
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and at + 5 < len(data):
+        if data[at + 1] in _FRAMES:
+            return data[at + 4]
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
 
 
 def _formats(data: bytes) -> tuple[str, ...]:
@@ -214,6 +292,9 @@ def _check_limits(image: Image.Image, data: bytes) -> None:
         raise InvalidImage(f"the image has {width} x {height} pixels; a side may have {MAX_SIDE:,}")
     if image.mode == "F":
         raise InvalidImage("images of floating-point numbers are not supported; save it as 8 bits")
+    kind = tiff.unsupported(image) if image.format == "TIFF" else None
+    if kind is not None:
+        raise UnsupportedFormat(f"this is a TIFF {kind}, which is not read; {tiff.ADVICE}")
     if image.format == "TIFF" and _strip_bytes(image) > MAX_STRIP:
         raise InvalidImage(f"the image has strips or tiles of over {MAX_STRIP:,} bytes")
     scans = _scans(data) if _name(image) == "JPEG" else 1
@@ -256,22 +337,3 @@ def _name(image: Image.Image) -> str:
 
 def _list() -> str:
     return ", ".join(accepted())
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16 bits scaled instead of clipped, transparency laid on white."""
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    rgb = Image.new("RGB", image.size, "white")
-    rows = max(1, BAND // image.width)
-    for top in range(0, image.height, rows):  # in bands: no third copy of the whole is made
-        box = (0, top, image.width, min(top + rows, image.height))
-        band = image.crop(box)
-        if band.mode.startswith("I"):
-            band = Image.fromarray((np.asarray(band).clip(0, 65535) // 257).astype(np.uint8))
-        if band.has_transparency_data:
-            band = band.convert("RGBA")
-            rgb.paste(band, box, mask=band)
-        else:
-            rgb.paste(band, box)
-    return rgb

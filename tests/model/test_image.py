@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model import image
+from model import image, samples
 from model.image import InvalidImage, UnsupportedFormat
 from scripts.places import ROOT
 
@@ -290,7 +290,7 @@ def test_a_jpeg_of_too_many_scans() -> None:
 def test_converted_in_bands(
     mode: str, color: Any, seen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "BAND", 1000)
+    monkeypatch.setattr(samples, "BAND", 1000)
     data = encoded(Image.new(mode, (90, 70), color))
     pixels = image.decode(data, 64)
     assert (pixels == torch.tensor(seen)[:, None, None]).all()

@@ -1,0 +1,121 @@
+"""Samples of any depth, with any transparency, as an opaque picture of 8 bits."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+BAND = 4_000_000  # pixels that are converted together
+
+# Of the raw modes of a PNG's grey samples that Pillow scales to 8 bits: the factor. Their
+# transparent colour it does not scale.
+_SCALED = {"L;2": 85, "L;4": 17}
+_STEPS = {12: 16, 16: 257, 32: 2**24}  # of samples of so many bits, to one of 8
+
+
+def with_exact_key(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Prepare a PNG for its transparent colour, which Pillow compares in other units.
+
+    Parameters
+    ----------
+    image
+        Opened, not loaded; changed in place.
+    data
+        The file it was opened from.
+
+    Returns
+    -------
+    Of a PNG of 3 x 16 bits, a picture of the lower bytes, which Pillow drops; else None.
+    """
+    key = image.info.get("transparency")
+    if not isinstance(image, PngImageFile) or key is None or not image.tile:
+        return None
+    raw = image.tile[0].args
+    if raw in _SCALED:
+        image.info["transparency"] = key % (1 + 255 // _SCALED[raw]) * _SCALED[raw]
+    if raw != "RGB;16B":
+        return None
+    lower = PngImageFile(io.BytesIO(data))
+    # The same bytes taken for samples whose last byte is the high one.
+    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
+    return lower
+
+
+def opaque(
+    image: Image.Image,
+    mode: str,
+    shrink: int = 1,
+    bits: int = 16,
+    negative: bool = False,
+    lower: Image.Image | None = None,
+) -> Image.Image:
+    """Return a picture in RGB, L, CMYK or LAB: deep samples scaled, transparency laid on white.
+
+    Parameters
+    ----------
+    image
+        Loaded.
+    mode
+        Of the picture; it must be able to hold the image's colours.
+    shrink
+        Every so many pixels each way become one, their mean.
+    bits, negative
+        Of an image whose samples have more than 8 bits: their depth, and whether 0 is white.
+    lower
+        What `with_exact_key` gave, loaded.
+    """
+    if image.mode == mode and not image.has_transparency_data:
+        return image if shrink == 1 else image.reduce(shrink)
+    size = tuple(-(-side // shrink) for side in image.size)
+    picture = Image.new(mode, (size[0], size[1]))
+    rows = max(1, BAND // image.width // shrink) * shrink
+    for top in range(0, image.height, rows):  # in bands: no third copy of the whole is made
+        box = (0, top, image.width, min(top + rows, image.height))
+        band = image.crop(box)
+        if band.mode.startswith("I"):
+            band = _shallow(band, bits, negative)
+        elif lower is not None:
+            band = _without_key(band, lower.crop(box))
+        band = _on_white(band, mode)
+        picture.paste(band if shrink == 1 else band.reduce(shrink), (0, top // shrink))
+    return picture
+
+
+def _shallow(band: Image.Image, bits: int, negative: bool) -> Image.Image:
+    """Grey of 8 bits; with alpha, if a colour is transparent."""
+    samples = np.asarray(band)
+    if bits == 32:
+        samples = samples.view(np.uint32)  # Pillow takes them for signed ones
+    grey = (samples // _STEPS[bits]).clip(0, 255).astype(np.uint8)
+    key = band.info.get("transparency")
+    if key is None:
+        return Image.fromarray(255 - grey if negative else grey)
+    return _with_alpha(grey[..., None], samples != key)
+
+
+def _without_key(band: Image.Image, lower: Image.Image) -> Image.Image:
+    """RGB of 2 x 8 bits with alpha, where both bytes are those of the transparent colour."""
+    high, low = np.asarray(band), np.asarray(lower)
+    key = np.array(band.info["transparency"])
+    return _with_alpha(high, ((high != key // 256) | (low != key % 256)).any(axis=2))
+
+
+def _with_alpha(colors: npt.NDArray[Any], seen: npt.NDArray[np.bool_]) -> Image.Image:
+    alpha = np.where(seen, 255, 0).astype(np.uint8)
+    return Image.fromarray(np.dstack([colors, alpha]))
+
+
+def _on_white(band: Image.Image, mode: str) -> Image.Image:
+    if not band.has_transparency_data:
+        return band.convert(mode)
+    if band.mode == "La":  # multiplied by its alpha: of it Pillow makes nothing else
+        band = band.convert("LA")
+    band = band.convert("LA" if mode == "L" else "RGBA")
+    ground = Image.new(mode, band.size, 255 if mode == "L" else "white")
+    ground.paste(band.convert(mode), mask=band.getchannel("A"))
+    return ground

@@ -1,0 +1,182 @@
+"""TIFFs that Pillow reads wrong: how to read them, or what they are called when refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+from PIL import Image, ImageChops, TiffImagePlugin
+from PIL.ExifTags import Base
+
+from model.samples import opaque
+
+ADVICE = "save it with 8 bits a channel, or as PNG"
+
+_FILL_ORDER, _PLANAR, _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 266, 284, 338, 339, 530
+_SEPARATE, _SIGNED, _REVERSED = 2, 2, 2
+_NEGATIVE, _GREY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
+_NAMES = {_NEGATIVE: "grey", _GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _CMYK: "CMYK"}
+_NAMES |= {_YCBCR: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+_MODES = {_NEGATIVE: "L", _GREY: "L", _RGB: "RGB", _CMYK: "CMYK", _YCBCR: "YCbCr"}
+_ASSOCIATED = 1  # of alpha: the colours are multiplied by it
+# Separate planes that Pillow reads right, if they have 8 bits: interpretation and samples.
+_PILLOWS = {(_RGB, 3), (_RGB, 4), (_CMYK, 4)}
+# What describes a plane as much as the whole.
+_SHARED = (
+    Base.ImageWidth, Base.ImageLength, Base.Compression, Base.FillOrder, Base.Orientation,
+    Base.RowsPerStrip, Base.Predictor, Base.TileWidth, Base.TileLength, Base.JPEGTables,
+    Base.ColorMap,
+)  # fmt: skip
+_SHORTS = {
+    Base.Compression, Base.FillOrder, Base.Orientation, Base.Predictor, Base.ColorMap,
+    Base.PhotometricInterpretation, Base.BitsPerSample,
+}  # fmt: skip
+_STRIPS = Base.StripOffsets, Base.StripByteCounts
+_TILES = Base.TileOffsets, Base.TileByteCounts
+_SHORT, _LONG, _UNDEFINED = 3, 4, 7  # kinds of values
+
+
+def depth(image: Image.Image) -> int:
+    """Return the bits a sample of an opened TIFF."""
+    return max(map(int, _tags(image).get(Base.BitsPerSample, (1,))))
+
+
+def is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white; Pillow itself sees to that where samples have up to 8 bits."""
+    return depth(image) > 8 and _interpretation(_tags(image)) == _NEGATIVE
+
+
+def unsupported(image: Image.Image) -> str | None:
+    """Say what an opened TIFF is, if Pillow would show it wrong and `planes` cannot mend that."""
+    tags = _tags(image)
+    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        return "of signed numbers"
+    interpretation = _interpretation(tags)
+    if _is_separate(image):
+        subsampled = interpretation == _YCBCR and tags.get(_SUBSAMPLING) != (1, 1)
+        wrong = subsampled or interpretation not in (*_MODES, _PALETTE)
+    else:
+        bits = {_NEGATIVE: (8,), _PALETTE: (1, 2, 4)}.get(interpretation, ())
+        unpacked = tags.get(Base.Compression, 1) == 1
+        wrong = unpacked and tags.get(_FILL_ORDER) == _REVERSED and depth(image) in bits
+    return _kind(tags, tags.prefix) if wrong else None
+
+
+def unopened(data: bytes) -> str | None:
+    """Say what a TIFF is that Pillow does not open; None if it is none, or damaged."""
+    if data[:4] == b"MM\0+":
+        return "that is large (BigTIFF) and in big-endian order"
+    big = data[:4] == b"II+\0"
+    if not big and data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return _kind(tags, data[:2]) if tags.get(Base.ImageWidth) else None
+    except Exception:  # as Pillow's decoders
+        return None
+
+
+def _kind(tags: Any, order: bytes) -> str:
+    bits = max(map(int, tags.get(Base.BitsPerSample, (1,))))
+    count = int(tags.get(Base.SamplesPerPixel, 1))
+    name = _NAMES.get(_interpretation(tags), "other")
+    of = f"of {count} x {bits}-bit {name} samples"
+    of += " that are signed" if _SIGNED in tags.get(_SAMPLE_FORMAT, ()) else ""
+    of += " in separate planes" if tags.get(_PLANAR) == _SEPARATE else ""
+    of += " with reversed bits" if tags.get(_FILL_ORDER) == _REVERSED else ""
+    return of + (" in big-endian order" if order == b"MM" and bits > 8 else "")
+
+
+def _tags(image: Image.Image) -> Any:
+    return image.tag_v2  # type: ignore[attr-defined]
+
+
+def _interpretation(tags: Any) -> int:
+    return int(tags.get(Base.PhotometricInterpretation, 0))
+
+
+def _is_separate(image: Image.Image) -> bool:
+    """Whether a TIFF's channels lie one after another in a way that Pillow does not read."""
+    tags = _tags(image)
+    if tags.get(_PLANAR) != _SEPARATE:
+        return False
+    layout = _interpretation(tags), int(tags.get(Base.SamplesPerPixel, 1))
+    return depth(image) != 8 or layout not in _PILLOWS or bool(tags.get(_EXTRA))
+
+
+def planes(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Read a TIFF's channels one by one, each as a grey TIFF, where Pillow does not read them.
+
+    Parameters
+    ----------
+    image
+        Opened, and not `unsupported`.
+    data
+        The file it was opened from.
+
+    Returns
+    -------
+    A loaded image of 8 bits, or as deep as it was if it has one channel; None if Pillow reads it.
+    """
+    if not _is_separate(image):
+        return None
+    tags = _tags(image)
+    count, interpretation = int(tags.get(Base.SamplesPerPixel, 1)), _interpretation(tags)
+    if count == 1:
+        return _plane(tags, data, 0, 1, interpretation)
+    mode = _MODES[interpretation]
+    bands = [
+        opaque(_plane(tags, data, i, count, _GREY), "L", bits=depth(image))
+        for i in range(min(count, Image.getmodebands(mode) + 1))
+    ]
+    alpha = bands[-1] if tags.get(_EXTRA, (0,))[0] and mode in ("L", "RGB") else None
+    merged = Image.merge(mode, bands[: Image.getmodebands(mode)])
+    if interpretation == _NEGATIVE:
+        merged = ImageChops.invert(merged)
+    if alpha is not None:
+        merged = merged.convert("RGB")
+        merged.putalpha(alpha)
+        if tags[_EXTRA][0] == _ASSOCIATED:
+            merged = Image.frombuffer("RGBa", merged.size, merged.tobytes()).convert("RGBA")
+    return merged
+
+
+def _plane(tags: Any, data: bytes, place: int, count: int, interpretation: int) -> Image.Image:
+    """One channel: the same file with another table of tags, at its end."""
+    table: dict[int, Any] = {tag: tags[tag] for tag in _SHARED if tag in tags}
+    offsets, sizes = _STRIPS if Base.TileOffsets not in tags else _TILES
+    for tag in (offsets, sizes):
+        parts = len(tags[tag]) // count
+        table[tag] = tags[tag][place * parts : (place + 1) * parts]
+    table[Base.PhotometricInterpretation] = interpretation
+    table[Base.BitsPerSample] = int(tags.get(Base.BitsPerSample, (1,))[0])
+    order = "<" if tags.prefix == b"II" else ">"
+    at = len(data) + len(data) % 2
+    header = tags.prefix + struct.pack(f"{order}HI", 42, at)
+    file = header + data[8:] + bytes(at - len(data)) + _table(table, order, at)
+    plane = Image.open(io.BytesIO(file), formats=("TIFF",))
+    plane.load()
+    return plane
+
+
+def _table(tags: dict[int, Any], order: str, at: int) -> bytes:
+    """A TIFF's table of tags, for the place ``at`` in a file."""
+    entries, beyond = struct.pack(f"{order}H", len(tags)), b""
+    end = at + 2 + 12 * len(tags) + 4
+    for tag, value in sorted(tags.items()):
+        if isinstance(value, bytes):
+            kind, count, content = _UNDEFINED, len(value), value
+        else:
+            numbers = [int(number) for number in (value if isinstance(value, tuple) else (value,))]
+            short = tag in _SHORTS
+            kind, count = _SHORT if short else _LONG, len(numbers)
+            content = struct.pack(f"{order}{count}{'H' if short else 'I'}", *numbers)
+        if len(content) > 4:
+            content, beyond = struct.pack(f"{order}I", end + len(beyond)), beyond + content
+            beyond += bytes(len(beyond) % 2)
+        entries += struct.pack(f"{order}HHI", tag, kind, count) + content.ljust(4, b"\0")
+    return entries + bytes(4) + beyond
