@@ -149,13 +149,16 @@ def _decoded(
         to_srgb = conversion(image, data)
         loaded, depth = _loaded(image, data, least)
         turn = _TURNS.get(_orientation(image))
-        shrink = max(1, min(loaded.size) // (2 * least))
+        shrink = 1 if turn else max(1, min(loaded.size) // (2 * least))
+        # The last column and row may stand for fewer pixels.
+        box = 0, 0, loaded.width / shrink, loaded.height / shrink
         picture = opaque(loaded, "RGB" if to_srgb is None else to_srgb.mode, shrink, **depth)
     del loaded, image  # turning makes another copy
     if turn is not None:
         picture = picture.transpose(turn)
+        box = 0, 0, *picture.size
     if square is not None:
-        picture = picture.resize(square, Image.Resampling.BILINEAR)
+        picture = picture.resize(square, Image.Resampling.BILINEAR, box)
     return picture if to_srgb is None else to_srgb.apply(picture)
 
 
@@ -171,17 +174,20 @@ def _loaded(image: Image.Image, data: bytes, least: int) -> tuple[Image.Image, d
     if lower is not None:
         lower.load()
     image.draft("RGB", (least, least))
-    if _name(image) == "JPEG" and data.rfind(_END) < data.rfind(_SCAN):
+    try:
+        image.load()
+    except OSError:
+        if _name(image) != "JPEG" or data.rfind(_END) > data.rfind(_SCAN):
+            raise
         return _ended(data, least), {}
-    image.load()
     return image, {"lower": lower}
 
 
 def _ended(data: bytes, least: int) -> Image.Image:
-    """A JPEG without its end marker, if that is all it lacks.
+    """Decode a JPEG without its end marker, if that is all it lacks.
 
-    Decoders make up what is missing in a scan, from the bits that follow. So a scan is whole if the
-    pixels do not depend on what follows.
+    Decoders make up what is missing of a scan from the bits that follow. So its scans are whole if
+    the pixels do not depend on what follows.
     """
     found = []
     for following in (b"", _OTHER_BITS):
@@ -269,7 +275,7 @@ def _formats(data: bytes) -> tuple[str, ...]:
             "this is a HEIC photo, which is read only where pillow-heif is installed"
             f" (pip install 'captioner[heic]'); accepted: {_list()}"
         ) from error
-    pillow_heif.register_heif_opener(thumbnails=False)
+    pillow_heif.register_heif_opener(thumbnails=True)  # `draft` picks one
     return (*FORMATS, "HEIF")
 
 

@@ -115,7 +115,10 @@ def _on_white(band: Image.Image, mode: str) -> Image.Image:
         return band.convert(mode)
     if band.mode == "La":  # multiplied by its alpha: of it Pillow makes nothing else
         band = band.convert("LA")
-    band = band.convert("LA" if mode == "L" else "RGBA")
-    ground = Image.new(mode, band.size, 255 if mode == "L" else "white")
-    ground.paste(band.convert(mode), mask=band.getchannel("A"))
+    if mode == "L":
+        ground, band = Image.new(mode, band.size, 255), band.convert("LA")
+        ground.paste(band.getchannel("L"), mask=band.getchannel("A"))
+    else:
+        ground, band = Image.new(mode, band.size, "white"), band.convert("RGBA")
+        ground.paste(band, mask=band)
     return ground

@@ -72,10 +72,13 @@ def unopened(data: bytes) -> str | None:
         return None
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
+        start, room = tags.next, 8 if big else 2
         file = io.BytesIO(data)
-        file.seek(tags.next)
-        tags.load(file)
-        return _kind(tags, data[:2]) if tags.get(Base.ImageWidth) else None
+        file.seek(start)
+        tags.load(file)  # leaves out what lies beyond the end
+        count = int.from_bytes(data[start : start + room], "little" if data[:2] == b"II" else "big")
+        whole = count > 0 and len(tags) == count and Base.ImageWidth in tags
+        return _kind(tags, data[:2]) if whole else None
     except Exception:  # as Pillow's decoders
         return None
 
@@ -88,6 +91,8 @@ def _kind(tags: Any, order: bytes) -> str:
     of += " that are signed" if _SIGNED in tags.get(_SAMPLE_FORMAT, ()) else ""
     of += " in separate planes" if tags.get(_PLANAR) == _SEPARATE else ""
     of += " with reversed bits" if tags.get(_FILL_ORDER) == _REVERSED else ""
+    packing = int(tags.get(Base.Compression, 1))
+    of += "" if packing in TiffImagePlugin.COMPRESSION_INFO else f" in compression {packing}"
     return of + (" in big-endian order" if order == b"MM" and bits > 8 else "")
 
 

@@ -28,9 +28,9 @@ NAMED = re.compile(
     r"|images of floating-point numbers are not supported"
 )
 # What ImageMagick 6 itself shows wrong: it forgets that 0 is white, takes alpha in a plane of its
-# own for grey, scales Lab in its own way, and lays nothing on white that has but one colour.
+# own for grey, scales Lab in its own way, and reads AVIF by way of 4:2:0.
 NOT_OF_REFERENCE = re.compile(
-    r"negative (2|4|32) bits|grey (and|associated).* planar|lab|avif alpha associated"
+    r"negative (2|4|32) bits|grey (and|associated).* planar|lab|avif (4:4:4|alpha)"
 )
 
 
@@ -92,7 +92,7 @@ def by_reference(files: dict[str, bytes], folder: Path, *options: str) -> dict[s
     found = {}
     for name, path in named.items():
         out = path.with_suffix(".ppm")
-        if out.exists() and out.stat().st_size > 0:
+        if out.exists() and out.stat().st_size > WIDTH:  # else it has no pixels
             with Image.open(out) as picture:
                 found[name] = np.asarray(picture.convert("RGB"))
     return found
