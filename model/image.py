@@ -21,6 +21,8 @@ from model.samples import opaque, with_exact_key
 # Raster formats whose decoders are memory-safe enough to meet strangers' bytes; never EPS, PSD, ...
 # HEIC comes on top where pillow-heif is installed.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+# Raised when the pixels of some photo change: what was decoded before is then not mixed with them.
+DECODING = 2
 # Known from the header, before memory is spent: 100 million pixels are 400 MB in Pillow. Of the
 # newer formats half, because their decoders hold a photo several times over.
 MAX_PIXELS = 100_000_000

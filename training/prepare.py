@@ -98,6 +98,7 @@ def prepare(
         "version": VERSION,
         "source_digest": source_digest(listed),
         "image_size": image_size,
+        "decoding": image.DECODING,
         "seed": seed,
         "val_share": val_share,
     }
@@ -232,6 +233,7 @@ def _npy_bytes(count: int, size: int) -> int:
 
 
 def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> None:
+    found = {"decoding": 1} | found  # the first did not say so
     if not plan.keys() <= found.keys():
         raise InvalidDataset(f"{out} holds files of something else; choose another --out")
     for key, value in plan.items():
@@ -239,6 +241,8 @@ def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> Non
             what = f"{key} {found[key]}, not {value}"
             if key == "source_digest":
                 what = "other photos or captions"
+            if key == "decoding":
+                what = "photos as another version of the captioner decodes them"
             raise InvalidDataset(
                 f"{out} was prepared with {what}; choose another --out, or delete it first"
             )

@@ -67,15 +67,15 @@ def test_every_encoding_is_shown_right_or_refused_by_name(format: str) -> None:
     assert not wrong
 
 
-def reference() -> list[str]:
-    """ImageMagick's command that converts many files; .ci/run installs it."""
-    for command in (["mogrify-im6.q16"], ["magick", "mogrify"], ["mogrify"]):
+def reference(tool: str) -> list[str]:
+    """The command of one of ImageMagick's tools; .ci/run installs them."""
+    for command in ([f"{tool}-im6.q16"], ["magick", tool]):
         if shutil.which(command[0]):
             return command
     pytest.skip("ImageMagick is not installed; .ci/run installs it")
 
 
-def by_reference(files: dict[str, bytes], folder: Path, *options: str) -> dict[str, Array]:
+def by_reference(files: dict[str, bytes], folder: Path) -> dict[str, Array]:
     """The same pictures as ImageMagick shows them; those that it cannot read are left out."""
     named = {}
     for i, (name, data) in enumerate(files.items()):
@@ -85,8 +85,8 @@ def by_reference(files: dict[str, bytes], folder: Path, *options: str) -> dict[s
         paths = [path for path in named.values() if path.suffix == suffix]
         # It warns, and ends with 1, of files that it cannot read.
         subprocess.run(
-            [*reference(), "-format", "ppm", "-background", "white", "-alpha", "remove",
-             *options, "-depth", "8", *paths],
+            [*reference("mogrify"), "-format", "ppm", "-background", "white", "-alpha", "remove",
+             "-depth", "8", *paths],
             capture_output=True, timeout=120,
         )  # fmt: skip
     found = {}
