@@ -31,12 +31,15 @@ MAX_PIXELS_OF = {"WEBP": MAX_PIXELS // 2, "AVIF": MAX_PIXELS // 2, "HEIC": MAX_P
 MAX_SIDE = 1_000_000
 # A progressive JPEG visits its pixels in each of its scans: ten are usual, thousands an attack.
 MAX_VISITS = 32 * MAX_PIXELS
+MAX_ENDLESS = 25_000_000  # pixels of a JPEG without its end, which is decoded three times
 MAX_STRIP = 4 * MAX_PIXELS  # bytes: libtiff unpacks a strip or tile of a TIFF as a whole
 
-# Of a JPEG: the markers of a frame, before a scan and at the end, and bits that end no scan.
+# Of a JPEG: the markers of a frame, before a scan and at the end; and bits, with restarts.
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
-_OTHER_BITS = b"\x5a\xc3\x96\x3c\xa5\x69" * 40
+_OTHER_BITS = (
+    b"".join(b"\x5a\xc3\x96\x3c\xa5\x69" * 20 + bytes([0xFF, 0xD0 + i]) for i in range(8)) * 2
+)
 
 # Pillow warns of damage that it can read around, and of sizes that are checked here. Said once for
 # the process: `warnings.catch_warnings` is not safe in the threads that decode.
@@ -175,11 +178,13 @@ def _loaded(image: Image.Image, data: bytes, least: int) -> tuple[Image.Image, d
     lower = with_exact_key(image, data)
     if lower is not None:
         lower.load()
+    whole = image.width * image.height
     image.draft("RGB", (least, least))
     try:
         image.load()
     except OSError:
-        if _name(image) != "JPEG" or data.rfind(_END) > data.rfind(_SCAN):
+        endless = _name(image) == "JPEG" and data.rfind(_END) < data.rfind(_SCAN)
+        if not endless or whole > MAX_ENDLESS:
             raise
         return _ended(data, least), {}
     return image, {"lower": lower}
@@ -189,17 +194,20 @@ def _ended(data: bytes, least: int) -> Image.Image:
     """Decode a JPEG without its end marker, if that is all it lacks.
 
     Decoders make up what is missing of a scan from the bits that follow. So its scans are whole if
-    the pixels do not depend on what follows.
+    no pixel depends on what follows.
     """
-    found = []
-    for following in (b"", _OTHER_BITS):
-        image = Image.open(io.BytesIO(data + following + _END), formats=("JPEG",))
-        image.draft("RGB", (least, least))
-        image.load()
-        found.append(image)
-    if ImageChops.difference(*found).getbbox() is not None:
+    data = data.rstrip(b"\xff")  # half a marker
+    one, other = (_jpeg(data + following + _END) for following in (b"", _OTHER_BITS))
+    if ImageChops.difference(one, other).getbbox() is not None:
         raise InvalidImage("the image is damaged: it ends early")
-    return found[0]
+    return _jpeg(data + _END, least)
+
+
+def _jpeg(data: bytes, least: int = MAX_SIDE) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    image.draft("RGB", (least, least))
+    image.load()
+    return image
 
 
 def describe(data: bytes | bytearray | memoryview) -> ImageInfo:

@@ -102,6 +102,79 @@ def test_large_jpeg_is_decoded_like_in_full() -> None:
     assert (small - full).abs().max() <= 4
 
 
+def photo(width: int, height: int) -> Image.Image:
+    """Smooth colours and noise, in which a shift or a missing part is seen."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / width * (5 + i) + y / height * (9 - i)) * 100 + 127 for i in range(3)]
+    noise = np.random.default_rng(0).normal(0, 8, (height, width, 3))
+    return Image.fromarray((np.dstack(waves) + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16"])
+@pytest.mark.parametrize("size", [(1000, 800), (907, 1301)])
+def test_large_photos_are_made_smaller_as_exactly(mode: str, size: tuple[int, int]) -> None:
+    picture = photo(*size)
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+    elif mode == "RGBA":
+        picture.putalpha(Image.linear_gradient("L").resize(size))
+    else:
+        picture = picture.convert(mode)
+    found = image.decode(encoded(picture), 40).float()
+    whole = samples.opaque(picture, "RGB").resize((40, 40), Image.Resampling.BILINEAR)
+    wanted = torch.from_numpy(np.array(whole)).permute(2, 0, 1)
+    assert (found - wanted).abs().mean() < 0.5
+    assert min(image.open_rgb(encoded(picture), 60).size) < min(size) // 2
+
+
+def test_a_large_photo_that_is_turned_is_not_shifted() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = image.decode(encoded(photo(907, 1301), exif=exif), 40)
+    wanted = image.decode(encoded(photo(907, 1301).transpose(Image.Transpose.ROTATE_270)), 40)
+    assert (found.float() - wanted.float()).abs().mean() < 0.5
+
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "with restarts": {"restart_marker_blocks": 7},
+    "grey": {},
+    "of inks": {},
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+@pytest.mark.parametrize("size", [(90, 70), (1600, 1200)])
+def test_a_jpeg_that_lacks_only_its_end_is_a_photo(kind: str, size: tuple[int, int]) -> None:
+    mode = {"grey": "L", "of inks": "CMYK"}.get(kind, "RGB")
+    data = encoded(photo(*size).convert(mode), "JPEG", quality=90, **JPEGS[kind])
+    whole = image.decode(data, 40)
+    assert data.endswith(b"\xff\xd9")
+    for lacking in (1, 2):
+        assert (image.decode(data[:-lacking], 40) == whole).all()
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_that_lacks_more_is_damaged(kind: str) -> None:
+    mode = {"grey": "L", "of inks": "CMYK"}.get(kind, "RGB")
+    data = encoded(photo(900, 700).convert(mode), "JPEG", quality=90, **JPEGS[kind])
+    restart = data.rfind(b"\xff\xd3")  # where a part ends, if it has such
+    for lacking in (20, 100, 1000, len(data) // 3, len(data) // 2, len(data) - max(restart, 9000)):
+        with pytest.raises(InvalidImage, match="damaged"):
+            image.decode(data[:-lacking], 40)
+
+
+def test_a_jpeg_of_many_pixels_without_its_end_is_not_decoded_over_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encoded(photo(90, 70), "JPEG")[:-2]
+    assert image.decode(data, 40).shape == (3, 40, 40)
+    monkeypatch.setattr(image, "MAX_ENDLESS", 90 * 70 - 1)
+    with pytest.raises(InvalidImage, match="damaged"):
+        image.decode(data, 40)
+
+
 def bomb(width: int, height: int) -> bytes:
     """A PNG of few bytes that says it is huge."""
 
@@ -208,6 +281,25 @@ def test_heic_rotation() -> None:
     assert pixels[:, :, 20:].mean() < 20
     assert pixels[:, :, :12].mean() > 235
     assert image.describe(data) == (40, 80, "HEIC")
+
+
+def test_a_heic_is_read_from_a_thumbnail_that_is_large_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = photo(1600, 1200)
+    data = heic(picture, thumbnails=[160, 640])
+    read, opaque = [], image.opaque
+
+    def spied(loaded: Image.Image, *rest: Any, **more: Any) -> Image.Image:
+        read.append(loaded.size)
+        return opaque(loaded, *rest, **more)
+
+    monkeypatch.setattr(image, "opaque", spied)
+    found = image.decode(data, 100).float()
+    assert image.open_rgb(data, 1000).width > 1000
+    assert read == [(640, 480), (1600, 1200)]
+    assert (found - image.decode(encoded(picture), 100).float()).abs().mean() < 2
+    assert image.describe(data) == (1600, 1200, "HEIC")
 
 
 def test_heic_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:

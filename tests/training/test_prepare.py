@@ -183,6 +183,23 @@ def test_an_interrupted_preparation_goes_on(
     assert files(out) == files(whole)
 
 
+def test_photos_of_two_ways_of_decoding_are_not_mixed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    prepare(source, out, SIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "DECODING", image.DECODING + 1)
+        with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
+            prepare(source, out, SIZE)
+    told = described(out)
+    assert told.pop("decoding") == image.DECODING
+    (out / "dataset.json").write_text(json.dumps(told))  # as it was before that was noted
+    with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
+        prepare(source, out, SIZE)
+    assert Prepared.open(out).names  # what is there goes on to be of use
+
+
 @pytest.mark.parametrize("name", ["photos.npy", "dataset.json"])
 def test_interrupted_at_a_renaming(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
