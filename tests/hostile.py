@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from model.image import accepted
@@ -84,6 +85,7 @@ def valid_photos() -> dict[str, bytes]:
         "tiff pages": several("TIFF"),
         "tiff cmyk": _saved(rgb.convert("CMYK"), "TIFF", compression="tiff_lzw"),
         "tiff 16 bits": _saved(sixteen, "TIFF"),
+        "tiff planar 16 bits": _planar(noise[..., :3]),
         "tiff lab": _saved(Image.new("LAB", (9, 9)), "TIFF"),
         "tiff ycbcr": _saved(rgb.convert("YCbCr"), "TIFF"),
     }
@@ -97,6 +99,21 @@ def valid_photos() -> dict[str, bytes]:
         picture = rgb.convert("1") if compression == "group4" else rgb
         found[f"tiff {compression}"] = _saved(picture, "TIFF", compression=compression)
     return found
+
+
+def _planar(colors: NDArray[np.uint8]) -> bytes:
+    """A TIFF whose three channels of 16 bits lie one after another."""
+    size = colors[..., 0].size * 2
+    entries = [
+        (256, 4, 1, colors.shape[1]), (257, 4, 1, colors.shape[0]), (258, 3, 3, 420),
+        (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 3, 400), (277, 3, 1, 3),
+        (278, 4, 1, colors.shape[0]), (279, 4, 3, 430), (284, 3, 1, 2),
+    ]  # fmt: skip
+    data = bytearray(tiff(entries, pixels=np.moveaxis(colors, 2, 0).astype("<u2").tobytes()))
+    data[400:412] = struct.pack("<3I", *(512 + i * size for i in range(3)))
+    data[420:426] = struct.pack("<3H", 16, 16, 16)
+    data[430:442] = struct.pack("<3I", size, size, size)
+    return bytes(data)
 
 
 @cache

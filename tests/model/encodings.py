@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageChops import invert
 
 WIDTH, HEIGHT = 45, 34  # neither a multiple of a JPEG's blocks nor of a TIFF's tiles
 
@@ -95,6 +96,12 @@ def _jpegs() -> Iterator[tuple[str, Encoded]]:
     for progressive in (False, True):
         data = saved(inks, "JPEG", quality=98, progressive=progressive)
         yield f"jpeg cmyk progressive={progressive}", Encoded(data, RGB, 4)
+    # The same inks as brightness, two differences and black (Adobe's YCCK).
+    y, cb, cr = (band.point(lambda v: 255 - v) for band in invert(rgb).convert("YCbCr").split())
+    coded = Image.merge("CMYK", (y, cb, cr, Image.new("L", rgb.size)))
+    data = saved(coded, "JPEG", quality=98, subsampling="4:4:4")
+    at = data.index(b"Adobe\0") + 11
+    yield "jpeg ycck", Encoded(data[:at] + b"\2" + data[at + 1 :], RGB, 3)
     # Of the 12 bits that medical and astronomical JPEGs have.
     deeper = bytearray(saved(rgb, "JPEG", quality=98))
     deeper[deeper.index(b"\xff\xc0") + 4] = 12
