@@ -7,6 +7,7 @@ import io
 import struct
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,9 +58,10 @@ class Conversion(NamedTuple):
 def conversion(image: Image.Image, data: bytes) -> Conversion | None:
     """Return how an image becomes sRGB, or None if its numbers are sRGB already.
 
-    Of several statements the strongest counts: a code (cICP, nclx), a profile, PNG's ``sRGB``,
-    PNG's ``gAMA`` and ``cHRM``, as the PNG specification and browsers have it. A profile that is
-    broken, or made for images of another kind, is ignored.
+    Of several statements the strongest counts, as the formats' specifications and browsers have it:
+    a profile, then the codes (nclx) of an AVIF or HEIC; of a PNG the codes (cICP), a profile,
+    ``sRGB``, then ``gAMA`` with ``cHRM``. A profile that is broken, or made for images of another
+    kind, is ignored.
 
     Parameters
     ----------
@@ -85,23 +87,29 @@ def conversion(image: Image.Image, data: bytes) -> Conversion | None:
 
 
 def _stated(image: Image.Image, data: bytes) -> bytes | None:
-    """The profile that an image comes with, or one that says the same."""
-    info = image.info
+    """Return the profile that an image comes with, or one made of what it says instead."""
+    profile: bytes | None = image.info.get("icc_profile")
     if image.format == "PNG":
-        code = _png_code(data)
-    elif image.format == "AVIF":
-        code = _nclx(data)
-    else:
-        nclx = info.get("nclx_profile") or {}
-        code = nclx.get("color_primaries"), nclx.get("transfer_characteristics")
-    primaries, exponent = _PRIMARIES.get(code[0] or 0), _EXPONENTS.get(code[1] or 0)
-    if primaries is not None and exponent is not None:
-        return matrix_profile(primaries, exponent)
-    profile: bytes | None = info.get("icc_profile")
-    if profile or image.format != "PNG" or "srgb" in info:
+        return _coded(*_png_code(data)) or profile or _png_gamma(image.info)
+    if profile:
         return profile
+    if image.format == "AVIF":
+        return _coded(*_nclx(data))
+    nclx = image.info.get("nclx_profile") or {}
+    return _coded(nclx.get("color_primaries"), nclx.get("transfer_characteristics"))
+
+
+def _coded(primaries: int | None, curve: int | None) -> bytes | None:
+    """Make a profile of what the codes of ITU-T H.273 stand for; None if that is not known here."""
+    if primaries not in _PRIMARIES or curve not in _EXPONENTS:
+        return None
+    return matrix_profile(_PRIMARIES[primaries], _EXPONENTS[curve])
+
+
+def _png_gamma(info: dict[Any, Any]) -> bytes | None:
+    """Make a profile of a PNG's chunks gAMA and cHRM; None if they say sRGB, or nothing."""
     gamma = info.get("gamma", 0)
-    if not 0.01 <= gamma <= 10:
+    if "srgb" in info or not 0.01 <= gamma <= 10:
         return None
     # Within a twentieth of 1/2.2, as libpng has it, the curve is sRGB's.
     exponent = 0.0 if abs(gamma * 2.2 - 1) < 0.05 else 1 / gamma
@@ -112,7 +120,7 @@ def _stated(image: Image.Image, data: bytes) -> bytes | None:
 
 
 def _png_code(data: bytes) -> tuple[int | None, int | None]:
-    """Of the chunk cICP, which Pillow does not read: the codes of primaries and of the curve."""
+    """Return the codes of primaries and curve in the chunk cICP, which Pillow does not read."""
     at = 8
     while at + 12 <= len(data) and data[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -123,13 +131,14 @@ def _png_code(data: bytes) -> tuple[int | None, int | None]:
 
 
 def _nclx(data: bytes) -> tuple[int | None, int | None]:
-    """The same of an AVIF, whose properties lie before its pixels."""
+    """Return the codes of primaries and curve of an AVIF; they lie before its pixels."""
     at = data.find(b"colrnclx", 0, 65536)
     if at < 0 or at + 12 > len(data):
         return None, None
     return struct.unpack_from(">HH", data, at + 8)
 
 
+@lru_cache(64)
 def matrix_profile(chromaticities: tuple[float, ...], exponent: float) -> bytes:
     """Return an ICC profile of three colours and one curve.
 
@@ -171,7 +180,7 @@ def matrix_profile(chromaticities: tuple[float, ...], exponent: float) -> bytes:
 
 
 def _fixed(number: float) -> int:
-    """As s15Fixed16Number."""
+    """Return the number in units of 1 / 65536 (s15Fixed16Number)."""
     return round(number * 65536)
 
 
@@ -184,7 +193,7 @@ _lock = threading.Lock()
 
 
 def _cached(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """`_transform`, remembered of the profiles that were met last."""
+    """Return `_transform`, made once for each of the `MAX_CACHED` profiles met last."""
     key = hashlib.sha256(profile).digest(), mode
     with _lock:
         if key in _transforms:
@@ -199,7 +208,7 @@ def _cached(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """To sRGB; None if the profile is broken, of no use here, or sRGB."""
+    """Make a transform to sRGB; None if the profile is broken, of no use here, or sRGB."""
     if not _is_plain(profile):
         return None
     try:
@@ -241,7 +250,7 @@ def _is_plain(profile: bytes) -> bool:
 
 
 def _probe(mode: str) -> Image.Image | None:
-    """Numbers that tell a profile from sRGB; none of CMYK and Lab, which are never it."""
+    """Numbers by which a profile differs from sRGB; none of CMYK and Lab, which always do."""
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     if mode == "RGB":

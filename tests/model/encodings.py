@@ -60,7 +60,7 @@ def deep(pixels: Array, bits: int) -> Array:
 def encodings() -> dict[str, Encoded]:
     """Every one by its name."""
     found: dict[str, Encoded] = {}
-    for make in (_jpegs, _pngs, _tiffs, _packed_tiffs, _bmps, _others):
+    for make in (_jpegs, _pngs, _tiffs, _packed_tiffs, _bmps, _others, _heics):
         for name, encoded in make():
             assert name not in found
             found[name] = encoded
@@ -590,3 +590,26 @@ def _others() -> Iterator[tuple[str, Encoded]]:
     for associated in (False, True):
         data = saved(rgba, "AVIF", quality=98, subsampling="4:4:4", alpha_premultiplied=associated)
         yield f"avif alpha associated={associated}", Encoded(data, RGB, 3)
+
+
+def _heics() -> Iterator[tuple[str, Encoded]]:
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+    alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    alpha[WHITE] = 0
+    for mode in ("RGB", "L", "RGBA", "LA"):
+        picture = Image.fromarray(RGB).convert(mode)
+        seen = np.asarray(picture.convert("RGB"))
+        if mode.endswith("A"):
+            picture.putalpha(Image.fromarray(alpha))
+        yield f"heic {mode}", Encoded(saved(picture, "HEIF", quality=-1, chroma=444), seen, 1)
+    for mode, pixels in (("RGB;16", RGB), ("I;16L", GREY)):
+        content = (pixels.astype("<u2") * 257).tobytes()
+        buffer = io.BytesIO()
+        heif = pillow_heif.from_bytes(mode=mode, size=(WIDTH, HEIGHT), data=content)
+        heif.save(buffer, quality=-1, chroma=444)
+        seen = np.broadcast_to(pixels, RGB.shape).copy()
+        yield f"heic {mode}", Encoded(buffer.getvalue(), seen, 1)

@@ -329,6 +329,14 @@ def test_the_code_of_an_avif() -> None:
     assert difference(shown(bytes(data)), RGB) < 3
 
 
+def test_a_profile_of_an_avif_counts_more_than_its_code() -> None:
+    data = bytearray(with_profile("AVIF", inside("Display P3"), profile("Display P3"), quality=99,
+                                  subsampling="4:4:4"))  # fmt: skip
+    at = data.index(b"colrnclx") + 8
+    data[at : at + 4] = struct.pack(">HH", 1, 13)
+    assert difference(shown(bytes(data)), RGB) < 3
+
+
 def test_threads_convert_alike() -> None:
     data = [with_profile("JPEG", inside(name), profile(name)) for name in SPACES] * 16
     with ThreadPoolExecutor(8) as pool:
