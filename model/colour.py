@@ -6,7 +6,10 @@ import hashlib
 import io
 import struct
 import threading
+import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -88,9 +91,9 @@ def conversion(image: Image.Image, data: bytes) -> Conversion | None:
 
 def _stated(image: Image.Image, data: bytes) -> bytes | None:
     """Return the profile that an image comes with, or one made of what it says instead."""
-    profile: bytes | None = image.info.get("icc_profile")
     if image.format == "PNG":
-        return _coded(*_png_code(data)) or profile or _png_gamma(image.info)
+        return _png_stated(data) or _png_gamma(image.info)
+    profile: bytes | None = image.info.get("icc_profile")
     if profile:
         return profile
     if image.format == "AVIF":
@@ -119,15 +122,44 @@ def _png_gamma(info: dict[Any, Any]) -> bytes | None:
         return None
 
 
-def _png_code(data: bytes) -> tuple[int | None, int | None]:
-    """Return the codes of primaries and curve in the chunk cICP, which Pillow does not read."""
+def without_profile(data: bytes) -> bytes:
+    """Return a PNG without its chunk iCCP, for which Pillow refuses it if it is large or damaged.
+
+    Anything else is returned as it is; `conversion` reads the chunk itself.
+    """
+    kept, at = b"", 0
+    for kind, start, size in _chunks(data):
+        if kind == b"iCCP":
+            kept, at = kept + data[at:start], start + size + 12
+    return kept + data[at:] if at else data
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind, the place and the bytes inside of each chunk before a PNG's pixels."""
     at = 8
-    while at + 12 <= len(data) and data[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"cICP" and size == 4:
-            return data[at + 8], data[at + 9]
+    while png[:8] == b"\x89PNG\r\n\x1a\n" and at + 12 <= len(png):
+        kind, size = png[at + 4 : at + 8], _number(png, at)
+        if kind == b"IDAT":
+            return
+        yield kind, at, size
         at += size + 12
-    return None, None
+
+
+def _png_stated(data: bytes) -> bytes | None:
+    """Return what a PNG's chunks cICP (which Pillow does not read) or iCCP say."""
+    profile = None
+    for kind, at, size in _chunks(data):
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"cICP" and size == 4:
+            coded = _coded(body[0], body[1])
+            if coded is not None:
+                return coded
+        elif kind == b"iCCP" and zlib.crc32(kind + body) == _number(data, at + 8 + size):
+            packed = body[body.find(b"\0") + 1 :]
+            with suppress(zlib.error):
+                if packed[:1] == b"\0":  # the one method there is
+                    profile = zlib.decompressobj().decompress(packed[1:], MAX_PROFILE + 1)
+    return profile
 
 
 def _nclx(data: bytes) -> tuple[int | None, int | None]:
@@ -177,6 +209,10 @@ def matrix_profile(chromaticities: tuple[float, ...], exponent: float) -> bytes:
     kinds = b"mntr", b"RGB ", b"XYZ ", b"acsp"
     header = struct.pack(">I4xI4s4s4s12x4s28x3i48x", *sizes, *kinds, *map(_fixed, _D50))
     return header + table + content
+
+
+def _number(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")
 
 
 def _fixed(number: float) -> int:
@@ -239,11 +275,11 @@ def _is_plain(profile: bytes) -> bool:
     """
     if len(profile) < _HEADER + 4 or profile[12:16] not in _CLASSES:
         return False
-    count = int.from_bytes(profile[_HEADER : _HEADER + 4], "big")
+    count = _number(profile, _HEADER)
     if count > _MAX_TAGS or len(profile) < _HEADER + 4 + count * _ENTRY:
         return False
     for at in range(_HEADER + 4, _HEADER + 4 + count * _ENTRY, _ENTRY):
-        start = int.from_bytes(profile[at + 4 : at + 8], "big")
+        start = _number(profile, at + 4)
         if profile[start : start + 4] == b"mpet":
             return False
     return True

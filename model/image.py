@@ -15,7 +15,7 @@ import torch
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from model import tiff
-from model.colour import conversion
+from model.colour import conversion, without_profile
 from model.samples import opaque, with_exact_key
 
 # Raster formats whose decoders are memory-safe enough to meet strangers' bytes; never EPS, PSD, ...
@@ -233,7 +233,8 @@ def _opened(data: bytes | bytearray | memoryview) -> Iterator[Image.Image]:
     if not data:
         raise InvalidImage("the image is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+        readable = io.BytesIO(without_profile(data))
+        with Image.open(readable, formats=_formats(data)) as image:
             _check_limits(image, data)
             yield image
     except (InvalidImage, MemoryError):

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from model.colour import without_profile
+
 BAND = 4_000_000  # pixels that are converted together
 
 # Of the raw modes of a PNG's grey samples that Pillow scales to 8 bits: the factor. Their
@@ -40,7 +42,7 @@ def with_exact_key(image: Image.Image, data: bytes) -> Image.Image | None:
         image.info["transparency"] = key % (1 + 255 // _SCALED[raw]) * _SCALED[raw]
     if raw != "RGB;16B":
         return None
-    lower = PngImageFile(io.BytesIO(data))
+    lower = PngImageFile(io.BytesIO(without_profile(data)))
     # The same bytes taken for samples whose last byte is the high one.
     lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
     return lower

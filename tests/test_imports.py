@@ -11,11 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Every module of the model may import those in the rows above its own.
 ORDER = [
-    ["config", "word_map", "device", "files", "products", "efficientnet_lite"],
-    ["colour", "samples"],
-    ["folding", "calibration", "consensus", "tiff"],
-    ["encoder", "decoder", "image"],
-    ["network"],
+    ["config", "word_map", "device", "files", "products", "efficientnet_lite", "colour"],
+    ["folding", "calibration", "consensus", "samples"],
+    ["encoder", "decoder", "tiff"],
+    ["network", "image"],
     ["beam_search", "checkpoint"],
     ["captioner"],
     ["__init__"],

@@ -226,9 +226,8 @@ def chain_of_elements() -> bytes:
     body = b"mpet" + struct.pack(">IHHI", 0, 3, 3, count)
     place = struct.pack(">II", len(body) + 8 * count, len(step))
     body += place * count + step
-    base = profile("Display P3")
     table = struct.pack(">I4sII", 1, b"D2B0", 144, len(body))
-    return base[:128] + table + body
+    return struct.pack(">I", 144 + len(body)) + profile("Display P3")[4:128] + table + body
 
 
 BROKEN = {
@@ -311,6 +310,29 @@ def test_gamma_of_a_png() -> None:
 )  # fmt: skip
 def test_what_a_png_says_of_srgb_changes_nothing(told: bytes) -> None:
     assert (shown(png(deep(RGB, 8), 8, 2, told)) == RGB).all()
+
+
+def test_a_profile_chunk_that_cannot_be_read_is_ignored() -> None:
+    samples = deep(RGB, 8)
+    good = chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile("ProPhoto")))
+    for told in (
+        good[:-1] + bytes([good[-1] ^ 1]),  # its checksum
+        chunk(b"iCCP", b"icc\0\1" + zlib.compress(profile("ProPhoto"))),  # a method that is none
+        chunk(b"iCCP", b"icc\0\0" + b"not compressed"),
+        chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(50_000_000))),
+        chunk(b"iCCP", b""),
+        chunk(b"iCCP", b"\0"),
+    ):
+        assert (shown(png(samples, 8, 2, told)) == RGB).all()
+    assert difference(shown(png(deep(inside("ProPhoto"), 8), 8, 2, good + good)), RGB) < 3
+    large = good_and_large("Display P3")
+    assert difference(shown(png(deep(inside("Display P3"), 8), 8, 2, large)), RGB) < 2
+
+
+def good_and_large(space: str) -> bytes:
+    """A chunk with a profile of more bytes than Pillow takes: after its tables, a comment."""
+    icc = profile(space) + bytes(3_000_000)
+    return chunk(b"iCCP", b"icc\0\0" + zlib.compress(struct.pack(">I", len(icc)) + icc[4:]))
 
 
 def test_of_two_statements_of_a_png_the_stronger_counts() -> None:
