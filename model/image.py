@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from model import tiff
 from model.colour import conversion, without_profile
-from model.samples import opaque, with_exact_key
+from model.samples import adapt_key, opaque
 
 # Raster formats whose decoders are memory-safe enough to meet strangers' bytes; never EPS, PSD, ...
 # HEIC comes on top where pillow-heif is installed.
@@ -175,7 +175,7 @@ def _loaded(image: Image.Image, data: bytes, least: int) -> tuple[Image.Image, d
         if planes is None:
             image.load()
         return planes or image, depth
-    lower = with_exact_key(image, data)
+    lower = adapt_key(image, data)
     if lower is not None:
         lower.load()
     whole = image.width * image.height

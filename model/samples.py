@@ -20,8 +20,8 @@ _SCALED = {"L;2": 85, "L;4": 17}
 _STEPS = {12: 16, 16: 257, 32: 2**24}  # of samples of so many bits, to one of 8
 
 
-def with_exact_key(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Prepare a PNG for its transparent colour, which Pillow compares in other units.
+def adapt_key(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Adapt the transparent colour of a PNG to the units in which Pillow compares it.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def opaque(
     bits, negative
         Of an image whose samples have more than 8 bits: their depth, and whether 0 is white.
     lower
-        What `with_exact_key` gave, loaded.
+        What `adapt_key` gave, loaded.
     """
     if image.mode == mode and not image.has_transparency_data:
         return image if shrink == 1 else image.reduce(shrink)
