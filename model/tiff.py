@@ -14,7 +14,7 @@ from model.samples import opaque
 ADVICE = "save it with 8 bits a channel, or as PNG"
 
 _FILL_ORDER, _PLANAR, _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 266, 284, 338, 339, 530
-_SEPARATE, _SIGNED, _REVERSED = 2, 2, 2
+_SEPARATE, _SIGNED, _REVERSED, _WEBP = 2, 2, 2, 50001
 _NEGATIVE, _GREY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 _NAMES = {_NEGATIVE: "grey", _GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _CMYK: "CMYK"}
 _NAMES |= {_YCBCR: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
@@ -52,6 +52,8 @@ def unsupported(image: Image.Image) -> str | None:
     tags = _tags(image)
     if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         return "of signed numbers"
+    if tags.get(Base.Compression) == _WEBP:  # Pillow's libtiff is built without it
+        return "packed as WebP"
     interpretation = _interpretation(tags)
     if _is_separate(image):
         subsampled = interpretation == _YCBCR and tags.get(_SUBSAMPLING) != (1, 1)

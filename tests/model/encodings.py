@@ -345,6 +345,7 @@ _PACKERS: dict[int, Callable[[bytes], bytes]] = {
     32946: zlib.compress,
     32773: _packbits,
     34925: lzma.compress,
+    50001: lambda content: saved(Image.fromarray(RGB), "WEBP", lossless=True),
 }
 
 
@@ -419,6 +420,7 @@ def _tiffs() -> Iterator[tuple[str, Encoded]]:
         data = tiff(deep(GREY, bits) // np.uint64(2), bits, 1, tags={339: (2,)})
         yield f"tiff grey signed {bits} bits", Encoded(data, RGB, 0)
     data = tiff(deep(RGB, 8), 8, 2, tags={339: (2, 2, 2)})
+    yield "tiff webp", Encoded(tiff(deep(RGB, 8), 8, 2, compression=50001), RGB, 0)
     yield "tiff rgb signed", Encoded(data, RGB, 0)
     floats = struct.pack(f"<{GREY.size}f", *(GREY.ravel() / 255))
     numbers = np.frombuffer(floats, np.uint32).reshape(GREY.shape).astype(np.uint64)
