@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from model.word_map import WordMap, tokenize
 
-_SIDES = re.compile(r"\b(left|right)\b")  # what a flip would make untrue
+_SIDES = re.compile(r"\b(left|right)\b")  # what a flip would make untrue; of English alone
 _CROP_ASPECT = (0.9, 1.1)
 
 

@@ -80,7 +80,7 @@ class StageOptions:
     decay_after
         Epochs without a better CIDEr that bring the factor on.
     augment
-        Random crops, and flips of photos whose captions know neither left nor right.
+        Random crops, and flips of photos whose captions say neither left nor right, in English.
     crop
         Least share of a photo that a crop keeps.
     input_dropout

@@ -94,7 +94,7 @@ def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Datas
     format
         ``auto`` recognises it.
     max_words
-        Captions of more words are left out.
+        Captions of more words are left out; three characters of Chinese, Thai, ... are a word.
 
     Returns
     -------
