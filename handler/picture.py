@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,7 +146,7 @@ def _printable(text: str) -> str:
 def _wrapped(text: str, width: int) -> list[str]:
     """Lines of the title; only a single word may be wider."""
     lines: list[str] = []
-    font = _font(TITLE)
+    font = _font(TITLE, text)
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
@@ -161,10 +164,10 @@ def _write(
     color: str = INK,
 ) -> int:
     """One line that stands on ``base``, smaller or cut off where it is too long; where it ends."""
-    font = _font(size)
+    font = _font(size, text)
     while size > TINY and font.getlength(text) > room:
         size -= 1
-        font = _font(size)
+        font = _font(size, text)
     if (length := font.getlength(text)) > room:
         text = text[: int(len(text) * room / length)]
         while text and font.getlength(f"{text}...") > room:
@@ -174,6 +177,22 @@ def _write(
     return base[0] + round(font.getlength(text))
 
 
-def _font(size: int) -> Font:
-    """Pillow's own; made anew, since a font is not to be shared between threads."""
+def _font(size: int, text: str = "") -> Font:
+    """Pillow's own for ASCII, of which it has little more; made anew, as threads share no font."""
+    if not text.isascii() and (file := _other_letters()):
+        return ImageFont.truetype(file, size)
     return ImageFont.load_default(size)
+
+
+@cache
+def _other_letters() -> Path | None:
+    """DejaVu Sans as it comes with matplotlib, which serving installs but does not import.
+
+    It has Latin, Greek, Cyrillic, Arabic and Hebrew letters among others; those that it lacks,
+    Indian and East Asian ones above all, are boxes.
+    """
+    spec = find_spec("matplotlib")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (file := Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")).is_file():
+            return file
+    return None

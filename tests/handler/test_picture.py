@@ -117,6 +117,13 @@ def test_any_word_is_drawn(word: str) -> None:
     opened(attention_picture(photo(), caption([word, "dog"])))
 
 
+@pytest.mark.parametrize(("word", "other"), [("grün", "grön"), ("кошка", "кушка"), ("כלב", "כלה")])
+def test_letters_of_other_scripts_are_no_boxes(word: str, other: str) -> None:
+    assert attention_picture(photo(), caption([word])) != attention_picture(
+        photo(), caption([other])
+    )
+
+
 def test_attention_on_another_grid_and_in_half_precision() -> None:
     attention = torch.full((1, 14, 14), 1 / 196, dtype=torch.bfloat16)
     opened(attention_picture(photo(), caption(["dog"], attention)))
