@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from model import Captioner, DecodingOptions, checkpoint
 from model.network import ShowAttendTell
-from model.word_map import WordMap
+from model.word_map import SPECIAL, WordMap
 from training import datasets, engine, state
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.datasets import InvalidDataset
@@ -264,6 +264,14 @@ def test_starts_from_a_checkpoint_and_learns_its_words(
         for path in (tmp_path / "shapes" / "Images").iterdir()
     }
     assert any("circle" in t or "square" in t for t in texts)
+
+    # States fit the words that were merged then: not those of another order.
+    other = WordMap(
+        {word: i for i, word in enumerate([*words.words[2:0:-1], "<pad>", *SPECIAL[1:]])}
+    )
+    checkpoint.save(tmp_path / "old", ShowAttendTell(small), other, "")
+    with pytest.raises(ValueError, match="begun with other data or another configuration"):
+        train(training, resume=True)
 
 
 def test_more_words_leave_the_old_ones_scores_alone(
