@@ -103,8 +103,9 @@ class Captioner:
         images: Sequence[bytes],
         options: DecodingOptions | Sequence[DecodingOptions] = DEFAULT_OPTIONS,
         seconds: Seconds | None = None,
+        deadline: float = math.inf,
     ) -> list[list[Caption] | InvalidImage]:
-        """As `caption`, but a bad image's place holds its error and the others are captioned.
+        """Caption images as `caption` does, but leave a bad one's error in its place.
 
         Parameters
         ----------
@@ -112,6 +113,9 @@ class Captioner:
             For all images, or for each of them: those with the same ones are searched together.
         seconds
             What the parts took is added here.
+        deadline
+            Of `time.perf_counter`. Once it has passed no further images are begun, `BATCH_SIZE` at
+            a time, and the list is shorter than the images; the first are captioned always.
         """
         each = [options] * len(images) if isinstance(options, DecodingOptions) else list(options)
         seconds = seconds or Seconds()
@@ -136,6 +140,8 @@ class Captioner:
                 seconds.search += time.perf_counter() - encoded
             found += (error or next(captions) for error in errors)
             started = time.perf_counter()
+            if started > deadline:
+                break
         return found
 
     def caption_photos(
@@ -179,11 +185,14 @@ class Captioner:
         """Batches of decoded photos; while one is captioned, threads decode the next."""
         batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            decoding = [pool.submit(self._decode, data) for data in images[:BATCH_SIZE]]
-            for following in [*batches[1:], ()]:
-                photos = [future.result() for future in decoding]
-                decoding = [pool.submit(self._decode, data) for data in following]
-                yield photos
+            try:
+                decoding = [pool.submit(self._decode, data) for data in images[:BATCH_SIZE]]
+                for following in [*batches[1:], ()]:
+                    photos = [future.result() for future in decoding]
+                    decoding = [pool.submit(self._decode, data) for data in following]
+                    yield photos
+            finally:  # who wants no more does not wait for what was not begun
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, data: bytes) -> torch.Tensor | InvalidImage:
         try:

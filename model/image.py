@@ -94,6 +94,14 @@ class ImageInfo(NamedTuple):
     format: str  # "JPEG", ..., one of `accepted`
 
 
+class Header(NamedTuple):
+    """The part of a photo's header that tells how long decoding it takes."""
+
+    format: str  # "JPEG", ..., one of `accepted`
+    pixels: int
+    scans: int  # of a progressive JPEG at most; 1 for other formats
+
+
 def accepted() -> tuple[str, ...]:
     """The names of the formats that are read here."""
     return (*FORMATS, "HEIC") if importlib.util.find_spec("pillow_heif") else FORMATS
@@ -208,6 +216,21 @@ def _jpeg(data: bytes, least: int = MAX_SIDE) -> Image.Image:
     image.draft("RGB", (least, least))
     image.load()
     return image
+
+
+def read_header(data: bytes | bytearray | memoryview) -> Header:
+    """Return what decoding a photo will take, without decoding any of it.
+
+    Raises
+    ------
+    InvalidImage
+        As `decode`.
+    """
+    with _opened(data) as image:
+        name = _name(image)
+        return Header(
+            name, image.width * image.height, _scans(bytes(data)) if name == "JPEG" else 1
+        )
 
 
 def describe(data: bytes | bytearray | memoryview) -> ImageInfo:

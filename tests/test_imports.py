@@ -16,7 +16,7 @@ ORDER = [
     ["encoder", "decoder", "tiff"],
     ["network", "image"],
     ["beam_search", "checkpoint"],
-    ["captioner"],
+    ["captioner", "decoding_cost"],
     ["__init__"],
 ]
 MAY_IMPORT = {

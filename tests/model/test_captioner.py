@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 
@@ -71,6 +72,27 @@ def test_a_bad_image_leaves_its_neighbours_alone(
     assert [isinstance(f, InvalidImage) for f in found] == [True, False, True, False]
     assert [found[1][0].text, found[3][0].text] == [c[0].text for c in facade.caption([red, blue])]
     assert all(isinstance(f, InvalidImage) for f in facade.caption_each([b"", b"x"]))
+
+
+def test_after_the_deadline_no_photo_is_begun(
+    network: ShowAttendTell, word_map: WordMap, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch at a time; the first is captioned always, and bad images count like any other."""
+    monkeypatch.setattr(captioner, "BATCH_SIZE", 3)
+    facade = Captioner(network.double(), word_map)
+    photos = [render("red"), b"not one", render("blue"), *[render("green")] * 20]
+    decoded: list[bytes] = []
+    decode = captioner.image.decode
+    monkeypatch.setattr(
+        captioner.image, "decode", lambda data, size: decoded.append(data) or decode(data, size)
+    )
+    found = facade.caption_each(photos, deadline=0.0)
+    assert [isinstance(f, InvalidImage) for f in found] == [False, True, False]
+    assert len(decoded) <= 3 + 3 + 1  # those that were decoded meanwhile, at most
+    assert [c[0].text for c in (found[0], found[2])] == [
+        c[0].text for c in facade.caption([photos[0], photos[2]])
+    ]
+    assert len(facade.caption_each(photos, deadline=math.inf)) == len(photos)
 
 
 def test_each_photo_has_its_own_options(
