@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from reprlib import Repr
+from typing import Any, Self
+
+RETRY_AFTER = 5  # seconds after which a busy server is worth asking again
+MAX_QUOTED = 80  # characters
+
+# What a caller sent may be large or nested deeply: a plain `repr` would spell out all of it first.
+_REPR = Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxdict, _REPR.maxstring = 3, 40, 10, 200
+_REPR.maxother = _REPR.maxlong = 200
 
 
 class RequestError(ValueError):
@@ -31,3 +40,13 @@ class RequestError(ValueError):
     @classmethod
     def media_type(cls, message: str) -> Self:
         return cls(415, "unsupported_media_type", message)
+
+    @classmethod
+    def busy(cls, message: str) -> Self:
+        return cls(503, "busy", message)
+
+
+def quoted(value: Any) -> str:
+    """Return a value that a caller sent as Python writes it, no longer than a line of a log."""
+    text = _REPR.repr(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."

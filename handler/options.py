@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from handler.errors import RequestError
+from handler.errors import RequestError, quoted
 from model import DecodingOptions
 
 HEADER = "x-caption-"  # before an option's name, with - for _
 MOST_BEAMS, MOST_WORDS, MOST_PENALTY = 10, 50, 2
+# Numbers in headers and forms. Python's own reading would take "1_0" and the digits of any script.
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,99})?|\.[0-9]{1,99})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,14 @@ class RequestOptions:
             self.consensus,
         )
 
-    def changed(self, asked: Mapping[str, Any]) -> RequestOptions:
-        """With what was asked for: JSON's values, or the texts of headers and form fields.
+    def changed(self, *asked: Mapping[str, Any]) -> RequestOptions:
+        """Return these options with what a request asks for, as JSON's values or as texts.
+
+        Parameters
+        ----------
+        asked
+            From each place that a request has for options. Of an option that several of them name
+            the last one counts, but each has to be right.
 
         Raises
         ------
@@ -46,13 +56,10 @@ class RequestOptions:
             Names the option, what was given and what is allowed.
         """
         given: dict[str, Any] = {}
-        for name, value in asked.items():
-            if name not in _READERS:
-                raise RequestError.option(
-                    f"there is no option {_quoted(name)}; there are {', '.join(_READERS)}"
-                )
-            given[name] = _READERS[name](name, value)
-        # Asking for a width alone should not collide with a default number of captions.
+        for place in asked:
+            given |= _read(place)
+        # Asking for a width alone should not collide with a default number of captions; a number
+        # that was asked for, wherever that was, is never reduced without a word.
         beam_size = given.get("beam_size", self.beam_size)
         if "num_captions" in given and given["num_captions"] > beam_size:
             raise RequestError.option(
@@ -64,12 +71,23 @@ class RequestOptions:
 
 
 def from_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The options among headers of any spelling: ``X-Caption-Beam-Size`` is ``beam_size``."""
-    return {
-        name.lower().removeprefix(HEADER).replace("-", "_"): value
-        for name, value in headers.items()
-        if name.lower().startswith(HEADER)
-    }
+    """Return the options among headers of any spelling: ``X-Caption-Beam-Size`` is ``beam_size``.
+
+    Raises
+    ------
+    RequestError
+        Two spellings of one header differ: which of them comes last is left to chance.
+    """
+    found: dict[str, str] = {}
+    for spelled, value in headers.items():
+        if spelled.lower().startswith(HEADER):
+            name = spelled.lower().removeprefix(HEADER).replace("-", "_")
+            if found.setdefault(name, value) != value:
+                raise RequestError.option(
+                    f"the headers ask for {quoted(name)} twice: {quoted(found[name])} and"
+                    f" {quoted(value)}"
+                )
+    return found
 
 
 def described() -> dict[str, dict[str, Any]]:
@@ -82,51 +100,49 @@ def described() -> dict[str, dict[str, Any]]:
     return {f.name: told.get(f.name, {"type": "boolean"}) for f in fields(RequestOptions)}
 
 
+def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
+    for name in asked:
+        if name not in _READERS:
+            raise RequestError.option(
+                f"there is no option {quoted(name)}; there are {', '.join(_READERS)}"
+            )
+    return {name: _READERS[name](name, value) for name, value in asked.items()}
+
+
 def _whole(most: int) -> Any:
     def read(name: str, value: Any) -> int:
-        number = _number(value, int)
-        if number is None or not 1 <= number <= most:
+        number: Any = value
+        if isinstance(value, str):
+            number = int(value) if _WHOLE.fullmatch(value := value.strip(" \t")) else None
+        elif isinstance(value, float) and value.is_integer():
+            number = int(value)  # JSON has one kind of number: 5.0 is 5
+        if type(number) is not int or not 1 <= number <= most:
             raise RequestError.option(
-                f"{name} is {_quoted(value)}; it must be a whole number in 1..{most}"
+                f"{name} is {quoted(value)}; it must be a whole number in 1..{most}"
             )
-        return int(number)
+        return number
 
     return read
 
 
 def _penalty(name: str, value: Any) -> float:
-    number = _number(value, float)
-    if number is None or not 0 <= number <= MOST_PENALTY:
+    number: Any = value
+    if isinstance(value, str):
+        number = float(value) if _DECIMAL.fullmatch(value := value.strip(" \t")) else None
+    if type(number) not in (int, float) or not 0 <= number <= MOST_PENALTY:
         raise RequestError.option(
-            f"{name} is {_quoted(value)}; it must be a number in 0..{MOST_PENALTY}"
+            f"{name} is {quoted(value)}; it must be a number in 0..{MOST_PENALTY}"
         )
     return float(number)
 
 
 def _flag(name: str, value: Any) -> bool:
     known = {"true": True, "1": True, "false": False, "0": False}
-    if isinstance(value, str) and value.strip().lower() in known:
-        return known[value.strip().lower()]
+    if isinstance(value, str) and (text := value.strip(" \t").lower()) in known:
+        return known[text]
     if isinstance(value, bool):
         return value
-    raise RequestError.option(f"{name} is {_quoted(value)}; it must be true or false")
-
-
-def _number(value: Any, kind: type[int] | type[float]) -> int | float | None:
-    """From JSON or from a text; None if it is no such number."""
-    if isinstance(value, str):
-        try:
-            return kind(value)
-        except ValueError:
-            return None
-    allowed = (int,) if kind is int else (int, float)
-    return value if type(value) in allowed else None
-
-
-def _quoted(value: Any) -> str:
-    """As it was given, but no longer than a line of a log."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    raise RequestError.option(f"{name} is {quoted(value)}; it must be true or false")
 
 
 _READERS: dict[str, Any] = {

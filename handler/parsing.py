@@ -5,17 +5,27 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
-from handler.errors import RequestError
-from handler.options import RequestOptions, from_headers
+from handler.errors import RequestError, quoted
+from handler.options import RequestOptions, described, from_headers
 
 MOST_PHOTOS = 32  # in one request
 MOST_BYTES = 32 * 2**20  # of one photo
+MAX_JSON_VALUES = 10_000  # in one body; that of 32 photos has some hundreds
+MAX_ID = 1_000  # characters; a reply that is too large for TorchServe ends the worker
 RAW_TYPES = ("", "application/octet-stream", "binary/octet-stream")  # besides image/*
+JSON_TYPE, URLENCODED = "application/json", "application/x-www-form-urlencoded"
+# A photo's base64 in a JSON text; an id is shorter.
+_BASE64 = re.compile(r'"[A-Za-z0-9+/ ]{40,}={0,2}"')
+
+# Gives a photo's options from what each further place in the request asks for.
+Options = Callable[..., RequestOptions]
 
 
 class Form(Enum):
@@ -34,6 +44,8 @@ class Request:
     options: list[RequestOptions]  # of each photo
     form: Form = Form.PLAIN
     id: str | None = None  # as KServe's second protocol has one
+    picture: bool = False  # is what is asked for, of where each word looked
+    cost: float = 0.0  # seconds of one core that decoding its photos takes, estimated
 
 
 def parse(
@@ -53,33 +65,45 @@ def parse(
     RequestError
         It holds no photo, or asks for what there is not.
     """
-    texts = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
-    options = defaults.changed(from_headers(texts))
+    texts = {name: value for name, value in headers.items() if isinstance(value, str)}
+    options: Options = partial(defaults.changed, from_headers(texts))
+    media_type = _media_type(texts)
     if set(fields) == {"body"}:
-        return _from_body(fields["body"], _media_type(texts), options)
+        return _from_body(fields["body"], media_type, options)
     if not fields:
         raise RequestError.request("the request is empty: send a photo, with curl -T photo.jpg")
+    if media_type == URLENCODED:
+        return _from_urlencoded(fields, options)
     return _from_form(fields, options)
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    return given.partition(";")[0].strip().lower()
 
 
-def _from_body(body: Any, media_type: str, options: RequestOptions) -> Request:
-    if media_type == "application/json" or not isinstance(body, bytes | bytearray | str):
+def _from_body(body: Any, media_type: str, options: Options) -> Request:
+    raw = isinstance(body, bytes | bytearray)
+    if media_type == JSON_TYPE or not (raw or isinstance(body, str)):
         return _from_json(body, options)
-    if isinstance(body, str) or not (media_type.startswith("image/") or media_type in RAW_TYPES):
+    if raw and media_type in RAW_TYPES and _is_json(bytes(body[:99])):
+        return _from_json(body, options)
+    if not raw or not (media_type.startswith("image/") or media_type in RAW_TYPES):
         raise RequestError.media_type(
             f"the request's type is {media_type or 'text'}; send a photo as image/* or"
-            " application/octet-stream, a form, or application/json"
+            f" application/octet-stream, a form, or {JSON_TYPE}"
         )
-    return Request([_photo(bytes(body), "the photo")], [options])
+    return Request([_photo(bytes(body), "the photo")], [options()])
 
 
-def _from_form(fields: Mapping[str, Any], options: RequestOptions) -> Request:
-    """The photo is the field ``data``, or else the only one that is no option."""
-    known = options.__dataclass_fields__
+def _is_json(start: bytes) -> bool:
+    """Whether bytes without a telling type are JSON: no format of photos begins like that."""
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
+
+
+def _from_form(fields: Mapping[str, Any], options: Options) -> Request:
+    """Read a form: the photo is the field ``data``, or else the only one that is no option."""
+    known = described()
     others = [name for name in fields if name not in known]
     name = "data" if "data" in fields else others[0] if len(others) == 1 else None
     if name is None:
@@ -89,68 +113,122 @@ def _from_form(fields: Mapping[str, Any], options: RequestOptions) -> Request:
     asked = {key: _text(key, value) for key, value in fields.items() if key != name}
     photo = fields[name]
     if not isinstance(photo, bytes | bytearray):
-        raise RequestError.media_type(f"the field {name!r} is text, not the file of a photo")
-    return Request([_photo(bytes(photo), f"the field {name!r}")], [options.changed(asked)])
+        raise RequestError.media_type(f"the field {quoted(name)} is text, not the file of a photo")
+    return Request([_photo(bytes(photo), f"the field {quoted(name)}")], [options(asked)])
 
 
-def _from_json(body: Any, options: RequestOptions) -> Request:
+def _from_urlencoded(fields: Mapping[str, Any], options: Options) -> Request:
+    """Read the JSON that ``curl -d`` sends when it is given no type: it says that it sends a form.
+
+    TorchServe has taken it apart at ``=`` and ``&``, and every ``+`` has become a space.
+    """
+    pairs = ((name, _text(name, value)) for name, value in fields.items())
+    text = "&".join(f"{name}={value}" if value else name for name, value in pairs)
+    if not _is_json(text[:99].encode()):
+        raise RequestError.media_type(
+            f"the request says that it is {URLENCODED}, as curl -d and --data-binary do; send a"
+            f" photo with curl -T photo.jpg, and JSON with -H 'Content-Type: {JSON_TYPE}'"
+        )
+    return _from_json(_BASE64.sub(lambda found: found[0].replace(" ", "+"), text), options)
+
+
+def _from_json(body: Any, options: Options) -> Request:
     if isinstance(body, bytes | bytearray | str):
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise RequestError.request(f"the body is no JSON: {error}") from error
+        body = _read_json(body)
     if isinstance(body, dict) and "instances" in body:
         return _from_kserve_v1(body, options)
     if isinstance(body, dict) and "inputs" in body:
         return _from_kserve_v2(body, options)
-    image, options = _image_and_options(body, options, "the body")
-    return Request([image], [options])
+    photo, asked = _photo_and_options(body, "the body")
+    return Request([photo], [options(*asked)])
 
 
-def _from_kserve_v1(body: dict[str, Any], options: RequestOptions) -> Request:
+def _read_json(body: bytes | bytearray | str) -> Any:
+    # A few bytes a value become fifty and more: what cannot be a request is not taken apart.
+    raw = body.encode() if isinstance(body, str) else body
+    if sum(raw.count(mark) for mark in (b"[", b"{", b",", b":")) > MAX_JSON_VALUES:
+        raise RequestError.request(
+            f"the body is no JSON of photos: it has more than {MAX_JSON_VALUES:,} values"
+        )
+    try:
+        return json.loads(body, parse_constant=_no_json)
+    except (ValueError, RecursionError) as error:
+        raise RequestError.request(f"the body is no JSON: {error}") from error
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _from_kserve_v1(body: dict[str, Any], options: Options) -> Request:
     """https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol"""
-    options = options.changed(_mapping(body.get("options", {}), "options"))
-    instances = _several(body["instances"], "instances")
+    common = _asked(body, "the body")
     photos, chosen = [], []
-    for place, instance in enumerate(instances):
-        photo, own = _image_and_options(instance, options, f"instance {place}")
+    for place, instance in enumerate(_several(body["instances"], "instances")):
+        photo, own = _photo_and_options(instance, f"instance {place}")
         photos.append(photo)
-        chosen.append(own)
+        chosen.append(options(*common, *own))
     return Request(photos, chosen, Form.KSERVE_V1)
 
 
-def _from_kserve_v2(body: dict[str, Any], options: RequestOptions) -> Request:
+def _from_kserve_v2(body: dict[str, Any], options: Options) -> Request:
     """https://github.com/kserve/open-inference-protocol, with the photos in base64"""
-    options = options.changed(_mapping(body.get("parameters", {}), "parameters"))
+    common = _asked(body, "the body")
     photos: list[bytes] = []
-    for tensor in _several(body["inputs"], "inputs"):
+    chosen: list[RequestOptions] = []
+    for place, tensor in enumerate(_several(body["inputs"], "inputs")):
         tensor = _mapping(tensor, "an input")
         if tensor.get("datatype") != "BYTES":
             raise RequestError.request(
-                f"an input has the datatype {tensor.get('datatype')!r:.80}; it must be 'BYTES',"
+                f"an input has the datatype {quoted(tensor.get('datatype'))}; it must be 'BYTES',"
                 " photos in base64"
             )
+        # Clients say there, too, how they encode tensors: only what is an option here counts.
+        asked = [
+            {name: value for name, value in each.items() if name in described()}
+            for each in _asked(tensor, f"input {place}")
+        ]
+        own = options(*common, *asked)
         for data in _several(tensor.get("data"), "data"):
             photos.append(_decoded(data, f"image {len(photos)}"))
+            chosen.append(own)
     _several(photos, "data")  # of all inputs together
-    given = body.get("id")
-    return Request(photos, [options] * len(photos), Form.KSERVE_V2, str(given) if given else None)
+    return Request(photos, chosen, Form.KSERVE_V2, _id(body.get("id")))
 
 
-def _image_and_options(
-    body: Any, options: RequestOptions, what: str
-) -> tuple[bytes, RequestOptions]:
-    """Of ``{"image": {"b64": ...}, "options": ...}``, or ``{"b64": ...}``."""
+def _id(given: Any) -> str | None:
+    if given is not None and type(given) not in (str, int):
+        raise RequestError.request(f"id is {quoted(given)}; it must be a text")
+    if len(text := "" if given is None else str(given)) > MAX_ID:
+        raise RequestError.request(f"id has {len(text)} characters; at most {MAX_ID} are accepted")
+    return text or None
+
+
+def _photo_and_options(body: Any, what: str) -> tuple[bytes, list[dict[str, Any]]]:
+    """Read ``{"image": {"b64": ...}, "options": ...}``, or ``{"b64": ...}``."""
     body = _mapping(body, what)
     image = body.get("image", {"b64": body["b64"]} if "b64" in body else None)
     if not isinstance(image, dict) or "b64" not in image:
         raise RequestError.request(
             f'{what} holds no photo: send {{"image": {{"b64": "..."}}}}, the file in base64'
         )
-    return (
-        _decoded(image["b64"], what),
-        options.changed(_mapping(body.get("options", {}), "options")),
-    )
+    return _decoded(image["b64"], what), _asked(body, what)
+
+
+def _asked(body: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    """Return what a JSON object asks for, in ``options`` or, as KServe calls them, ``parameters``.
+
+    Raises
+    ------
+    RequestError
+        An option stands where it would be overlooked.
+    """
+    for name in described():
+        if name in body:
+            raise RequestError.option(
+                f"{name} stands beside the photo in {what}; put it in options"
+            )
+    return [_mapping(body[name], name) for name in ("parameters", "options") if name in body]
 
 
 def _decoded(data: Any, what: str) -> bytes:
@@ -188,8 +266,9 @@ def _several(value: Any, what: str) -> list[Any]:
     return value
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: Any) -> Any:
+    """Return a field's value as a text; a part of type JSON may be read already and stays so."""
     try:
-        return value if isinstance(value, str) else bytes(value).decode()
-    except (UnicodeDecodeError, TypeError) as error:
-        raise RequestError.option(f"{name!r:.80} is not text") from error
+        return value.decode() if isinstance(value, bytes | bytearray) else value
+    except UnicodeDecodeError as error:
+        raise RequestError.option(f"{quoted(name)} is not text") from error

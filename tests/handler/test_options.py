@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -8,12 +9,20 @@ from handler.errors import RequestError
 from handler.options import RequestOptions, described, from_headers
 from model import DecodingOptions
 
+DEEP: list[Any] = []
+for _ in range(900):
+    DEEP = [DEEP]
+
 
 @pytest.mark.parametrize(
     ("asked", "name", "value"),
     [
         ({"beam_size": "5"}, "beam_size", 5),
         ({"beam_size": 10}, "beam_size", 10),
+        ({"beam_size": 10.0}, "beam_size", 10),  # JSON has one kind of number
+        ({"beam_size": " 7\t"}, "beam_size", 7),
+        ({"length_penalty": ".7"}, "length_penalty", 0.7),
+        ({"length_penalty": "7e-1"}, "length_penalty", 0.7),
         ({"max_length": "1"}, "max_length", 1),
         ({"length_penalty": "0.7"}, "length_penalty", 0.7),
         ({"length_penalty": 2}, "length_penalty", 2.0),
@@ -34,7 +43,27 @@ def test_reads(asked: dict[str, Any], name: str, value: object) -> None:
     [
         ({"beam_size": "11"}, r"beam_size is '11'; it must be a whole number in 1\.\.10"),
         ({"beam_size": 0}, r"beam_size is 0; .* 1\.\.10"),
-        ({"beam_size": 2.0}, r"beam_size is 2\.0; .* whole number"),
+        ({"beam_size": 2.5}, r"beam_size is 2\.5; .* whole number"),
+        ({"beam_size": "1_0"}, "beam_size is '1_0'"),
+        ({"beam_size": "\uff15"}, "beam_size is '\uff15'"),  # a fullwidth 5
+        ({"beam_size": "\u0665"}, "beam_size is '\u0665'"),  # an Arabic one
+        ({"beam_size": "\xa05"}, "beam_size is .*5'"),
+        ({"beam_size": "+5"}, r"beam_size is '\+5'"),
+        ({"beam_size": "0x5"}, "beam_size is '0x5'"),
+        ({"beam_size": math.nan}, "beam_size is nan"),
+        ({"beam_size": math.inf}, "beam_size is inf"),
+        ({"beam_size": 10**4000}, r"beam_size is 10+\.\.\.; it must"),
+        ({"beam_size": DEEP}, "beam_size is .*; it must"),
+        ({"num_captions": {"beam_size": 1}}, "num_captions is .*; it must"),
+        ({"length_penalty": "1_0"}, "length_penalty is '1_0'"),
+        ({"length_penalty": "\uff11"}, "length_penalty is '\uff11'"),
+        ({"length_penalty": "1e400"}, "length_penalty is '1e400'"),
+        ({"length_penalty": 1e400}, "length_penalty is inf"),
+        ({"length_penalty": math.nan}, "length_penalty is nan"),
+        ({"length_penalty": True}, "length_penalty is True"),
+        ({"length_penalty": "0." + "9" * 5000}, r"length_penalty is '0\.9+\.\.\.; it must"),
+        ({"consensus": "\uff11"}, "consensus is '\uff11'"),
+        ({"consensus": None}, "consensus is None"),
         ({"beam_size": True}, "beam_size is True"),
         ({"beam_size": None}, "beam_size is None"),
         ({"beam_size": "5.0"}, r"beam_size is '5\.0'"),
@@ -63,6 +92,36 @@ def test_a_narrower_beam_gives_fewer_captions() -> None:
     """Who asks for a width alone does not collide with a default of which nothing is known."""
     defaults = RequestOptions(beam_size=5, num_captions=5)
     assert defaults.changed({"beam_size": 2}).decoding == DecodingOptions(2, 2)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [{"num_captions": "3"}, {"beam_size": "1"}],
+        [{"num_captions": "3"}, {"beam_size": 1}],
+        [{}, {"num_captions": 3}, {"beam_size": 1}],
+        [{"beam_size": "1"}, {"num_captions": 3}],
+    ],
+)
+def test_a_number_of_captions_that_was_asked_for_is_kept_or_refused(
+    places: list[dict[str, Any]],
+) -> None:
+    with pytest.raises(RequestError, match=r"num_captions is 3; .* 1\.\.beam_size, 1"):
+        RequestOptions().changed(*places)
+    kept = RequestOptions().changed(*places, {"beam_size": 4})
+    assert (kept.num_captions, kept.beam_size) == (3, 4)
+
+
+def test_what_another_place_overrules_has_to_be_right_all_the_same() -> None:
+    with pytest.raises(RequestError, match="beam_size is '99'"):
+        RequestOptions().changed({"beam_size": "99"}, {"beam_size": 2})
+
+
+def test_a_header_in_two_spellings_says_one_thing() -> None:
+    same = {"X-Caption-Beam-Size": "4", "x-caption-beam-size": "4"}
+    assert from_headers(same) == {"beam_size": "4"}
+    with pytest.raises(RequestError, match="'beam_size' twice: '4' and '5'"):
+        from_headers({"X-Caption-Beam-Size": "4", "x-caption-beam_size": "5"})
 
 
 def test_headers_in_any_spelling() -> None:
