@@ -11,8 +11,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from PIL import Image  # noqa: E402
 
 import handler  # noqa: E402
 import model  # noqa: E402
-from handler import replies  # noqa: E402
+from handler import budget, replies  # noqa: E402
 from handler.description import describe  # noqa: E402
-from handler.errors import RequestError  # noqa: E402
+from handler.errors import RETRY_AFTER, RequestError  # noqa: E402
 from handler.metrics import Metrics  # noqa: E402
 from handler.options import RequestOptions  # noqa: E402
 from handler.parsing import Form, Request, parse  # noqa: E402
 from handler.picture import attention_picture  # noqa: E402
+from handler.replies import PNG, Reply  # noqa: E402
+from handler.request_log import answered, failed, log_answers  # noqa: E402
+from handler.routes import Route, route  # noqa: E402
 from handler.shadow import Answered, Shadow  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
 from model.captioner import Seconds  # noqa: E402
@@ -55,6 +59,7 @@ class CaptionerHandler:
     metrics: Metrics
     shadow: Shadow
     folder: Path
+    batch_seconds: float = 15  # that a batch may take
 
     def initialize(self, context: Any) -> None:
         """Load the archive's checkpoint and caption once, so that no request meets a cold worker.
@@ -88,70 +93,64 @@ class CaptionerHandler:
         }
         self.metrics = Metrics(context.metrics, self.model["name"], self.model["version"])
         self.shadow = Shadow.of_environment(self.model["version"], self.options)
+        self.batch_seconds = budget.BATCH_SHARE * config.get("responseTimeout", 60)
         logger.info("captioner ready: %s, %s", self.model, self.options)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | bytes]:
-        """A reply for every request, in order; see the README's section on the API."""
+        """Answer every request, in order; see the README's section on the API."""
         started = time.perf_counter()
-        headers = [_headers(context, i) for i in range(len(data))]
-        requests = [self._parsed(*each) for each in zip(data, headers, strict=True)]
-        good = [request for request in requests if isinstance(request, Request)]
-        photos = [photo for request in good for photo in request.photos]
-        options = [each for request in good for each in request.options]
+        places = range(len(data))
+        requests = [self._parsed(data[i], context.get_all_request_header(i)) for i in places]
+        ids = [context.get_request_id(i) for i in places]
+        captionable = {i: each for i, each in enumerate(requests) if isinstance(each, Request)}
+        order = budget.admitted(captionable, self.batch_seconds * torch.get_num_threads())
+        chosen = [captionable[i] for i in order]
         seconds = Seconds()
-        found = self._captioned(photos, options, seconds)
+        try:
+            found = self._captioned(chosen, seconds, started + self.batch_seconds)
+        except Exception as error:  # TorchServe answers the whole batch
+            log_answers([failed(each, error) for each in ids], self.model)
+            raise
+        captions = dict(zip(order, found, strict=False))  # the last are missing if time ran out
         total = time.perf_counter() - started
         timing = replies.timing(seconds, total)
-
-        each = iter(found)
-        answers: list[str | bytes] = []
-        outcomes: list[str] = []
-        answered: list[Answered] = []
-        for i, request in enumerate(requests):
-            answer: str | bytes
-            outcome, kind = "ok", JSON
-            try:
-                if isinstance(request, RequestError):
-                    raise request
-                if isinstance(request, Request):
-                    captions = [next(each) for _ in request.photos]
-                    request_id = context.get_request_id(i)
-                    answer, kind = self._answer(request, captions, timing, headers[i], request_id)
-                    answered += _answered(request, captions)
-                else:
-                    answer, outcome = request, "description"
-            except RequestError as error:
-                outcome, phrase = error.code, HTTPStatus(error.status).phrase
-                context.set_response_status(error.status, phrase, i)
-                answer = replies.error_body(error, context.get_request_id(i))
-            context.set_response_content_type(i, kind)
-            answers.append(answer)
-            outcomes.append(outcome)
-        self._report(outcomes, options, found, seconds, total)
-        self.shadow.offer(answered, total, len(photos))
-        return answers
+        sent = [self._reply(requests[i], captions.get(i), timing, ids[i]) for i in places]
+        for i, reply in enumerate(sent):
+            _set_head(context, i, reply)
+        self._report(chosen, found, sent, seconds, total)
+        photos = sum(map(len, found))
+        log_answers(map(answered, ids, requests, sent), self.model, photos, timing)
+        good = [i for i in captions if sent[i].outcome == "ok"]
+        copies = [copy for i in good for copy in _copies(captionable[i], captions[i])]
+        self.shadow.offer(copies, total, photos)
+        return [reply.body for reply in sent]
 
     def _parsed(
-        self, fields: Mapping[str, Any], headers: Mapping[str, str]
+        self, fields: Mapping[str, Any], headers: Mapping[str, Any]
     ) -> Request | RequestError | str:
-        """Of one request; a text is what the management API asked for, the description."""
-        if headers.get("describe") == "True":
+        """Read one request; a text is the description, which the management API has asked for."""
+        asked = route(fields, headers)
+        if asked is Route.DESCRIBE:
             return describe(self.captioner, self.options, self.model, self.folder)
         try:
             request = parse(fields, headers, self.options)
-            if headers.get("explain") == "True":
+            if asked is Route.EXPLAIN:
                 explained = {"return_tokens": True, "return_attention": True}
                 options = [dataclasses.replace(o, **explained) for o in request.options]
-                request = dataclasses.replace(request, options=options)
-            return request
+                picture = request.form is Form.PLAIN and _accepts_picture(headers)
+                request = dataclasses.replace(request, options=options, picture=picture)
+            return budget.measured(request)
         except RequestError as error:
             return error
 
     def _captioned(
-        self, photos: list[bytes], options: list[RequestOptions], seconds: Seconds
-    ) -> list[list[Caption] | InvalidImage]:
+        self, requests: Sequence[Request], seconds: Seconds, deadline: float
+    ) -> list[list[list[Caption] | InvalidImage]]:
+        """Return the captions of each photo of each request, for as many as are done in time."""
+        photos = [photo for request in requests for photo in request.photos]
+        options = [each.decoding for request in requests for each in request.options]
         try:
-            return self.captioner.caption_each(photos, [o.decoding for o in options], seconds)
+            found = iter(self.captioner.caption_each(photos, options, seconds, deadline))
         except RuntimeError as error:
             if _is_fatal(error):
                 # Nothing computes on that GPU in this process any more; TorchServe starts another.
@@ -159,65 +158,93 @@ class CaptionerHandler:
                 logging.shutdown()
                 os._exit(1)
             raise
+        each = [list(islice(found, len(request.photos))) for request in requests]
+        return [
+            c for c, request in zip(each, requests, strict=True) if len(c) == len(request.photos)
+        ]
+
+    def _reply(
+        self,
+        request: Request | RequestError | str,
+        captions: list[list[Caption] | InvalidImage] | None,
+        timing: dict[str, float],
+        request_id: str,
+    ) -> Reply:
+        try:
+            if isinstance(request, RequestError):
+                raise request
+            if isinstance(request, str):
+                return Reply(request, outcome="description")
+            if captions is None:
+                raise RequestError.busy(
+                    "the server has more photos to caption than it can in good time;"
+                    f" try again in {RETRY_AFTER} s"
+                )
+            return self._answer(request, captions, timing, request_id)
+        except RequestError as error:
+            return replies.refusal(error, request_id)
 
     def _answer(
         self,
         request: Request,
         found: list[list[Caption] | InvalidImage],
         timing: dict[str, float],
-        headers: Mapping[str, str],
         request_id: str,
-    ) -> tuple[str | bytes, str]:
-        """The reply of one request and its media type."""
+    ) -> Reply:
         about = {"model": self.model, "request_id": request_id}
         several = request.form is not Form.PLAIN
         told = []
         for place, captions in enumerate(found):
             if isinstance(captions, InvalidImage):
                 raise _refused(captions, f"image {place}: " if several else "")
-            if _wants_picture(headers):
-                return attention_picture(request.photos[0], captions[0]), PNG
+            if request.picture:
+                return Reply(attention_picture(request.photos[0], captions[0]), PNG)
             asked = request.options[place]
             info = image.describe(request.photos[place]) if asked.return_image else None
             told.append(replies.reply(captions, asked, about, info, timing))
-        return replies.body(request, told, self.model), JSON
+        return Reply(replies.body(request, told, self.model))
 
     def _report(
         self,
-        outcomes: list[str],
-        options: list[RequestOptions],
-        found: list[list[Caption] | InvalidImage],
+        requests: Sequence[Request],
+        found: list[list[list[Caption] | InvalidImage]],
+        sent: Sequence[Reply],
         seconds: Seconds,
         total: float,
     ) -> None:
-        self.metrics.count_requests(outcomes)
-        words = [len(captions[0].words) for captions in found if isinstance(captions, list)]
-        self.metrics.observe("captioner_caption_words", words)
-        if options:
-            self.metrics.observe("captioner_batch_photos", [len(options)])
+        """Count a batch: what was captioned, in time, and what was answered."""
+        self.metrics.count("captioner_requests_total", (reply.outcome for reply in sent))
+        if found:
+            photos = [captions for each in found for captions in each]
+            words = [len(captions[0].words) for captions in photos if isinstance(captions, list)]
+            self.metrics.count("captioner_captions_total", map(str, words))
+            self.metrics.add("captioner_words_total", sum(words))
+            self.metrics.add("captioner_photos_total", len(photos))
+            self.metrics.add("captioner_batches_total", 1)
             self.metrics.observe("captioner_batch_seconds", [total])
             for part, taken in dataclasses.asdict(seconds).items():
                 self.metrics.observe(f"captioner_{part}_seconds", [taken])
+            options = [each for request in requests[: len(found)] for each in request.options]
             self.metrics.observe("captioner_beams", [o.beam_size for o in options])
 
 
-JSON, PNG = "application/json", "image/png"
+def _set_head(context: Any, i: int, reply: Reply) -> None:
+    """Give TorchServe the status and headers of a reply."""
+    if reply.status != HTTPStatus.OK:
+        context.set_response_status(reply.status, HTTPStatus(reply.status).phrase, i)
+    if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        context.set_response_header(i, "Retry-After", str(RETRY_AFTER))
+    context.set_response_content_type(i, reply.media_type)
 
 
-def _headers(context: Any, i: int) -> dict[str, str]:
-    """Of request i, names in lower case; TorchServe's entries for fields are left out."""
-    headers = context.get_all_request_header(i)
-    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
-
-
-def _answered(request: Request, found: list[list[Caption] | InvalidImage]) -> Iterator[Answered]:
+def _copies(request: Request, found: list[list[Caption] | InvalidImage]) -> Iterator[Answered]:
     for photo, options, captions in zip(request.photos, request.options, found, strict=True):
-        if isinstance(captions, list):  # of several photos, a picture is of the first alone
+        if isinstance(captions, list):
             yield Answered(photo, options, captions[0].text)
 
 
-def _wants_picture(headers: Mapping[str, str]) -> bool:
-    return headers.get("explain") == "True" and PNG in headers.get("accept", "").lower()
+def _accepts_picture(headers: Mapping[str, Any]) -> bool:
+    return any(name.lower() == "accept" and PNG in str(headers[name]).lower() for name in headers)
 
 
 def _refused(error: InvalidImage, where: str) -> RequestError:

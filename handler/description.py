@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
+from handler.budget import MAX_PIXELS as MAX_REQUEST_PIXELS
+from handler.budget import MAX_SECONDS
 from handler.options import RequestOptions, described
 from handler.parsing import MOST_BYTES, MOST_PHOTOS
+from handler.replies import text
 from model import Captioner, checkpoint
 from model.image import MAX_PIXELS, accepted
 
@@ -21,7 +23,7 @@ def describe(
         name: told | {"default": asdict(defaults)[name]} for name, told in described().items()
     }
     config = captioner.network.config
-    return json.dumps(
+    return text(
         {
             "model": model,
             "card": card.read_text(encoding="utf-8") if card.is_file() else "",
@@ -35,6 +37,8 @@ def describe(
                 "bytes_a_photo": MOST_BYTES,
                 "pixels_a_photo": MAX_PIXELS,
                 "photos_a_request": MOST_PHOTOS,
+                "pixels_a_request": MAX_REQUEST_PIXELS,
+                "decoding_seconds_a_request": MAX_SECONDS,
             },
         }
     )

@@ -28,13 +28,22 @@ class Metrics:
             logger.warning("no metrics of captions: the server's metrics_config does not list them")
 
     def observe(self, name: str, values: Iterable[float]) -> None:
-        """Add to a histogram."""
+        """Add to a histogram.
+
+        Its buckets are those of Prometheus's Java client, up to 10, and cannot be changed: it is
+        for seconds and for what is at most 10.
+        """
         if metric := self._metrics.get(name):
             for value in values:
                 metric.add_or_update(value, self._labels)
 
-    def count_requests(self, outcomes: Iterable[str]) -> None:
-        """``ok`` or the code of an error, for every request."""
-        if metric := self._metrics.get(REQUESTS):
-            for outcome, number in Counter(outcomes).items():
-                metric.add_or_update(number, [outcome, *self._labels])
+    def add(self, name: str, number: int) -> None:
+        """Add to a counter that has no label of its own."""
+        if metric := self._metrics.get(name):
+            metric.add_or_update(number, self._labels)
+
+    def count(self, name: str, values: Iterable[str]) -> None:
+        """Add each value to a counter of which it is the first label."""
+        if metric := self._metrics.get(name):
+            for value, number in Counter(values).items():
+                metric.add_or_update(number, [value, *self._labels])

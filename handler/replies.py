@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from handler.errors import RequestError
 from handler.options import RequestOptions
@@ -13,6 +13,17 @@ from handler.parsing import Form, Request
 from model import Caption
 from model.captioner import Seconds
 from model.image import ImageInfo
+
+JSON, PNG = "application/json", "image/png"
+
+
+class Reply(NamedTuple):
+    """What one request is answered."""
+
+    body: str | bytes
+    media_type: str = JSON
+    status: int = 200
+    outcome: str = "ok"  # or ``description``, or the code of an error
 
 
 def reply(
@@ -49,9 +60,9 @@ def reply(
 def body(request: Request, replies: Sequence[dict[str, Any]], model: dict[str, str]) -> str:
     """Of a whole request, in the form its sender understands."""
     if request.form is Form.PLAIN:
-        return json.dumps(replies[0])
+        return text(replies[0])
     if request.form is Form.KSERVE_V1:
-        return json.dumps({"predictions": list(replies)})
+        return text({"predictions": list(replies)})
     outputs = [
         _tensor("caption", "BYTES", [told["caption"] for told in replies]),
         _tensor("log_prob", "FP32", [told["log_prob"] for told in replies]),
@@ -60,14 +71,19 @@ def body(request: Request, replies: Sequence[dict[str, Any]], model: dict[str, s
         outputs.append(_tensor("confidence", "FP32", [told["confidence"] for told in replies]))
     outputs.append(_tensor("reply", "BYTES", [json.dumps(told) for told in replies]))
     identity = {"model_name": model["name"], "model_version": model["version"]}
-    return json.dumps(
-        {"id": request.id or replies[0]["request_id"]} | identity | {"outputs": outputs}
-    )
+    return text({"id": request.id or replies[0]["request_id"]} | identity | {"outputs": outputs})
 
 
-def error_body(error: RequestError, request_id: str) -> str:
+def text(value: dict[str, Any]) -> str:
+    """Return JSON with a newline at its end, for whoever reads it in a terminal."""
+    return json.dumps(value) + "\n"
+
+
+def refusal(error: RequestError, request_id: str) -> Reply:
+    """Return the reply to a request that is refused."""
     told = {"code": error.code, "message": str(error)}
-    return json.dumps({"error": told, "request_id": request_id})
+    body = text({"error": told, "request_id": request_id})
+    return Reply(body, status=error.status, outcome=error.code)
 
 
 def tokens(caption: Caption) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import base64
 import errno
 import json
+import logging
 import math
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +14,15 @@ import pytest
 import torch
 import yaml
 
+from handler import budget
+from handler.budget import admitted
 from handler.captioner_handler import CaptionerHandler, _is_fatal, _threads
 from handler.metrics import Metrics
 from handler.options import RequestOptions
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings, Shadow
 from model import Captioner, DecodingOptions
 from model.calibration import Calibration
+from model.decoding_cost import estimate
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -60,6 +65,7 @@ class FakeContext:
         self.metrics = FakeMetrics()
         self.status: dict[int, int] = {}
         self.content_type: dict[int, str] = {}
+        self.response_headers: dict[int, dict[str, str]] = {}
 
     def get_all_request_header(self, idx: int) -> dict[str, Any]:
         return self.headers[idx]
@@ -73,6 +79,9 @@ class FakeContext:
 
     def set_response_content_type(self, idx: int, value: str) -> None:
         self.content_type[idx] = value
+
+    def set_response_header(self, idx: int, key: str, value: str) -> None:
+        self.response_headers.setdefault(idx, {})[key] = value
 
 
 @pytest.fixture
@@ -227,6 +236,162 @@ def test_a_captioner_without_calibration_claims_no_confidence(
     assert v2["id"] == "request-1"
 
 
+def test_every_json_reply_ends_its_line(handler: CaptionerHandler, render) -> None:
+    b64 = base64.b64encode(render()).decode()
+    batch = [{"body": render()}, {"body": b"no"}, {}, {"body": {"instances": [{"b64": b64}]}}]
+    batch += [{"body": {"inputs": [{"datatype": "BYTES", "data": [b64]}]}}, {"body": "text"}]
+    headers: list[dict[str, Any]] = [{} for _ in batch]
+    headers[2] = {"describe": "True"}
+    found = handler.handle(batch, FakeContext(headers))
+    for reply in found:
+        assert isinstance(reply, str)
+        assert reply.endswith("}\n")
+        assert "\n" not in reply[:-1]
+
+
+def test_a_description_or_an_explanation_is_no_callers_to_order(
+    handler: CaptionerHandler, render
+) -> None:
+    """TorchServe adds ``explain`` to what comes by way of predictions, after the caller's own."""
+    photo = {"body": render()}
+    marked = {"explain": "False"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    asked = [
+        (photo, marked | {"describe": "True"}),
+        (photo, {"describe": "True"}),
+        (photo, marked | {"Describe": "True", "DESCRIBE": "True"}),
+        (photo, marked | {"Explain": "True", "EXPLAIN": "True"}),
+        ({}, form | marked | {"describe": "True"}),
+        ({}, form | {"describe": "True"}),
+        ({}, {"content-type": "image/jpeg", "describe": "True"}),
+        ({"data": render(), "describe": b"True"}, marked),
+    ]
+    replies, _ = answers(handler, *map(list, zip(*asked, strict=True)))
+    assert all("card" not in reply and "attention" not in reply for reply in replies)
+    assert ["caption" in reply for reply in replies] == [True] * 4 + [False] * 4
+
+
+def test_a_picture_shows_one_photo_and_kserves_protocols_answer_for_all(
+    handler: CaptionerHandler, render
+) -> None:
+    b64 = base64.b64encode(render()).decode()
+    headers = [{"explain": "True", "Accept": "image/png"}]
+    (reply,), _ = answers(handler, [{"body": {"instances": [{"b64": b64}] * 2}}], headers)
+    assert ["attention" in each for each in reply["predictions"]] == [True, True]
+
+
+def test_a_request_that_is_too_expensive_is_refused_with_its_numbers(
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kserve(*photos: bytes) -> dict[str, Any]:
+        return {"body": {"instances": [{"b64": base64.b64encode(p).decode()} for p in photos]}}
+
+    small, large = render(), render(size=(1000, 1000), format="PNG")
+    batch = [kserve(*[large] * 3), {"body": large}, kserve(*[small] * 30), {"body": b"no"}]
+    monkeypatch.setattr(budget, "MAX_PIXELS", 2_500_000)
+    replies, context = answers(handler, batch)
+    assert context.status == {0: 413, 3: 400}
+    assert replies[0]["error"] == {
+        "code": "too_large",
+        "message": "the request's 3 photos together have 3,000,000 pixels; at most 2,500,000 are"
+        " accepted: send fewer photos in a request, or smaller ones",
+    }
+    assert len(replies[2]["predictions"]) == 30
+    monkeypatch.undo()
+    monkeypatch.setattr(budget, "MAX_SECONDS", 0.12)
+    replies, context = answers(handler, batch)
+    assert context.status == {0: 413, 3: 400}
+    assert "3,000,000 pixels, which would take about 0.2 s" in replies[0]["error"]["message"]
+    assert "at most 0.12 s are accepted" in replies[0]["error"]["message"]
+
+
+def test_a_batch_answers_the_cheapest_requests_and_sends_the_rest_away(
+    handler: CaptionerHandler, render
+) -> None:
+    small, large = render(), render(size=(1000, 1000), format="PNG")
+    handler.batch_seconds = estimate(large).seconds * 1.5
+    batch = [{"body": large}, {"body": small}, {"body": large}, {"body": small}, {"body": b"no"}]
+    replies, context = answers(handler, batch)
+    assert context.status == {2: 503, 4: 400}
+    assert context.response_headers == {2: {"Retry-After": "5"}}
+    assert replies[2]["error"]["code"] == "busy"
+    for place in (0, 1, 3):
+        (caption,) = handler.captioner.caption([batch[place]["body"]])[0]
+        assert replies[place]["caption"] == caption.text
+    assert context.metrics.values("captioner_photos_total") == [4]
+
+
+def test_one_request_is_answered_however_little_time_there_is(
+    handler: CaptionerHandler, render
+) -> None:
+    handler.batch_seconds = 0
+    b64 = base64.b64encode(render()).decode()
+    (reply,), context = answers(handler, [{"body": {"instances": [{"b64": b64}] * 32}}])
+    assert len(reply["predictions"]) == 32
+    assert not context.status
+
+
+def test_when_time_runs_out_the_rest_is_sent_away(
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos are captioned 32 at a time, those of a cheap request before an expensive one's."""
+    monkeypatch.setattr(budget, "admitted", lambda requests, _: admitted(requests, math.inf))
+    handler.batch_seconds = 0
+    b64 = base64.b64encode(render()).decode()
+    batch = [{"body": {"instances": [{"b64": b64}] * 32}}] * 3 + [{"body": render("blue")}]
+    replies, context = answers(handler, batch)
+    assert context.status == {0: 503, 1: 503, 2: 503}
+    assert replies[3]["caption"]
+
+
+def test_a_line_of_the_log_for_each_request(
+    handler: CaptionerHandler, render, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    secret = b"no photo but SECRET"
+    batch: list[dict[str, Any]] = [{"body": render()}, {"body": secret}, {}, {"data": "SECRET"}]
+    batch.append({"body": {"id": "SECRET", "inputs": [{"datatype": "SECRET"}]}})
+    headers: list[dict[str, Any]] = [{} for _ in batch]
+    headers[0] = {"X-Caption-Beam-Size": "3", "X-Secret": "SECRET"}
+    headers[2] = {"describe": "True"}
+    answers(handler, batch, headers)
+    lines = [r.getMessage() for r in caplog.records if r.name == "captioner.requests"]
+    assert [r.levelno for r in caplog.records if r.name == "captioner.requests"] == [20] * 5
+    assert not any("SECRET" in r.getMessage() or "\n" in r.getMessage() for r in caplog.records)
+    told = [json.loads(line.removeprefix("request ")) for line in lines]
+    assert [(each["request_id"], each["status"], each["outcome"]) for each in told] == [
+        ("request-0", 200, "ok"),
+        ("request-1", 400, "invalid_image"),
+        ("request-2", 200, "description"),
+        ("request-3", 415, "unsupported_media_type"),
+        ("request-4", 400, "invalid_request"),
+    ]
+    for each in told:
+        assert (each["model"], each["version"]) == ("captioner", "1.2")
+        assert (each["batch"]["requests"], each["batch"]["photos"]) == (5, 2)
+        assert set(each["batch"]["ms"]) == {"decoding", "encoding", "search", "total"}
+    assert [each["photos"] for each in told] == [1, 1, 0, 0, 0]
+
+
+def test_a_batch_that_fails_is_in_the_log_too(
+    handler: CaptionerHandler,
+    render,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(handler.captioner, "caption_each", fail)
+    with pytest.raises(MemoryError):
+        answers(handler, [{"body": render()}] * 2)
+    lines = [r.getMessage() for r in caplog.records if r.name == "captioner.requests"]
+    told = [json.loads(line.removeprefix("request ")) for line in lines]
+    assert [each["outcome"] for each in told] == ["failed", "failed"]
+    assert [each["request_id"] for each in told] == ["request-0", "request-1"]
+
+
 def test_one_call_for_a_batch(
     handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,10 +436,14 @@ def test_metrics(handler: CaptionerHandler, render) -> None:
         (2, ["invalid_image", *labels]),
         (2, ["ok", *labels]),
     ]
-    assert metrics.values("captioner_batch_photos") == [4]
-    assert metrics.values("captioner_beams") == [2, *[DecodingOptions().beam_size] * 3]
+    assert metrics.values("captioner_batches_total") == [1]
+    assert metrics.values("captioner_photos_total") == [4]
+    assert sorted(metrics.values("captioner_beams")) == [2, *[DecodingOptions().beam_size] * 3]
     words = [len(reply["caption"].split()) for reply in (replies[0], replies[3])]
-    assert metrics.values("captioner_caption_words") == words
+    assert metrics.values("captioner_words_total") == [sum(words)]
+    assert sorted(metrics.added["captioner_captions_total"]) == sorted(
+        (number, [str(length), *labels]) for length, number in Counter(words).items()
+    )
     for part in ("decoding", "encoding", "search", "batch"):
         (seconds,) = metrics.values(f"captioner_{part}_seconds")
         assert seconds > 0

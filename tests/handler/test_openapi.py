@@ -71,7 +71,7 @@ def test_every_option_is_a_header_and_a_field(openapi: dict[str, Any]) -> None:
 
 
 def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> None:
-    makers = ("request", "option", "image", "too_large", "media_type")
+    makers = ("request", "option", "image", "too_large", "media_type", "busy")
     errors = [getattr(RequestError, maker)("so it is") for maker in makers]
     told = openapi["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]
     assert sorted(told["enum"]) == sorted(error.code for error in errors)
