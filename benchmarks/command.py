@@ -15,6 +15,7 @@ TRAINING = "train"  # has options of its own
 AGAINST = "against"  # needs something to compare with
 SERVING = "serve"  # takes minutes
 SWAPPING = "swap"  # takes half an hour
+DECODING = "decoding"  # tells what `model.decoding_cost` estimates, not how fast captions are made
 WHAT = {
     "search": "the beam search alone: what photos, beams and words cost",
     "caption": "from bytes to captions: throughput, latency, share of the machine's peak",
@@ -23,9 +24,10 @@ WHAT = {
     "agreement": "whether faster precisions write the same captions, and their CIDEr",
     SERVING: "captioning over HTTP against in process; overload, killed workers, a new start",
     SWAPPING: "versions swapped and rolled back under load: no request lost, none mistaken",
+    DECODING: "decoding photos of every format, against the estimate from their headers",
     TRAINING: "training against the tutorial's loop: captions a second, memory",
 }
-ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, TRAINING)
+ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, DECODING, TRAINING)
 HOW_SERVING = """\
 It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
 the loopback interface, loads it from the same cores, and stops it at the end. In turn:
@@ -139,7 +141,7 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
     )
     if name not in ("agreement", SWAPPING):
         parser.add_argument("--rounds", type=int, default=5, help="runs in turn, for medians (5)")
-    if name != "agreement":
+    if name not in ("agreement", DECODING):
         parser.add_argument(
             "--photos",
             type=Path,

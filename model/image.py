@@ -55,6 +55,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# Of a PNG that is to be turned, one of these.
+_PNG_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 # Of ISO media files, the brands in their first box.
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -241,10 +243,13 @@ def describe(data: bytes | bytearray | memoryview) -> ImageInfo:
     InvalidImage
         As `decode`.
     """
+    data = bytes(data)
     with _opened(data) as image:
         width, height = image.size
+        # Pillow decodes the whole of a PNG to see whether EXIF comes after its pixels.
+        upright = image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF)
         # Pillow gives a TIFF's size, and that alone, as it is after turning.
-        if image.format != "TIFF" and _orientation(image) >= 5:
+        if not upright and image.format != "TIFF" and _orientation(image) >= 5:
             width, height = height, width
         return ImageInfo(width, height, _name(image))
 

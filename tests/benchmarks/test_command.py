@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import command
 from model import checkpoint
+from model.image import accepted
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -68,6 +69,15 @@ def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "s beyond importing torch, torchvision" in capsys.readouterr().out
     assert written(tmp_path, "start")["figures"]["start"]["megabytes"]["batches"] > 0
     assert not (tmp_path / "out" / "start.png").exists()
+
+
+def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["decoding", *quick, "--rounds", "1"])
+    assert "of the estimate" in capsys.readouterr().out
+    measured = written(tmp_path, "decoding")["figures"]
+    assert {name.partition(",")[0].partition(" ")[0] for name in measured["decoding"]} == {
+        *accepted()
+    }
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])

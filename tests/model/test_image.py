@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from model import image, samples
 from model.image import InvalidImage, UnsupportedFormat
@@ -341,6 +342,24 @@ def test_described_as_it_is_after_turning(format: str, orientation: int) -> None
     assert (
         info[:2] == image.open_rgb(data, 1000).size == ((40, 60) if orientation > 4 else (60, 40))
     )
+
+
+def test_describing_decodes_no_png(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for one with EXIF, which may come after its pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(Image.new("RGB", (60, 40)), "PNG", exif=exif)
+    start, end = turned.index(b"eXIf") - 4, turned.index(b"IDAT") - 4
+    behind = turned[:start] + turned[end:-12] + turned[start:end] + turned[-12:]
+    for data in (turned, behind):
+        assert image.describe(data) == (40, 60, "PNG")
+        assert image.open_rgb(data, 1).size == (40, 60)
+
+    plain = encoded(Image.new("RGB", (60, 40)), "PNG")
+    loaded: list[object] = []
+    monkeypatch.setattr(PngImageFile, "load", loaded.append)
+    assert image.describe(plain) == (60, 40, "PNG")
+    assert not loaded
 
 
 def test_describing_reads_the_header_only() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -204,6 +208,135 @@ def test_hostile_photos_over_http(serving: Serving) -> None:
     assert min(statuses[200], statuses[400]) > 100, statuses  # some get through, some do not
     assert serving.worker.pid == worker.pid
     assert worker.memory_info().rss < before + 2**30
+
+
+@pytest.mark.parametrize("name", ["describe", "Describe", "explain", "Explain", "EXPLAIN"])
+def test_a_callers_header_orders_no_other_kind_of_reply(
+    serving: Serving, render, name: str
+) -> None:
+    """Those headers are how TorchServe marks what came to its other addresses."""
+    described = requests.get(f"{serving.management}/captioner?customized=true", timeout=60)
+    assert "beam_size" in described.text
+    plain = requests.put(serving.url, data=render(), timeout=60).json()
+    asked = {name: "True"}
+    for send in (requests.put, requests.post):
+        reply = send(serving.url, data=render(), headers=asked, timeout=60)
+        assert reply.json().keys() == plain.keys()
+        assert reply.json()["caption"] == plain["caption"]
+    for address in (f"{serving.url}/1.0", f"{serving.inference}/captioner/predict"):
+        form = asked | {"Content-Type": "application/x-www-form-urlencoded"}
+        empty = requests.post(address, data=b"", headers=form, timeout=60)
+        assert (empty.status_code, empty.json()["error"]["code"]) == (400, "invalid_request")
+    fields = {"data": render(), name: b"True"}
+    form = requests.post(serving.url, files=fields, timeout=60).json()
+    assert "card" not in form
+    assert "attention" not in form
+    query = requests.put(f"{serving.url}?{name}=True&customized=true", data=render(), timeout=60)
+    assert query.json().keys() == plain.keys()
+    url = f"{serving.inference}/explanations/captioner"
+    explained = requests.put(url, data=render(), headers={name: "False"}, timeout=60)
+    assert explained.json().keys() == plain.keys() | {"tokens", "attention"}
+
+
+def test_json_as_curl_sends_it_by_default(serving: Serving, render, tmp_path: Path) -> None:
+    """Without a type: a form, of -d, and none at all, of -T."""
+    photos = [render(color) for color in ("red", "blue")]
+    data = [base64.b64encode(photo).decode() for photo in photos]
+    assert any("+" in each for each in data)
+    wanted = [requests.put(serving.url, data=p, timeout=60).json()["caption"] for p in photos]
+    tensor = {"name": "image", "shape": [2], "datatype": "BYTES", "data": data}
+    bodies = {
+        "/v1/models/captioner:predict": {"instances": [{"b64": each} for each in data]},
+        "/v2/models/captioner/infer": {"id": "seven", "inputs": [tensor]},
+        "/predictions/captioner": {"image": {"b64": data[0]}},
+    }
+    for path, body in bodies.items():
+        (tmp_path / "body.json").write_text(json.dumps(body))
+        for how in (["-d", "@body.json"], ["-X", "POST", "-T", "body.json"]):
+            done = subprocess.run(
+                ["curl", "-sS", "-m", "60", *how, f"{serving.inference}{path}"],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+            assert done.stdout.endswith("}\n"), (path, how, done)
+            reply = json.loads(done.stdout)
+            if "predictions" in reply:
+                assert [each["caption"] for each in reply["predictions"]] == wanted
+            elif "outputs" in reply:
+                assert reply["outputs"][0]["data"] == wanted
+            else:
+                assert reply["caption"] == wanted[0]
+
+
+def bomb() -> bytes:
+    """An AVIF of 49 million pixels in 2 kB."""
+    buffer = io.BytesIO()
+    Image.new("L", (7000, 7000), 100).save(buffer, "AVIF", speed=10)
+    assert len(buffer.getvalue()) < 10_000
+    return buffer.getvalue()
+
+
+def test_a_request_of_bombs_is_refused_and_its_neighbour_is_captioned(
+    serving: Serving, render
+) -> None:
+    worker = serving.worker
+    photo = render()
+    wanted = requests.put(serving.url, data=photo, timeout=60).json()["caption"]
+    one = base64.b64encode(bomb()).decode()
+    many, few = ({"instances": [{"b64": one}] * count} for count in (32, 3))
+
+    def attack(body: dict[str, object]) -> requests.Response:
+        url = f"{serving.inference}/v1/models/captioner:predict"
+        return requests.post(url, json=body, timeout=50)
+
+    # Each of the four is refused by itself; three bombs are a request like any other.
+    with ThreadPoolExecutor(16) as pool:
+        attacks = [pool.submit(attack, many) for _ in range(4)]
+        heavy = [pool.submit(attack, few) for _ in range(6)]
+        photos = [pool.submit(requests.put, serving.url, data=photo, timeout=50) for _ in range(4)]
+        for asked in attacks:
+            reply = asked.result()
+            assert (reply.status_code, reply.json()["error"]["code"]) == (413, "too_large")
+            assert "32 photos together have 1,568,000,000 pixels" in reply.text
+        for asked in photos:
+            assert asked.result().json()["caption"] == wanted
+        for asked in heavy:
+            reply = asked.result()
+            if reply.status_code == 503:
+                assert reply.json()["error"]["code"] == "busy"
+                assert int(reply.headers["Retry-After"]) > 0
+            else:
+                assert len(reply.json()["predictions"]) == 3
+        assert any(asked.result().ok for asked in heavy)
+    assert serving.worker.pid == worker.pid
+
+
+def test_a_line_of_the_log_for_each_request(serving: Serving, render) -> None:
+    good = requests.put(serving.url, data=render(), timeout=60)
+    bad = requests.put(serving.url, data=b"no photo: SECRET", timeout=60)
+    ids = {reply.headers["x-request-id"]: reply for reply in (good, bad)}
+
+    def found() -> dict[str, dict[str, Any]]:
+        told = {}
+        for path in (serving.folder / "logs").glob("*.log*"):
+            text = path.read_text(errors="replace")
+            assert "SECRET" not in text
+            for line in re.findall(r"request (\{.*\})$", text, re.MULTILINE):
+                told[json.loads(line)["request_id"]] = json.loads(line)
+        return told
+
+    for _ in range(600):  # TorchServe writes what a worker says a little later
+        if ids.keys() <= found().keys():
+            break
+        time.sleep(0.1)
+    lines = found()
+    outcomes = {200: "ok", 400: "invalid_image"}
+    for request_id, reply in ids.items():
+        line = lines[request_id]
+        assert (line["status"], line["version"]) == (reply.status_code, "1.0")
+        assert line["outcome"] == outcomes[reply.status_code]
+        assert line["batch"]["ms"]["total"] > 0
 
 
 def test_a_worker_that_is_killed_comes_back(serving: Serving, render) -> None:

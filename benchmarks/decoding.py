@@ -1,0 +1,93 @@
+"""What photos of every format cost to decode, against what their headers let expect.
+
+Flat photos are next to no bytes, which a bomb is, and noise is as many as there can be.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.report import Line, Options, Report, columns
+from model import image
+from model.decoding_cost import estimate
+
+SIDE, QUICK_SIDE = 2000, 100  # pixels
+SMALL = 240  # pixels, what an encoder reads
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "JPEG": ("RGB", {"quality": 95}),
+    "JPEG progressive": ("RGB", {"quality": 95, "progressive": True}),
+    "JPEG CMYK": ("CMYK", {"quality": 95}),
+    "PNG": ("RGB", {}),
+    "PNG transparent": ("RGBA", {}),
+    "PNG palette": ("P", {"transparency": 3}),
+    "WEBP": ("RGBA", {"quality": 95, "method": 0}),
+    "WEBP lossless": ("RGBA", {"lossless": True, "method": 0}),
+    "GIF": ("P", {}),
+    "BMP": ("RGB", {}),
+    "TIFF": ("RGBA", {}),
+    "TIFF deflate": ("RGB", {"compression": "tiff_adobe_deflate"}),
+    "TIFF LZW": ("CMYK", {"compression": "tiff_lzw"}),
+    "AVIF": ("RGB", {"quality": 95, "speed": 10}),
+    "AVIF transparent": ("RGBA", {"quality": 95, "speed": 10}),
+    "HEIC": ("RGB", {"quality": 95}),
+    "HEIC transparent": ("RGBA", {"quality": 95}),
+}
+
+
+def bench(options: Options) -> Report:
+    """Decode flat and noisy photos of every format that is read here, and of its costly kinds."""
+    side = QUICK_SIDE if options.quick else SIDE
+    report, rows = Report(), [["", "estimated, s", "measured, s", "megabytes"]]
+    for name, (mode, settings) in FORMATS.items():
+        format = name.partition(" ")[0]
+        if format not in image.accepted():
+            continue
+        for kind, picture in (("flat", _flat(side)), ("noise", _noise(side))):
+            photo = _saved(picture.convert(mode), format, settings)
+            estimated = estimate(photo).seconds
+            measured = statistics.median(_seconds(photo) for _ in range(options.rounds))
+            label = f"{name}, {kind}"
+            rows.append([label, f"{estimated:.3f}", f"{measured:.3f}", f"{len(photo) / 1e6:.2f}"])
+            report.figures[label] = {"estimated": estimated, "measured": measured}
+            line = Line(f"decoding, {label}", measured / estimated, "of the estimate", at_most=1)
+            report.lines.append(line)
+    print(f"photos of {side} x {side} pixels, seconds of one core")
+    print(columns(rows))
+    return report
+
+
+def _flat(side: int) -> Image.Image:
+    return Image.new("RGBA", (side, side), (200, 100, 50, 128))
+
+
+def _noise(side: int) -> Image.Image:
+    """A blurred pattern with noise on it, which no format compresses well."""
+    random = np.random.default_rng(1)
+    coarse = random.integers(0, 256, (side // 8 + 1, side // 8 + 1, 4), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((side, side))).astype(np.int16)
+    noise = random.integers(-6, 7, smooth.shape)
+    return Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8))
+
+
+def _saved(picture: Image.Image, format: str, settings: dict[str, Any]) -> bytes:
+    if format == "HEIC":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        format = "HEIF"
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **settings)
+    return buffer.getvalue()
+
+
+def _seconds(photo: bytes) -> float:
+    """Of all threads: what a decoder does in several at once is work all the same."""
+    started = time.process_time()
+    image.decode(photo, SMALL)
+    return time.process_time() - started
