@@ -357,7 +357,7 @@ def test_describing_decodes_no_png(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain = encoded(Image.new("RGB", (60, 40)), "PNG")
     loaded: list[object] = []
-    monkeypatch.setattr(PngImageFile, "load", loaded.append)
+    monkeypatch.setattr(PngImageFile, "load", lambda photo: loaded.append(photo))
     assert image.describe(plain) == (60, 40, "PNG")
     assert not loaded
 
