@@ -17,7 +17,10 @@ from model.decoding_cost import DecodingCost, estimate
 # Of a request's photos together; each of them alone is within both.
 MAX_PIXELS = 400_000_000
 MAX_SECONDS = 8.0  # of one core, as `model.decoding_cost` estimates them
-BATCH_SHARE = 0.25  # of TorchServe's responseTimeout, after which the worker is killed
+# A batch is decoded by as many cores as the worker has threads: so long its requests wait for it.
+MAX_BATCH_SECONDS = 8.0  # estimated
+# Of TorchServe's responseTimeout, after which the worker is killed: later no photo is begun.
+SHARE_OF_TIMEOUT = 0.5
 
 
 def measured(request: Request) -> Request:
@@ -46,23 +49,23 @@ def measured(request: Request) -> Request:
     return dataclasses.replace(request, cost=2 * seconds if request.picture else seconds)
 
 
-def admitted(requests: Mapping[int, Request], seconds: float) -> list[int]:
+def admitted(requests: Mapping[int, Request], threads: int) -> list[int]:
     """Choose the requests of a batch that are answered now, the cheapest first.
 
     Parameters
     ----------
     requests
         By their place in the batch, with their costs.
-    seconds
-        Of one core, that decoding their photos may take together.
+    threads
+        That decode.
 
     Returns
     -------
-    Their places, in the order in which they are best captioned; never none of several
+    Their places, in the order in which they are best captioned; at least one, if there is one
     """
     order = sorted(requests, key=lambda place: requests[place].cost)
     chosen: list[int] = []
-    left = seconds
+    left = MAX_BATCH_SECONDS * threads
     for place in order:
         left -= requests[place].cost
         if chosen and left < 0:

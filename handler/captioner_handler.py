@@ -59,7 +59,7 @@ class CaptionerHandler:
     metrics: Metrics
     shadow: Shadow
     folder: Path
-    batch_seconds: float = 15  # that a batch may take
+    time_limit: float = 30  # seconds of a batch, after which no photo of it is begun
 
     def initialize(self, context: Any) -> None:
         """Load the archive's checkpoint and caption once, so that no request meets a cold worker.
@@ -93,7 +93,7 @@ class CaptionerHandler:
         }
         self.metrics = Metrics(context.metrics, self.model["name"], self.model["version"])
         self.shadow = Shadow.of_environment(self.model["version"], self.options)
-        self.batch_seconds = budget.BATCH_SHARE * config.get("responseTimeout", 60)
+        self.time_limit = budget.SHARE_OF_TIMEOUT * config.get("responseTimeout", 60)
         logger.info("captioner ready: %s, %s", self.model, self.options)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | bytes]:
@@ -103,11 +103,11 @@ class CaptionerHandler:
         requests = [self._parsed(data[i], context.get_all_request_header(i)) for i in places]
         ids = [context.get_request_id(i) for i in places]
         captionable = {i: each for i, each in enumerate(requests) if isinstance(each, Request)}
-        order = budget.admitted(captionable, self.batch_seconds * torch.get_num_threads())
+        order = budget.admitted(captionable, torch.get_num_threads())
         chosen = [captionable[i] for i in order]
         seconds = Seconds()
         try:
-            found = self._captioned(chosen, seconds, started + self.batch_seconds)
+            found = self._captioned(chosen, seconds, started + self.time_limit)
         except Exception as error:  # TorchServe answers the whole batch
             log_answers([failed(each, error) for each in ids], self.model)
             raise

@@ -15,7 +15,6 @@ import torch
 import yaml
 
 from handler import budget
-from handler.budget import admitted
 from handler.captioner_handler import CaptionerHandler, _is_fatal, _threads
 from handler.metrics import Metrics
 from handler.options import RequestOptions
@@ -306,10 +305,10 @@ def test_a_request_that_is_too_expensive_is_refused_with_its_numbers(
 
 
 def test_a_batch_answers_the_cheapest_requests_and_sends_the_rest_away(
-    handler: CaptionerHandler, render
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small, large = render(), render(size=(1000, 1000), format="PNG")
-    handler.batch_seconds = estimate(large).seconds * 1.5
+    monkeypatch.setattr(budget, "MAX_BATCH_SECONDS", estimate(large).seconds * 1.5)
     batch = [{"body": large}, {"body": small}, {"body": large}, {"body": small}, {"body": b"no"}]
     replies, context = answers(handler, batch)
     assert context.status == {2: 503, 4: 400}
@@ -322,21 +321,19 @@ def test_a_batch_answers_the_cheapest_requests_and_sends_the_rest_away(
 
 
 def test_one_request_is_answered_however_little_time_there_is(
-    handler: CaptionerHandler, render
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler.batch_seconds = 0
+    handler.time_limit = 0
+    monkeypatch.setattr(budget, "MAX_BATCH_SECONDS", 0)
     b64 = base64.b64encode(render()).decode()
     (reply,), context = answers(handler, [{"body": {"instances": [{"b64": b64}] * 32}}])
     assert len(reply["predictions"]) == 32
     assert not context.status
 
 
-def test_when_time_runs_out_the_rest_is_sent_away(
-    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_time_runs_out_the_rest_is_sent_away(handler: CaptionerHandler, render) -> None:
     """Photos are captioned 32 at a time, those of a cheap request before an expensive one's."""
-    monkeypatch.setattr(budget, "admitted", lambda requests, _: admitted(requests, math.inf))
-    handler.batch_seconds = 0
+    handler.time_limit = 0
     b64 = base64.b64encode(render()).decode()
     batch = [{"body": {"instances": [{"b64": b64}] * 32}}] * 3 + [{"body": render("blue")}]
     replies, context = answers(handler, batch)
