@@ -9,9 +9,10 @@ import pytest
 import schemathesis
 import yaml
 
+from handler import budget
 from handler.errors import RequestError
 from handler.options import HEADER, RequestOptions, described
-from handler.parsing import MOST_BYTES, MOST_PHOTOS
+from handler.parsing import MAX_ID, MOST_BYTES, MOST_PHOTOS
 from model import image
 from scripts.places import ROOT
 from tests.handler.openapi_checks import document
@@ -94,3 +95,10 @@ def test_limits_and_formats_are_those_of_the_handler(
     halves = {most // 10**6 for most in image.MAX_PIXELS_OF.values()}
     assert f"(WebP, AVIF and HEIC {halves.pop()} million)" in text
     assert not halves
+    assert f"{budget.MAX_PIXELS // 10**6} million pixels together" in text
+    assert f"{budget.MAX_SECONDS:g} seconds of one core to decode" in text
+    too_large = openapi["components"]["responses"]["TooLarge"]["description"]
+    words = " ".join(too_large.split())
+    assert f"more than {budget.MAX_PIXELS // 10**6} million pixels" in words
+    assert f"more than {budget.MAX_SECONDS:g} seconds of one core" in words
+    assert schemas["KServeV2Request"]["properties"]["id"]["maxLength"] == MAX_ID
