@@ -174,7 +174,7 @@ class CaptionerHandler:
             if isinstance(request, RequestError):
                 raise request
             if isinstance(request, str):
-                return Reply(request, outcome="description")
+                return Reply(f"{request}\n", outcome="description")
             if captions is None:
                 raise RequestError.busy(
                     "the server has more photos to caption than it can in good time;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from handler.budget import MAX_PIXELS as MAX_REQUEST_PIXELS
 from handler.budget import MAX_SECONDS
 from handler.options import RequestOptions, described
 from handler.parsing import MOST_BYTES, MOST_PHOTOS
-from handler.replies import text
 from model import Captioner, checkpoint
 from model.image import MAX_PIXELS, accepted
 
@@ -23,7 +23,7 @@ def describe(
         name: told | {"default": asdict(defaults)[name]} for name, told in described().items()
     }
     config = captioner.network.config
-    return text(
+    return json.dumps(
         {
             "model": model,
             "card": card.read_text(encoding="utf-8") if card.is_file() else "",
