@@ -70,10 +70,10 @@ def parse(
     media_type = _media_type(texts)
     if set(fields) == {"body"}:
         return _from_body(fields["body"], media_type, options)
-    if not fields:
-        raise RequestError.request("the request is empty: send a photo, with curl -T photo.jpg")
     if media_type == URLENCODED:
         return _from_urlencoded(fields, options)
+    if not fields:
+        raise RequestError.request("the request is empty: send a photo, with curl -T photo.jpg")
     return _from_form(fields, options)
 
 
@@ -120,7 +120,8 @@ def _from_form(fields: Mapping[str, Any], options: Options) -> Request:
 def _from_urlencoded(fields: Mapping[str, Any], options: Options) -> Request:
     """Read the JSON that ``curl -d`` sends when it is given no type: it says that it sends a form.
 
-    TorchServe has taken it apart at ``=`` and ``&``, and every ``+`` has become a space.
+    TorchServe has taken it apart at ``=`` and ``&``, and every ``+`` has become a space. Of a body
+    without ``=`` and ``&``, such as base64 that needs no padding, it hands on nothing at all.
     """
     pairs = ((name, _text(name, value)) for name, value in fields.items())
     text = "&".join(f"{name}={value}" if value else name for name, value in pairs)

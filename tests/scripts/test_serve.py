@@ -227,7 +227,8 @@ def test_a_callers_header_orders_no_other_kind_of_reply(
     for address in (f"{serving.url}/1.0", f"{serving.inference}/captioner/predict"):
         form = asked | {"Content-Type": "application/x-www-form-urlencoded"}
         empty = requests.post(address, data=b"", headers=form, timeout=60)
-        assert (empty.status_code, empty.json()["error"]["code"]) == (400, "invalid_request")
+        assert empty.status_code == 415
+        assert empty.json()["error"]["code"] == "unsupported_media_type"
     fields = {"data": render(), name: b"True"}
     form = requests.post(serving.url, files=fields, timeout=60).json()
     assert "card" not in form
@@ -241,9 +242,10 @@ def test_a_callers_header_orders_no_other_kind_of_reply(
 
 def test_json_as_curl_sends_it_by_default(serving: Serving, render, tmp_path: Path) -> None:
     """Without a type: a form, of -d, and none at all, of -T."""
-    photos = [render(color) for color in ("red", "blue")]
+    # A file that needs padding in base64: TorchServe hands on no form that has no "=" in it.
+    photos = [(photo := render(color)) + bytes(4 - len(photo) % 3) for color in ("red", "blue")]
     data = [base64.b64encode(photo).decode() for photo in photos]
-    assert any("+" in each for each in data)
+    assert all("+" in each and each.endswith("=") for each in data)
     wanted = [requests.put(serving.url, data=p, timeout=60).json()["caption"] for p in photos]
     tensor = {"name": "image", "shape": [2], "datatype": "BYTES", "data": data}
     bodies = {
