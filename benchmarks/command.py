@@ -16,6 +16,7 @@ AGAINST = "against"  # needs something to compare with
 SERVING = "serve"  # takes minutes
 SWAPPING = "swap"  # takes half an hour
 DECODING = "decoding"  # tells what `model.decoding_cost` estimates, not how fast captions are made
+THREADS = "threads"  # takes minutes, and neighbours of its own slow the machine
 WHAT = {
     "search": "the beam search alone: what photos, beams and words cost",
     "caption": "from bytes to captions: throughput, latency, share of the machine's peak",
@@ -25,9 +26,10 @@ WHAT = {
     SERVING: "captioning over HTTP against in process; overload, killed workers, a new start",
     SWAPPING: "versions swapped and rolled back under load: no request lost, none mistaken",
     DECODING: "decoding photos of every format, against the estimate from their headers",
+    THREADS: "how threads wait for work: what it costs on a quiet machine and on a busy one",
     TRAINING: "training against the tutorial's loop: captions a second, memory",
 }
-ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, DECODING, TRAINING)
+ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, DECODING, THREADS, TRAINING)
 HOW_SERVING = """\
 It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
 the loopback interface, loads it from the same cores, and stops it at the end. In turn:

@@ -58,6 +58,11 @@ def in_new_process(arguments: Sequence[str], **environment: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """What figures depend on besides the code."""
     import torch  # here, because a process that times the import of torch must not have paid it

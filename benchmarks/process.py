@@ -1,7 +1,9 @@
-"""What `benchmarks.start` runs in new processes; prints its figures as JSON.
+"""What `benchmarks.start` and `benchmarks.threads` run in new processes.
 
 ``imports`` imports torch and torchvision; ``first CHECKPOINT PHOTOS`` captions one photo of the
-folder; ``many CHECKPOINT PHOTOS BATCH`` all of them, in batches.
+folder; ``many CHECKPOINT PHOTOS BATCH`` all of them, in batches. These print their figures as JSON.
+``on_demand CHECKPOINT PHOTOS`` reads lines, ``alone`` or ``batch``, captions all photos one by one
+or together, and prints the seconds of each, until there are no more lines.
 """
 
 # Nothing is imported up here that would not be free: the imports are what is timed.
@@ -55,6 +57,19 @@ def many(checkpoint: str, folder: str, batch: str) -> dict[str, object]:
     return {"caption_words": sum(lengths) / len(lengths)}
 
 
+def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
+    from model import Captioner
+
+    captioner = Captioner.load(checkpoint)
+    photos = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for together in [photos] if line.strip() == "batch" else [[photo] for photo in photos]:
+            captioner.caption(together)
+        print(time.perf_counter() - start, flush=True)
+    return {}
+
+
 def peak_megabytes() -> float:
     """Most resident memory so far; rusage would count the parent's before the program began."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -67,6 +82,7 @@ RUNS: dict[str, Callable[..., dict[str, object]]] = {
     "imports": imports,
     "first": first,
     "many": many,
+    "on_demand": on_demand,
 }
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from scripts.keys import Keys
 from scripts.locks import locked_folder
 from scripts.places import ROOT
 from scripts.store import Reservation, Store
+from scripts.threads import limit_spinning
 from training.java import find_java
 
 START_SECONDS, STOP_SECONDS = 180.0, 30.0
@@ -166,6 +167,7 @@ class Server:
         environment["TS_DECODE_INPUT_REQUEST"] = "false"
         # A setting of the caller's environment would come before that of the file.
         environment["TS_DISABLE_TOKEN_AUTHORIZATION"] = str(not tokens).lower()
+        limit_spinning(environment)  # of the workers
         # TorchServe puts PYTHONPATH before the archive of a worker.
         environment.pop("PYTHONPATH", None)
         frontend = importlib.resources.files("ts") / "frontend"

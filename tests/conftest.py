@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
-from model import checkpoint
-from model.calibration import Calibration
-from model.config import ModelConfig
-from model.network import ShowAttendTell
-from model.word_map import WordMap
+from scripts.threads import limit_spinning
+
+limit_spinning(os.environ)  # before torch is imported, here or in a process that a test starts
+
+import torch  # noqa: E402
+
+from model import checkpoint  # noqa: E402
+from model.calibration import Calibration  # noqa: E402
+from model.config import ModelConfig  # noqa: E402
+from model.network import ShowAttendTell  # noqa: E402
+from model.word_map import WordMap  # noqa: E402
 
 WORDS = ["<pad>", "a", "red", "green", "blue", "circle", "square", "<unk>", "<start>", "<end>"]
 DEVICES = ["cpu"] + [f"cuda:{i}" for i in range(min(1, torch.cuda.device_count()))]

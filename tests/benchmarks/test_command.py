@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import command
+from benchmarks import command, threads
 from model import checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
@@ -80,6 +81,31 @@ def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     }
 
 
+def test_threads(
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ways = {name: threads.WAYS[name] for name in (threads.CHOSEN, "spin 0")}
+    monkeypatch.setattr(threads, "WAYS", ways)
+    command.main(["threads", *quick, "--rounds", "1"])
+    printed = capsys.readouterr().out
+    assert "alone, busy machine" in printed
+    figures: Any = written(tmp_path, "threads")["figures"]["threads"]
+    for machine in ("quiet", "busy"):
+        for task in threads.TASKS:
+            assert {
+                way: len(each) for way, each in figures["milliseconds"][machine][task].items()
+            } == dict.fromkeys(ways, 1)
+
+
+def test_threads_of_a_process_that_fails(quick: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "config.json").unlink()
+    with pytest.raises(RuntimeError, match="ended by itself"):
+        command.main(["threads", *quick])
+
+
 @pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])
 def test_agreement(
     quick: list[str],
@@ -136,7 +162,9 @@ def test_without_matplotlib_the_figures_are_kept(
     assert not (tmp_path / "out" / "search.png").exists()
 
 
-@pytest.mark.parametrize("name", [[], ["search"], ["caption"], ["start"], ["agreement"], ["train"]])
+@pytest.mark.parametrize(
+    "name", [[], ["search"], ["caption"], ["start"], ["agreement"], ["threads"], ["train"]]
+)
 def test_help(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         command.main([*name, "--help"])

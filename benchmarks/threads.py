@@ -1,0 +1,140 @@
+"""How OpenMP's threads wait for work, on a quiet machine and beside neighbours that compute.
+
+Threads that look for work for long answer at once, and take the cores from whoever has work; those
+that sleep at once must be woken for every product.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks.measure import available_cores
+from benchmarks.report import Line, Options, Report, columns
+from scripts.threads import POLICY, WAITING
+
+CHOSEN = "chosen"
+# Names of ways to wait, and the variables that make them. Zero sleeps at once.
+WAYS: dict[str, dict[str, str]] = {
+    CHOSEN: WAITING,
+    "as it comes": {},
+    **{f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in (0, 300, 3_000, 10_000)},
+}
+TASKS = ("alone", "batch")  # one photo after the other; all of them together
+BATCH, QUICK_BATCH = 32, 2
+MAX_LOSS = 1.5  # times as long as by the best way, on both machines
+
+Milliseconds = dict[str, dict[str, list[float]]]  # task -> way -> of a photo, one a round
+
+
+def bench(options: Options) -> Report:
+    """Processes that differ in how their threads wait, in turn: quiet, and with a neighbour a core.
+
+    Every way has a process of its own, as OpenMP reads its settings once. The order is another in
+    each round, because who comes after a long run of another process has the cores to itself.
+    """
+    from benchmarks.material import photos  # here, because --help should not wait for torch
+
+    cores = available_cores()
+    batch = QUICK_BATCH if options.quick else BATCH
+    machines = {"quiet": 0, "busy": cores}
+    measured: dict[str, Milliseconds] = {}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        for i, photo in enumerate(photos(batch, options.photos)):
+            (Path(name) / f"{i:05}.jpg").write_bytes(photo)
+        command = ["-m", "benchmarks.process", "on_demand", str(options.checkpoint), name]
+        ways = {way: stack.enter_context(_process(command, way, cores)) for way in WAYS}
+        for machine, neighbours in machines.items():
+            with _neighbours(neighbours):
+                measured[machine] = _in_turn(ways, batch, options.rounds)
+    print(described(measured, batch))
+    lines = [
+        Line(
+            f"{task}, {machine} machine",
+            _median(by_way[CHOSEN]) / min(map(_median, by_way.values())),
+            "times as long as by the best way to wait",
+            at_most=MAX_LOSS,
+        )
+        for machine, tasks in measured.items()
+        for task, by_way in tasks.items()
+    ]
+    figures = {"milliseconds": measured, "ways": WAYS, "cores": cores, "batch": batch}
+    return Report(figures, lines)
+
+
+def described(measured: Mapping[str, Milliseconds], batch: int) -> str:
+    """The median of each way, in milliseconds a photo."""
+    columns_ = [(machine, task) for machine in measured for task in TASKS]
+    rows = [["ms a photo", *(f"{machine}, {task}" for machine, task in columns_)]]
+    for way, variables in WAYS.items():
+        settings = ", ".join(f"{name} {value}" for name, value in variables.items())
+        figures = [f"{_median(measured[machine][task][way]):.1f}" for machine, task in columns_]
+        rows.append([f"{way} ({settings})" if way == CHOSEN else way, *figures])
+    return f"{columns(rows)}\n(batch: {batch} photos together)"
+
+
+def _in_turn(ways: Mapping[str, subprocess.Popen[str]], batch: int, rounds: int) -> Milliseconds:
+    order = random.Random(0)
+    found: Milliseconds = {task: {way: [] for way in ways} for task in TASKS}
+    for _ in range(rounds):
+        for task in TASKS:
+            for way in order.sample(list(ways), len(ways)):
+                found[task][way].append(1000 * _ask(ways[way], task) / batch)
+    return found
+
+
+def _ask(process: subprocess.Popen[str], task: str) -> float:
+    """Have the photos captioned; the seconds that it took.
+
+    Raises
+    ------
+    RuntimeError
+        The process ended; it has said why on standard error.
+    """
+    assert process.stdin
+    assert process.stdout
+    try:
+        print(task, file=process.stdin, flush=True)
+        return float(process.stdout.readline())
+    except (BrokenPipeError, ValueError) as error:
+        raise RuntimeError("a process that captions has ended by itself, see above") from error
+
+
+@contextmanager
+def _process(command: Sequence[str], way: str, cores: int) -> Iterator[subprocess.Popen[str]]:
+    """One that captions on demand, on all cores, warmed up."""
+    environment = {n: v for n, v in os.environ.items() if n not in {POLICY, *WAITING}}
+    environment |= {"OMP_NUM_THREADS": str(cores), **WAYS[way]}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, *command], env=environment, stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        try:
+            for task in TASKS:
+                _ask(process, task)
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _neighbours(count: int) -> Iterator[None]:
+    """So many processes that only compute."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            )
+            stack.callback(process.kill)
+        yield
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
