@@ -7,17 +7,20 @@ and copied, where no captioner is installed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import re
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -35,6 +38,13 @@ IDLE_SECONDS = 60.0  # that an unused connection is kept
 Photo: TypeAlias = bytes | Path
 Known = TypeVar("Known", bound="DataclassInstance")
 Transport = TypeVar("Transport", httpx2.BaseTransport, httpx2.AsyncBaseTransport)
+Http = TypeVar("Http", httpx2.Client, httpx2.AsyncClient)
+
+# All that comes before the last @ of an address may be a user and a password. An address that was
+# taken for a path has one slash.
+_USER = re.compile(r"([a-z][a-z0-9+.-]*:/+)\S*@", re.IGNORECASE)
+_WHOLE_USER = re.compile(r"\A([a-z][a-z0-9+.-]*:/+)?.*@", re.IGNORECASE | re.DOTALL)
+_NO_PORT = re.compile(r":(?!//|[0-9]*(?:/|\Z))[^/]*")
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,8 @@ class _Client(Generic[Transport]):
         Parameters
         ----------
         url
-            Where it is served; may have a path, if a proxy adds one.
+            Where it is served; may have a path, if a proxy adds one, and a user and password,
+            ``https://team:PASSWORD@captioner.example``, if a proxy asks for them.
         model, version
             The model's name there, and which of its versions; None is the default one.
         timeout
@@ -229,9 +240,13 @@ class _Client(Generic[Transport]):
                 raise ValueError(f"{name} is {number}; it must be at least {least}")
         if token is not None and not re.fullmatch(r"[!-~]+", token):  # a secret: never told
             raise ValueError("token must be of ASCII letters, digits and signs, without spaces")
+        for name, value in (headers or {}).items():
+            if not (value.isascii() and value.isprintable()):  # maybe a secret, too
+                raise ValueError(f"the header {name} has a value that cannot be sent")
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout}; it must be above 0 seconds")
-        self._url = check_url(url)
+        address = read_address(url)
+        self._url = address.url
         self._path = quote(model, safe="") + (f"/{quote(version, safe='')}" if version else "")
         self._retries, self._backoff, self._concurrency = retries, backoff, concurrency
         self._sleep = sleep
@@ -239,8 +254,8 @@ class _Client(Generic[Transport]):
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         settings: dict[str, Any] = {
+            "auth": address.auth,
             "headers": sent,
-            "mounts": DIRECT,
             # Threads and tasks are bounded elsewhere; waiting for a connection is no timeout.
             "timeout": httpx2.Timeout(timeout, pool=None),
             "limits": httpx2.Limits(
@@ -358,7 +373,7 @@ class CaptionClient(_Client[httpx2.BaseTransport]):
         self.close()
 
     def _open(self, transport: httpx2.BaseTransport | None, settings: dict[str, Any]) -> None:
-        self._http = httpx2.Client(transport=transport, **settings)
+        self._http = connect(httpx2.Client, transport=transport, **settings)
 
 
 class AsyncCaptionClient(_Client[httpx2.AsyncBaseTransport]):
@@ -426,18 +441,64 @@ class AsyncCaptionClient(_Client[httpx2.AsyncBaseTransport]):
         await self.aclose()
 
     def _open(self, transport: httpx2.AsyncBaseTransport | None, settings: dict[str, Any]) -> None:
-        self._http = httpx2.AsyncClient(transport=transport, **settings)
+        self._http = connect(httpx2.AsyncClient, transport=transport, **settings)
 
 
-def check_url(url: str) -> str:
-    """Without a slash at its end; raises `ValueError` if it is no address of a server."""
+class Address(NamedTuple):
+    """Where a server is, apart from who asks it, so that no message or log shows a password."""
+
+    url: str  # without a user, a password and a slash at its end
+    auth: httpx2.BasicAuth | None
+
+
+def read_address(url: str) -> Address:
+    """Read the address of a server, which may hold a user and a password.
+
+    Raises
+    ------
+    ValueError
+        It is none; the message shows neither user nor password.
+    """
+    without = _WHOLE_USER.sub(r"\1***@", url)
+    # What is no port may be a password, too, if the host was forgotten.
+    shown = _NO_PORT.sub(":***", re.split(r"[?#]", without)[0])
     try:
         read = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise ValueError(f"url is {url!r}: {error}") from error
-    if read.scheme not in ("http", "https") or not read.host:
-        raise ValueError(f"url is {url!r}; it must be like {URL}")
-    return url.rstrip("/")
+    except httpx2.InvalidURL:  # which may quote a part of the password
+        read = httpx2.URL()
+    if without != url and (not read.host or "@" in read.host + read.path):
+        raise ValueError(
+            f"url is {shown!r}; it must be like http://user:password@captioner.example, with"
+            " signs such as / ? # @ in user and password percent-encoded"
+        )
+    if read.scheme not in ("http", "https") or not read.host or read.query or read.fragment:
+        raise ValueError(f"url is {shown!r}; it must be like {URL}")
+    auth = httpx2.BasicAuth(read.username, read.password) if read.userinfo else None
+    return Address(str(read.copy_with(userinfo=b"")).rstrip("/"), auth)
+
+
+def connect(kind: type[Http], **settings: Any) -> Http:
+    """Make a client of httpx2 that asks this machine directly and others as the environment says.
+
+    Raises
+    ------
+    ValueError
+        The environment names a proxy that cannot be used.
+    """
+    try:
+        return kind(mounts=DIRECT, **settings)
+    except (httpx2.InvalidURL, ValueError, ImportError) as error:
+        # What an address is refused for may quote its password; a missing package is named.
+        reason = f": {error}" if isinstance(error, ImportError) else ""
+        raise ValueError(
+            "the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY names cannot be used"
+            + reason
+        ) from None
+
+
+def redacted(text: str) -> str:
+    """Replace the users and passwords of all addresses in a text."""
+    return _USER.sub(r"\1***@", text)
 
 
 def failure_of(answer: httpx2.Response | httpx2.RequestError) -> CaptionError:
@@ -456,11 +517,11 @@ def failure_of(answer: httpx2.Response | httpx2.RequestError) -> CaptionError:
 
 def _no_answer(error: httpx2.RequestError) -> Unavailable:
     url = error.request.url
-    server = f"{url.scheme}://{url.netloc.decode()}"  # netloc leaves a password out
+    server = f"{url.scheme}://{url.netloc.decode()}"
     if isinstance(error, httpx2.TimeoutException):
         failure = Unavailable(None, "timeout", f"{server} did not answer in time")
     else:
-        reason = str(error) or type(error).__name__
+        reason = redacted(str(error)) or type(error).__name__
         failure = Unavailable(
             None, "unreachable", f"{server} does not answer ({reason}); is it serving?"
         )
@@ -476,14 +537,27 @@ def _told(response: httpx2.Response) -> tuple[str, str, str]:
         error = told.get("error", told)
         # TorchServe's own "code" is the status once more; what happened is its "type".
         code = error.get("type") or error["code"]
-        return str(code), str(error["message"]), str(told.get("request_id") or request_id)
+        message = _without_secrets(str(error["message"]), response.request)
+        return str(code), message, str(told.get("request_id") or request_id)
     except (ValueError, LookupError, TypeError, AttributeError):
         pass
     status = f"status {response.status_code} {response.reason_phrase}".rstrip()
-    location = response.headers.get("location")
+    location = _without_secrets(response.headers.get("location", ""), response.request)
     more = f"redirected to {location}" if location else _beginning(response)
     message = f"{status}: {more}" if more else status
     return f"http_{response.status_code}", message, request_id
+
+
+def _without_secrets(text: str, request: httpx2.Request) -> str:
+    """Leave out of what a server answered the credentials that it was sent."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    secrets = [credentials]
+    if scheme.lower() == "basic":
+        with suppress(ValueError):  # a proxy's own idea of it
+            secrets.append(b64decode(credentials).decode().partition(":")[2])
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return redacted(text)
 
 
 def _retry_after(headers: httpx2.Headers) -> float:
@@ -513,6 +587,9 @@ def _headers(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _content(photo: Photo) -> bytes:
     if isinstance(photo, Path):
+        if photo.exists() and not photo.is_file() and not photo.is_dir():
+            # A pipe or a device might never end.
+            raise OSError(errno.EINVAL, "Not a regular file", str(photo))
         return photo.read_bytes()
     if isinstance(photo, bytes | bytearray | memoryview):
         return bytes(photo)
@@ -566,5 +643,5 @@ def _unexpected(response: httpx2.Response) -> CaptionError:
 
 def _beginning(response: httpx2.Response) -> str:
     # A page of HTML or an attention map would bury the message.
-    text = " ".join(response.text[: 10 * MOST_LETTERS].split())
+    text = _without_secrets(" ".join(response.text[: 10 * MOST_LETTERS].split()), response.request)
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 3]}..."

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from scripts import jobs
-from scripts.keys import advised
+from scripts.messages import complain, described, without_passwords
 from scripts.places import MODEL_STORE, ROOT, SHIPPED
+from scripts.threads import limit_spinning
 from training.formats import READERS
 
 HEALTH_WITH_CURL = """\
@@ -24,8 +28,17 @@ while models load and for minutes after a worker died.
 """
 
 
+BROKEN_PIPE = 141  # the status that a shell gives a program which SIGPIPE ended
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user did wrong is one line on standard error and status 1."""
+    limit_spinning(os.environ)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files that are no UTF-8 are printed as they are; what a narrower encoding lacks
+        # is better escaped than fatal.
+        unicode = sys.stdout.encoding.lower() == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
     options, rest = _parser().parse_known_args(arguments)
     options.rest = rest
     if rest and options.run not in (jobs.train, jobs.bench):
@@ -34,21 +47,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s"
     )
     logging.getLogger("captioner").setLevel(logging.INFO)
+    logging.getLogger("httpcore2").setLevel(logging.INFO)  # headers, cookies among them, are DEBUG
     try:
         status: int | None = options.run(options)
-    except (ValueError, OSError, RuntimeError) as error:
+        print(end="", flush=True)  # what cannot be written is said here, not at Python's end
+    except BrokenPipeError:  # whoever read what is printed, such as `head -1`, has enough
+        _drop_output()
+        return BROKEN_PIPE
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         if options.debug:
             raise
-        print(f"captioner: {advised(' '.join(str(error).split()))}", file=sys.stderr)
+        complain(described(error))
+        _drop_output()
         return 1
     except KeyboardInterrupt:
-        print("captioner: interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
     return status or 0
 
 
+def _drop_output() -> None:
+    """Drop what standard output cannot take, so that Python's end does not fail on it."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+class Parser(argparse.ArgumentParser):
+    """One that leaves passwords out of what it says of arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_passwords(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="captioner", description="Train, score, package and serve a captioner of photos."
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks and all logs")
@@ -294,7 +329,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _job(
-    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    parsers: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[[argparse.Namespace], int | None],
     text: str,

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
+from handler.client import redacted
 from scripts.health import tiny_photo
 from scripts.places import MODEL_STORE, ROOT
 from scripts.store import FIRST, MODEL, Store
@@ -76,7 +77,9 @@ class Addresses:
         for name, address in told.items():
             host, _, port = address.rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-                raise ValueError(f"{names[name]} is {address!r}; it must be like 127.0.0.1:8081")
+                raise ValueError(
+                    f"{names[name]} is {redacted(address)!r}; it must be like 127.0.0.1:8081"
+                )
         return cls(**told)
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from handler.client import CaptionClient, CaptionError
@@ -38,8 +38,9 @@ class DeployFailed(RuntimeError):
 class Place:
     """A server, and the folder that it loads archives from."""
 
-    url: str = "http://127.0.0.1:8080"
-    management: str = "http://127.0.0.1:8081"
+    # Not in its repr: addresses may hold passwords.
+    url: str = field(default="http://127.0.0.1:8080", repr=False)
+    management: str = field(default="http://127.0.0.1:8081", repr=False)
     store: Path = MODEL_STORE
     keys: Keys | None = None  # where TorchServe asks for them
 

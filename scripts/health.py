@@ -18,7 +18,14 @@ from urllib.parse import quote
 import httpx2
 from PIL import Image
 
-from handler.client import DIRECT, CaptionClient, CaptionError, check_url, failure_of
+from handler.client import (
+    Address,
+    CaptionClient,
+    CaptionError,
+    connect,
+    failure_of,
+    read_address,
+)
 from scripts.keys import Keys
 
 ATTEMPT_SECONDS = 10.0  # without a sign of the server
@@ -111,7 +118,7 @@ def check(
     token = keys.inference if keys else None
     with CaptionClient(url, model=model, timeout=timeout, retries=0, token=token) as client:
         headers = {"Authorization": f"Bearer {keys.management}"} if keys else {}
-        version, workers = _default_version(check_url(management), model, timeout, headers)
+        version, workers = _default_version(read_address(management), model, timeout, headers)
         started = clock.now()
         try:
             client.caption(tiny_photo())
@@ -128,12 +135,13 @@ def _keys(path: Path) -> Keys:
 
 
 def _default_version(
-    management: str, model: str, timeout: float, headers: dict[str, str]
+    management: Address, model: str, timeout: float, headers: dict[str, str]
 ) -> tuple[str, int]:
     """The version that answers where none is named, and how many of its workers are ready."""
-    url = f"{management}/models/{quote(model, safe='')}"
+    url = f"{management.url}/models/{quote(model, safe='')}"
     try:
-        with httpx2.Client(timeout=timeout, mounts=DIRECT, headers=headers) as http:
+        settings = {"timeout": timeout, "auth": management.auth, "headers": headers}
+        with connect(httpx2.Client, **settings) as http:
             response = http.get(url)
     except httpx2.RequestError as error:
         raise NotReady(f"management: {failure_of(error)}") from error

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import os
 import shlex
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
+
+from scripts.messages import complain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from scripts.shadow import Shadowing
 
 Captions: TypeAlias = list[tuple[str, float]] | str  # with log-probabilities; or what is wrong
-PHOTOS_AT_A_TIME = 32  # asked of a server before they are printed
+PHOTOS_AT_A_TIME = 32  # read and captioned before they are printed
 
 
 def caption(options: argparse.Namespace) -> None:
@@ -33,10 +35,10 @@ def caption(options: argparse.Namespace) -> None:
     for path, captions in zip(options.images, found, strict=True):
         if isinstance(captions, str):
             bad += 1
-            print(f"captioner: {path}: {captions}", file=sys.stderr)
+            complain(f"{path}: {captions}")
         else:
             for text, log_prob in captions:
-                print(f"{path}: {text} ({log_prob:.2f})")
+                print(f"{path}: {text} ({log_prob:.2f})", flush=True)
     if bad:
         raise ValueError(f"{bad} of {len(options.images)} files could not be captioned")
 
@@ -46,12 +48,31 @@ def _captions(options: argparse.Namespace) -> Iterator[Captions]:
 
     captioner = _captioner(options)
     decoding = _decoding(options, options.num_captions)
-    found = captioner.caption_each([path.read_bytes() for path in options.images], decoding)
-    for captions in found:
-        if isinstance(captions, InvalidImage):
-            yield str(captions)
-        else:
-            yield [(caption.text, caption.log_prob) for caption in captions]
+    for start in range(0, len(options.images), PHOTOS_AT_A_TIME):
+        some = [_content_or_error(p) for p in options.images[start : start + PHOTOS_AT_A_TIME]]
+        found = iter(captioner.caption_each([c for c in some if isinstance(c, bytes)], decoding))
+        for content in some:
+            if isinstance(content, str):
+                yield content
+            elif isinstance(captions := next(found), InvalidImage):
+                yield str(captions)
+            else:
+                yield [(caption.text, caption.log_prob) for caption in captions]
+
+
+def _content_or_error(path: Path) -> bytes | str:
+    """What is in the file, or why it cannot be read."""
+    try:
+        return _content(path)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _content(path: Path) -> bytes:
+    # A pipe or a device might never end.
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_bytes()
 
 
 def _captions_of_server(options: argparse.Namespace) -> Iterator[Captions]:
@@ -87,8 +108,8 @@ def explain(options: argparse.Namespace) -> None:
     from scripts.explain import check_ending, save_explanation
 
     check_ending(options.out)
+    photo = _content(options.image)
     captioner = _captioner(options)
-    photo = options.image.read_bytes()
     try:
         caption = captioner.caption([photo], _decoding(options))[0][0]
     except InvalidImage as error:
@@ -171,7 +192,7 @@ def train(options: argparse.Namespace) -> int | None:
     try:
         scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
     except TrainingStopped as stopped:
-        print(f"captioner: {stopped}", file=sys.stderr)
+        complain(str(stopped))
         return 128 + stopped.number
     if os.environ.get("RANK", "0") == "0":  # under torchrun one speaks for all
         figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())

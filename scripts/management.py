@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from handler.client import DIRECT, check_url, failure_of
+from handler.client import connect, failure_of, read_address
 
 SECONDS = 30.0  # for what answers at once
 LOAD_SECONDS = 300.0  # for workers to start
@@ -37,9 +37,10 @@ class Management:
     """
 
     def __init__(self, url: str, model: str, token: str | None = None) -> None:
-        self.url, self.model = check_url(url), model
+        address = read_address(url)
+        self.url, self.model = address.url, model
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.Client(timeout=SECONDS, mounts=DIRECT, headers=headers)
+        self._http = connect(httpx2.Client, timeout=SECONDS, auth=address.auth, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +50,11 @@ class Management:
 
     def default(self) -> str:
         """The version that answers where none is named."""
-        return str(self._ask("GET", self._path())[0]["modelVersion"])
+        told = self._ask("GET", self._path())
+        try:
+            return str(told[0]["modelVersion"])
+        except (LookupError, TypeError) as error:
+            raise self._no_model() from error
 
     def versions(self) -> list[Served]:
         """All of them."""
@@ -65,7 +70,7 @@ class Management:
                 for each in told
             ]
         except (LookupError, TypeError, ValueError) as error:
-            raise ManagementError(f"{self.url} describes no model: {told}") from error
+            raise self._no_model() from error
 
     def version(self, version: str) -> Served | None:
         """One of them, if the server has it."""
@@ -90,6 +95,10 @@ class Management:
     def unregister(self, version: str) -> None:
         """Kill its workers at once; its archive leaves the model store."""
         self._ask("DELETE", f"{self._path()}/{quote(version, safe='')}")
+
+    def _no_model(self) -> ManagementError:
+        # The answer itself is not shown: another server may repeat what it was sent, keys as well.
+        return ManagementError(f"{self.url} describes no model; is it TorchServe's management?")
 
     def _path(self) -> str:
         return f"/models/{quote(self.model, safe='')}"

@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for a request (10)")
     parser.add_argument("--keep", type=float, default=5.0, help="seconds for an answer (5)")
     options = parser.parse_args()
+    if "@" in options.predictions + options.management:  # urllib would show it in errors
+        parser.error("a URL may have no user and password")
     host, _, port = options.listen.rpartition(":")
     answer = Cache(
         lambda: check(options.predictions, options.management, options.timeout), options.keep
