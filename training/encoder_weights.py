@@ -102,7 +102,7 @@ def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
     except Exception as error:  # every network library has its own
         raise ValueError(
             f"the ImageNet weights of {encoder} could not be downloaded ({error});"
-            " give a file with --encoder-weights PATH"
+            " give a file with --network.encoder_weights PATH"
         ) from error
     weights: dict[str, torch.Tensor] = model.state_dict()
     return weights
