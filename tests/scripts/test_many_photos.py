@@ -88,7 +88,7 @@ def run(
     return subprocess.run(
         [sys.executable, "-m", "scripts.cli", *map(os.fsencode, arguments)],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         stdout=stdout,
         stderr=subprocess.PIPE,
     )
