@@ -29,6 +29,8 @@ WAYS: dict[str, dict[str, str]] = {
 }
 TASKS = ("alone", "batch")  # one photo after the other; all of them together
 BATCH, QUICK_BATCH = 32, 2
+# Computes until it is stopped, or its parent was.
+NEIGHBOUR = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 MAX_LOSS = 1.5  # times as long as by the best way, on both machines
 
 Milliseconds = dict[str, dict[str, list[float]]]  # task -> way -> of a photo, one a round
@@ -129,9 +131,7 @@ def _neighbours(count: int) -> Iterator[None]:
     """So many processes that only compute."""
     with ExitStack() as stack:
         for _ in range(count):
-            process = stack.enter_context(
-                subprocess.Popen([sys.executable, "-c", "while True: pass"])
-            )
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", NEIGHBOUR]))
             stack.callback(process.kill)
         yield
 

@@ -245,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--port",
-        type=int,
+        type=_first_port,
         default=8080,
         help="for predictions; management, metrics and gRPC take the next four (8080)",
     )
@@ -337,6 +337,14 @@ def _job(
     parser = parsers.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     return parser
+
+
+def _first_port(text: str) -> int:
+    """One of five ports in a row, from an option's value."""
+    last = 2**16 - 5
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= last:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be in 1..{last}")
+    return int(text)
 
 
 def _address_options(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,28 @@ def test_one_line_names_the_fault(
     assert not (tmp_path / "out").exists()
     with pytest.raises((ValueError, OSError)):
         main(["--debug", *arguments])
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65532", "99999", "web", "1_0"])
+def test_a_port_that_cannot_be(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["serve", f"--port={port}"])
+    assert exit.value.code == 2
+    assert f"argument --port: it is {port!r}; it must be in 1..65531" in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("scripts.torchserve", "scripts.serve", "psutil"):
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert main(["serve", "--stop"]) == 1
+    assert capsys.readouterr().err == (
+        "captioner: psutil is not installed, which this needs:"
+        " pip install 'captioner[serve,train]'\n"
+    )
 
 
 @pytest.mark.parametrize(
