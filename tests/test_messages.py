@@ -23,10 +23,14 @@ SOURCES = [
     for path in sorted((ROOT / package).rglob("*.py"))
 ] + [ROOT / "scripts" / "aws-deploy"]
 OPTION = re.compile(r"(?<![\w-])--[a-z]\w*(?:[.-]\w+)*")
-COMMAND = re.compile(r"\bcaptioner ([a-z][a-z-]*)((?:(?!\bcaptioner )[^`\n])*)")
-OTHER_PROGRAMS = {"--since": "aws logs tail"}
+# The word after an article is the thing, not the program.
+COMMAND = re.compile(
+    r"(?<!the )(?<!\ba )(?<!\bno )(?<!served )\bcaptioner ([a-z][a-z-]*)"
+    r"((?:(?!\bcaptioner )[^`\n])*)"
+)
+OTHER_PROGRAMS = {"--since": "aws logs tail", "--dereference": "tar"}
 # What may come after the word where no command is meant.
-PROSE = {"archive", "does", "from", "is", "of", "on", "ready"}
+PROSE = {"archive", "ready"}
 
 
 def help_of(*job: str) -> str:

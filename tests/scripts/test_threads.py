@@ -65,7 +65,8 @@ def test_a_server_and_its_workers_have_it(
     digest = package(tiny_checkpoint, "1.0", store.folder / "captioner.mar")
     store.write(Record("1.0", versions={"1.0": Stored("captioner.mar", digest)}))
     server = Server(tmp_path / "run")
-    server.start(java, store, Ports.free())
+    with server.reserve(store) as reservation:
+        server.start(java, store, Ports.free(), reservation)
     try:
         process = server.process()
         while process and psutil.pid_exists(process.pid) and not (tmp_path / "seen").exists():
