@@ -57,7 +57,7 @@ class Calibration:
             if not isinstance(values, dict) or values.keys() != names:
                 raise ValueError(f"it must be an object of {', '.join(sorted(names))}")
             return cls(**values)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise ValueError(

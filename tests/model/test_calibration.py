@@ -65,3 +65,10 @@ def test_a_folder_of_that_name_is_no_calibration(tmp_path: Path) -> None:
     (tmp_path / CALIBRATION).mkdir()
     with pytest.raises(ValueError, match=CALIBRATION):
         Calibration.load(tmp_path)
+
+
+def test_a_file_in_place_of_the_checkpoint_has_none(tmp_path: Path) -> None:
+    """Nothing is to be deleted; that it is no checkpoint is said when it is loaded."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"")
+    assert Calibration.load(path) is None
