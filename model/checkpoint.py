@@ -23,11 +23,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from model.config import ModelConfig
-from model.files import replace_folder, write_whole
+from model.files import check_place, replace_folder, write_whole
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 WEIGHTS, CONFIG, WORD_MAP, CARD = "model.safetensors", "config.json", "word_map.json", "README.md"
+
+PREPARED = "dataset.json"  # tells a folder of prepared photos, which is given by mistake
 
 
 class InvalidCheckpoint(ValueError):
@@ -132,9 +134,13 @@ def digest(folder: str | Path | zipfile.Path) -> str:
 
 def _check_complete(folder: Path | zipfile.Path) -> None:
     if missing := [n for n in (WEIGHTS, CONFIG, WORD_MAP) if not (folder / n).is_file()]:
+        what = f"it lacks {', '.join(missing)}"
+        if folder.is_file():
+            what = "it is a file"
+        elif (folder / PREPARED).is_file():
+            what = "it holds prepared photos, as --data takes them"
         raise InvalidCheckpoint(
-            f"{folder} is no checkpoint folder: it lacks {', '.join(missing)};"
-            " 'captioner train' makes one"
+            f"{folder} is no checkpoint folder: {what}; 'captioner train' makes one"
         )
 
 
@@ -144,6 +150,32 @@ def check_writable(folder: Path) -> None:
         return
     if not folder.is_dir() or any(folder.iterdir()):
         raise ValueError(f"{folder} holds something other than a checkpoint; choose another folder")
+
+
+def check_new(folder: Path, overwrite: bool = False) -> None:
+    """Check, before any work, that a new checkpoint can be written; nothing is left behind.
+
+    Raises
+    ------
+    ValueError
+        The folder holds something other than a checkpoint, or a checkpoint and ``overwrite`` is not
+        given, or the place takes no new folder.
+    """
+    check_writable(folder)
+    if (folder / CONFIG).is_file() and not overwrite:
+        raise ValueError(
+            f"{folder} holds a checkpoint already; add --overwrite to replace it, or choose"
+            " another folder"
+        )
+    check_place(folder)
+
+
+def is_same(folder: Path, other: Path) -> bool:
+    """Whether both folders hold a checkpoint, and the same one; their cards do not count."""
+    try:
+        return digest(folder) == digest(other)
+    except InvalidCheckpoint:  # one of them holds none
+        return False
 
 
 def weight_faults(weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> str:

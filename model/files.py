@@ -3,11 +3,64 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def check_new(path: Path, overwrite: bool = False) -> None:
+    """Check, before any work, that a file can be written; nothing is left behind.
+
+    Raises
+    ------
+    ValueError
+        Something has that name and ``overwrite`` is not given, or it is a folder, or the place
+        takes no new file.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file")
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"{path} is there already; add --overwrite to replace it, or choose another name"
+        )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Check that a file or folder of this name can be made: make another beside it, remove it.
+
+    Folders that are missing would be made, so the nearest one that is there counts.
+
+    Raises
+    ------
+    ValueError
+        Names the path, the folder at fault and the system's reason.
+    """
+    if path.name in ("", ".."):
+        raise ValueError(f"{path} has no name of its own; name the file or folder to write")
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    try:
+        Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=folder)).rmdir()
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written, because of {folder}: {error.strerror}; choose another place"
+        ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait for a folder's lock and hold it; it goes with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of file systems that know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, content: bytes) -> None:

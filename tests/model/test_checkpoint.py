@@ -151,3 +151,30 @@ def test_weights_that_are_not_finite(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(InvalidCheckpoint, match=r"values in decoder\.fc\.bias that are not finite"):
         checkpoint.load(folder)
+
+
+def test_a_checkpoint_is_replaced_only_if_asked_for(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds a checkpoint already; add --overwrite"):
+        checkpoint.check_new(tiny_checkpoint)
+    checkpoint.check_new(tiny_checkpoint, overwrite=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="something other than a checkpoint"):
+        checkpoint.check_new(tmp_path / "other", overwrite=True)
+    checkpoint.check_new(tmp_path / "new" / "checkpoint")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_the_same_checkpoint_whatever_its_card(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert not checkpoint.is_same(tiny_checkpoint, again)
+    checkpoint.save(again, *checkpoint.load(tiny_checkpoint), "# Another card\n")
+    assert checkpoint.is_same(tiny_checkpoint, again)
+    (again / checkpoint.WEIGHTS).unlink()
+    assert not checkpoint.is_same(tiny_checkpoint, again)
+
+
+def test_prepared_photos_are_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").touch()
+    with pytest.raises(checkpoint.InvalidCheckpoint, match="holds prepared photos, as --data"):
+        checkpoint.load(tmp_path)

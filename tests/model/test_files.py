@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model import files
-from model.files import replace_folder, write_whole
+from model.files import check_new, check_place, replace_folder, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -77,3 +77,36 @@ def test_the_name_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         replace_folder(tmp_path / ".new", tmp_path / "folder")
     assert (tmp_path / "folder" / ".new").exists()
+
+
+def test_nothing_is_replaced_unless_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    check_new(path)
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="file is there already; add --overwrite"):
+        check_new(path)
+    check_new(path, overwrite=True)
+    with pytest.raises(ValueError, match="is a folder"):
+        check_new(tmp_path, overwrite=True)
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["file/out", "file/new/out", "."])
+def test_a_place_that_takes_nothing_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"Not a directory; choose another|no name of its own"):
+        check_place(Path(name) if name == "." else tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever refuses: the rights, another user's folder, a disk that is mounted to be read."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    with pytest.raises(ValueError, match=f"because of {tmp_path}: Permission denied"):
+        check_place(tmp_path / "new" / "out")
