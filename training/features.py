@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import hashlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from model.captioner import ENCODER_BATCH
 from model.encoder import Encoder
+from training import grid_cache
 from training.prepared import Prepared
 from training.processes import Processes
 from training.progress import progress
@@ -35,18 +35,32 @@ class FrozenEncoder:
             return self._encoder.in_parts(photos, ENCODER_BATCH)
 
 
-def cached_grids(encoder: Encoder, prepared: Prepared, processes: Processes) -> np.ndarray:
+def cached_grids(
+    encoder: Encoder, prepared: Prepared, processes: Processes, users: Sequence[Path] = ()
+) -> np.ndarray:
     """The grid of every prepared photo, memory-mapped, float16, shape = (photos, P, D).
 
     They lie beside the photos under a name that tells the photos, the weights and the grid's size;
     if they are there they are not computed again; of trainings that begin together one computes
     them, the others wait. Each process computes its share.
+
+    Parameters
+    ----------
+    users
+        Folders for which they are kept: `training.grid_cache.clear` deletes them once all are gone.
+
+    Raises
+    ------
+    ValueError
+        The disk has too little room for them.
     """
     path = prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
     if not _is_there(path, processes):
-        with _alone(path.with_suffix(".lock"), processes):
+        with _alone(path, processes):
             if not _is_there(path, processes):
                 _compute(path, encoder, prepared, processes)
+    if processes.first and users:
+        grid_cache.record_use(path, encoder.name, users)
     cached: np.ndarray = np.load(path, mmap_mode="r")
     return cached
 
@@ -57,13 +71,11 @@ def _is_there(path: Path, processes: Processes) -> bool:
 
 
 @contextmanager
-def _alone(lock: Path, processes: Processes) -> Iterator[None]:
+def _alone(path: Path, processes: Processes) -> Iterator[None]:
     """While no other training is in here; the lock goes with the process, however that ends."""
     with ExitStack() as held:
         if processes.first:
-            file = held.enter_context(lock.open("w"))
-            with suppress(OSError):  # of file systems that know no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+            held.enter_context(grid_cache.lock(path, wait=True))
         processes.wait()
         yield
         processes.wait()
@@ -74,9 +86,12 @@ def _compute(path: Path, encoder: Encoder, prepared: Prepared, processes: Proces
     frozen = FrozenEncoder(encoder)
     first = _encoded(frozen, prepared.photos[:1], processes)
     shape = (len(prepared.names), *first.shape[1:])
-    if processes.first:
+
+    def make() -> None:
         np.lib.format.open_memmap(new, "w+", np.float16, shape).flush()
-    processes.wait()
+        grid_cache.reserve(new, new.stat().st_size)
+
+    processes.in_first(make)
     grids = np.lib.format.open_memmap(new, "r+")
     starts = range(processes.rank * ENCODING_BATCH, shape[0], ENCODING_BATCH * processes.world)
     for start in progress(starts, len(starts), f"encoding {shape[0]} photos"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -45,6 +45,19 @@ class Processes:
         gathered: list[T | None] = [None] * self.world
         distributed.all_gather_object(gathered, value)
         return [item for item in gathered if item is not None]
+
+    def in_first(self, action: Callable[[], object]) -> None:
+        """Act in the first process; a `ValueError` there is raised in all, so that none waits."""
+        fault = ""
+        if self.first:
+            try:
+                action()
+            except ValueError as error:
+                if self.world == 1:
+                    raise
+                fault = str(error)
+        if fault := self.gather(fault)[0]:
+            raise ValueError(fault)
 
     def wait(self) -> None:
         """Until all have come here."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from model import Captioner, DecodingOptions
 from model.config import ModelConfig
 from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training import engine, features
+from training import encoder_weights, engine, features, grid_cache
 from training.averaging import AveragedWeights
 from training.batches import Batch, BatchOrder, TrainingSet, load
 from training.config import StageOptions
@@ -189,6 +194,81 @@ def test_trainings_that_begin_together_encode_once(
     assert np.array_equal(one, two)
 
 
+def test_grids_that_do_not_fit_the_disk_are_refused_before_they_are_computed(
+    prepared: Prepared, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mapped over a full disk, writing them would end the process by SIGBUS."""
+    usage = shutil.disk_usage(prepared.folder)
+    monkeypatch.setattr(grid_cache.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(ValueError, match=r"take [\d,]+ bytes, 10 are free.*captioner clear-grids"):
+        cached_grids(network.encoder, prepared, CPU)
+    monkeypatch.undo()
+
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)  # another process was faster
+    with pytest.raises(ValueError, match="captioner clear-grids"):
+        cached_grids(network.encoder, prepared, CPU)
+    assert not list(prepared.folder.glob("grids-*.n*"))
+
+
+def test_the_room_for_grids_is_taken_first(
+    prepared: Prepared, network: ShowAttendTell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved: list[bool] = []
+    encoded = features._encoded
+
+    def watched(*arguments: Any) -> np.ndarray:
+        for path in prepared.folder.glob("grids-*.new"):
+            status = path.stat()
+            reserved.append(status.st_blocks * 512 >= status.st_size)
+        return encoded(*arguments)
+
+    monkeypatch.setattr(features, "_encoded", watched)
+    cached_grids(network.encoder, prepared, CPU)
+    assert reserved
+    assert all(reserved)
+
+
+def test_grids_that_no_checkpoint_uses_are_cleared(
+    prepared: Prepared, network: ShowAttendTell, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    gone, run = tmp_path / "gone", tmp_path / "gone.run"
+    run.mkdir()
+    (run / "state-0-0001-000001.pt").touch()
+    for users in ([gone, run], [tiny_checkpoint], []):
+        cached_grids(network.encoder, prepared, CPU, users)
+        with torch.no_grad():
+            network.encoder.backbone.conv_stem.weight.mul_(1.5)
+    cached_grids(network.encoder, prepared, CPU, [gone])  # of another encoder
+
+    def left() -> list[tuple[Path, ...]]:
+        caches = [grid_cache.GridCache.read(path) for path in prepared.folder.glob("grids-*.npy")]
+        return sorted(cache.users for cache in caches)
+
+    assert len(left()) == 4
+    lines = list(grid_cache.clear(prepared.folder))
+    assert [line.split()[0] for line in lines].count("deleted") == 1  # resuming needs the first
+    (run / "state-0-0001-000001.pt").unlink()
+    (prepared.folder / "grids-0123456789abcdef.new").touch()  # of a training that was killed
+    lines = list(grid_cache.clear(prepared.folder))
+    assert [line.split()[0] for line in lines].count("deleted") == 2
+    assert any(str(tiny_checkpoint) in line and "test_efficientnet" in line for line in lines)
+    assert left() == sorted([(tiny_checkpoint,), ()])
+    list(grid_cache.clear(prepared.folder, everything=True))
+    assert not list(prepared.folder.glob("grids-*.[!l]*"))
+
+
+def test_grids_that_are_being_computed_stay(prepared: Prepared) -> None:
+    path = prepared.folder / "grids-0123456789abcdef.new"
+    path.touch()
+    with grid_cache.lock(path, wait=True):
+        first, _ = grid_cache.clear(prepared.folder, everything=True)
+    assert "is being computed" in first
+    assert path.exists()
+
+
 def fit(
     network: ShowAttendTell,
     dataset: TrainingSet,
@@ -303,33 +383,107 @@ def test_learning_rate_over_a_stage() -> None:
     assert rate_factor(StageOptions(schedule="constant", warm_up=0.0), 3.0, 0.1, 0.64) == 1.0
 
 
+def lite(name: str) -> Encoder:
+    return Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
+
+
+def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
+    if path.suffix == ".safetensors":
+        save_file({name: tensor.contiguous().clone() for name, tensor in weights.items()}, path)
+    else:
+        torch.save(weights, path)
+
+
 @pytest.mark.parametrize("name", ["timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite1"])
-def test_weights_fill_the_encoder_in_order(name: str, tmp_path: Path) -> None:
-    encoder = Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
+def test_weights_of_a_package_fill_the_encoder(name: str) -> None:
+    encoder = lite(name)
     load_encoder_weights(encoder, "imagenet")
     stem = encoder.backbone.get_parameter("conv_stem.weight")
     assert stem.std() > 0.1  # trained, not initialised
     assert normalisation(name)["image_mean"] == (0.5, 0.5, 0.5)
+    # The package's order is that of the network, which tells whether the names are right.
+    given = list(encoder_weights._from_pip_package(name).values())
+    wanted = encoder.backbone.state_dict()
+    assert all(torch.equal(one, two) for one, two in zip(wanted.values(), given, strict=False))
 
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_are_found_by_name_whatever_their_order(suffix: str, tmp_path: Path) -> None:
+    """safetensors sorts them; a head, a prefix or a counter less changes nothing."""
+    name = "timm/tf_efficientnet_lite0"
+    encoder, path = lite(name), tmp_path / f"weights{suffix}"
+    weights = encoder.backbone.state_dict()
+    kept = {n: t for n, t in weights.items() if not n.endswith("num_batches_tracked")}
+    prefixed = {f"encoder.backbone.{n}": t for n, t in reversed(kept.items())}
+    of_package = encoder_weights._from_pip_package(name)
+    load_encoder_weights(encoder, "imagenet")
+    trained = encoder.backbone.state_dict()
+    for given, wanted in (
+        (dict(reversed(trained.items())) | {"classifier.bias": torch.zeros(3)}, trained),
+        (prefixed, weights),
+        (of_package, trained),
+    ):
+        save_weights(given, path)
+        other = lite(name)
+        load_encoder_weights(other, str(path))
+        for key, value in other.backbone.state_dict().items():
+            assert torch.equal(value, wanted[key])
+
+
+def test_weights_that_do_not_fit_name_the_first_tensor(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save(encoder.backbone.state_dict(), path)
-    other = Encoder(ModelConfig(10, encoder=name, image_size=224, encoded_size=None))
-    load_encoder_weights(other, str(path))
-    for key, value in other.backbone.state_dict().items():
-        assert torch.equal(value, encoder.backbone.state_dict()[key])
-
+    weights = torchvision.models.resnet18(weights=None).state_dict()
     resnet = Encoder(ModelConfig(10, encoder="resnet18"))
-    with pytest.raises(ValueError, match="do not fit the encoder resnet18"):
+    for change, message in (
+        ({"layer1.0.conv1.weight": torch.zeros(2, 3)}, r"layer1\.0\.conv1\.weight is of shape \(2"),
+        ({"bn1.bias": 3}, r"bn1\.bias is no tensor"),
+    ):
+        torch.save(weights | change, path)
+        with pytest.raises(ValueError, match=f"not fit the encoder resnet18: {message}"):
+            load_encoder_weights(resnet, str(path))
+    del weights["layer2.1.bn2.weight"]
+    torch.save(weights, path)
+    with pytest.raises(ValueError, match=r"resnet18: they lack layer2\.1\.bn2\.weight"):
+        load_encoder_weights(resnet, str(path))
+    # Of two tensors of one shape each is where its name says, not where it stands.
+    torch.save(lite("timm/tf_efficientnet_lite0").backbone.state_dict(), path)
+    with pytest.raises(ValueError, match="do not fit the encoder resnet18: they lack"):
+        load_encoder_weights(resnet, str(path))
+    torch.save([torch.zeros(1)], path)
+    with pytest.raises(ValueError, match="cannot be read: it holds no state dict"):
         load_encoder_weights(resnet, str(path))
     with pytest.raises(ValueError, match=r"nowhere\.pth cannot be read"):
         load_encoder_weights(resnet, str(tmp_path / "nowhere.pth"))
 
 
-def test_torchvision_weights_fit_without_their_head(tmp_path: Path) -> None:
-    source = torchvision.models.resnet18(weights=None)
-    torch.save(source.state_dict(), tmp_path / "resnet18.pth")
+@pytest.mark.parametrize("encoder", ["resnet101", "timm/resnet10t"])
+def test_what_is_fetched_is_said_before_and_what_is_at_hand_offered(
+    encoder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def offline(*arguments: Any, **options: Any) -> None:
+        assert f"{encoder}: fetching its ImageNet weights" in caplog.text
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torchvision.models, "get_model", offline)
+    monkeypatch.setattr(timm, "create_model", offline)
+    with caplog.at_level("INFO"), pytest.raises(ValueError, match="no route to host") as error:
+        encoder_weights._downloaded(encoder)
+    assert "--network.encoder_weights PATH" in str(error.value)
+    assert "--network.encoder timm/tf_efficientnet_lite1" in str(error.value)
+    if encoder == "resnet101":
+        assert "MB, from https://download.pytorch.org/models/resnet101" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_torchvision_weights_fit_without_their_head(suffix: str, tmp_path: Path) -> None:
+    source, path = torchvision.models.resnet18(weights=None), tmp_path / f"resnet18{suffix}"
+    save_weights(source.state_dict(), path)
     encoder = Encoder(ModelConfig(10, encoder="resnet18"))
-    load_encoder_weights(encoder, str(tmp_path / "resnet18.pth"))
+    load_encoder_weights(encoder, str(path))
     assert torch.equal(encoder.backbone.get_parameter("0.weight"), source.conv1.weight)
     assert torch.equal(
         encoder.backbone.get_parameter("7.1.conv2.weight"), source.layer4[1].conv2.weight
