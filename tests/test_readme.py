@@ -46,6 +46,15 @@ def test_the_figures_are_the_model_cards() -> None:
     assert re.fullmatch(r"\| captioner (\| 0\.\d{4} ){7}\|", rows[0])
 
 
+def test_the_interval_is_the_model_cards() -> None:
+    (told,) = re.findall(r"CIDEr (0\.\d{4} to 0\.\d{4})", README)
+    low, high = (
+        re.findall(rf"^\| {row} .* (\S+) \|$", CARD, re.MULTILINE)[0]
+        for row in ("95 % interval, from", "to")
+    )
+    assert told == f"{low} to {high}"
+
+
 def test_the_curves_are_of_the_model_cards_epochs() -> None:
     told = [json.loads(line) for line in (ROOT / "docs" / "curves.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in told] == list(range(1, 16))

@@ -140,9 +140,12 @@ def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Datas
 
 def of_split(examples: Iterable[Example], split: str) -> list[Example]:
     """The examples of one split; raises `InvalidDataset` if there are none."""
-    chosen = [example for example in examples if example.split == split]
+    listed = list(examples)
+    chosen = [example for example in listed if example.split == split]
     if not chosen:
-        raise InvalidDataset(f"the dataset has no photo in its {split} split")
+        there = [name for name in SPLITS if any(example.split == name for example in listed)]
+        has = f"it has {', '.join(there)}" if there else "'captioner prepare' draws one"
+        raise InvalidDataset(f"the dataset has no split {split!r}; {has}")
     return chosen
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from model.checkpoint import WEIGHTS
 from training.datasets import SPLITS, InvalidDataset
 
 PHOTOS, DESCRIPTION = "photos.npy", "dataset.json"
@@ -42,6 +43,7 @@ class Prepared:
         """
         folder = Path(folder)
         again = "run `captioner prepare` again, into a new folder"
+        require_no_checkpoint(folder)
         if not (folder / DESCRIPTION).is_file():
             raise InvalidDataset(
                 f"{folder} is no prepared dataset, it has no {DESCRIPTION}: make it, or finish it,"
@@ -75,7 +77,9 @@ class Prepared:
     def rows(self, split: str) -> list[int]:
         """The places of a split's photos; raises `InvalidDataset` if it has none."""
         if split not in self.splits:
-            raise InvalidDataset(f"{self.folder} has no photo in its {split} split")
+            raise InvalidDataset(
+                f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}"
+            )
         return self.splits[split]
 
     def require_size(self, image_size: int) -> None:
@@ -94,6 +98,12 @@ class Prepared:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "photos"}
+
+
+def require_no_checkpoint(folder: Path) -> None:
+    """Raise `InvalidDataset` for a checkpoint folder, which is given by mistake."""
+    if (folder / WEIGHTS).is_file():
+        raise InvalidDataset(f"{folder} is a checkpoint folder; --data takes captioned photos")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     ----------
     rows
         One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, ``reward``, the
-        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing.
+        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing. Marked is
+        the last epoch that has ``kept``, which became the checkpoint; where none has, that of the
+        best CIDEr.
 
     Raises
     ------
@@ -76,6 +78,8 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
         raise ValueError(f"{out}: there is no epoch to report")
     epochs = [float(row.get("epoch", i)) for i, row in enumerate(rows, 1)]
     best = max(range(len(rows)), key=lambda i: _value(rows[i], "CIDEr", -math.inf))
+    kept = max((i for i, row in enumerate(rows) if row.get("kept")), default=None)
+    marked = best if kept is None else kept
     known = {key for row in rows for key in row}
     shown = [name for name, (*_, keys) in PANELS.items() if name == "scores" or known & {*keys}]
     page = Page(9, 0.75 + sum(PANELS[name][1] + SPACE for name in shown))
@@ -91,13 +95,14 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
 
     scores = panels["scores"]
     for name, (color, width) in SCORES.items():
-        figure = _value(rows[best], name, math.nan)
+        figure = _value(rows[marked], name, math.nan)
         _plot(scores, rows, epochs, name, color, width, f"{name}  {figure:.4f}")
-    title = f"epoch {epochs[best]:.0f}"
-    if math.isfinite(peak := _value(rows[best], "CIDEr", math.nan)):
-        title += ", best CIDEr"
-        scores.axvline(epochs[best], color=ACCENT, linewidth=0.8, linestyle=":")
-        scores.plot(epochs[best], peak, "o", color=ACCENT, markersize=8, fillstyle="none")
+    title = f"epoch {epochs[marked]:.0f}" + (", kept" if kept is not None else "")
+    if math.isfinite(cider := _value(rows[marked], "CIDEr", math.nan)):
+        if marked == best:
+            title += ", best CIDEr"
+        scores.axvline(epochs[marked], color=ACCENT, linewidth=0.8, linestyle=":")
+        scores.plot(epochs[marked], cider, "o", color=ACCENT, markersize=8, fillstyle="none")
     _legend(scores, title)
 
     if "rates" in panels:
@@ -132,7 +137,11 @@ def read_rows(runs: Sequence[Path]) -> list[Row]:
     """
     rows: list[Row] = []
     for path in runs:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no metrics.jsonl of a training: it is no text") from error
+        for number, line in enumerate(lines, 1):
             try:
                 row = dict(json.loads(line))
             except (ValueError, TypeError) as error:

@@ -12,9 +12,9 @@ import torch
 
 from model import Captioner, DecodingOptions, image
 from training import datasets, engine
-from training.datasets import TarMember
+from training.datasets import SPLITS, TarMember
 from training.engine import Written
-from training.prepared import DESCRIPTION, Prepared
+from training.prepared import DESCRIPTION, Prepared, require_no_checkpoint
 from training.processes import Processes
 from training.report import chosen, write_samples
 
@@ -33,13 +33,19 @@ class Split:
 
     @classmethod
     def open(cls, data: Path, split: str, image_size: int, most: int | None = None) -> Split:
-        """Its first photos, or all.
+        """Its first photos, or all; by name, so that prepared or not they are the same.
+
+        Samples, folds and resampled corpora are drawn by place: in another order the same photos
+        would have other intervals.
 
         Raises
         ------
         ValueError
             There is no such data or split, or it is prepared for photos of another size.
         """
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}; allowed: {', '.join(SPLITS)}")
+        require_no_checkpoint(data)
         if (data / DESCRIPTION).is_file():
             prepared = Prepared.open(data)
             prepared.require_size(image_size)
@@ -56,7 +62,8 @@ class Split:
             log.warning(
                 "%s has problems: %s", data, datasets.summary(datasets.by_kind(dataset.problems))
             )
-        examples = datasets.of_split(dataset.examples, split)[:most]
+        found = datasets.of_split(dataset.examples, split)
+        examples = sorted(found, key=lambda example: example.name)[:most]
         return cls(
             names=[example.name for example in examples],
             references=[example.captions for example in examples],

@@ -54,7 +54,7 @@ def test_kaggle_folder(dataset: Path) -> None:
     )
     assert len(datasets.of_split(read.examples, "val")) == 4
     assert {kind for kind, _ in found(read)} == {datasets.IN_SEVERAL_SPLITS}
-    with pytest.raises(InvalidDataset, match="no photo in its test split"):
+    with pytest.raises(InvalidDataset, match="no split 'test'; it has train, val"):
         datasets.of_split(read.examples, "test")
 
 

@@ -10,6 +10,8 @@ from pycocotools.coco import COCO
 
 from training.evaluation import SCORES, Evaluation, assess
 from training.metrics import score
+from training.prepare import prepare
+from training.split import Split
 
 WORDS = [
     "a",
@@ -202,3 +204,11 @@ def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:
 def test_each_caption_has_a_name() -> None:
     with pytest.raises(ValueError, match="1 names for 2 candidates"):
         assess(["a", "b"], [["a"], ["b"]], ["1.jpg"])
+
+
+def test_a_split_has_one_order_prepared_or_not(dataset: Path, tmp_path: Path) -> None:
+    """Resampled corpora are drawn by place: in another order the intervals would be others."""
+    prepare(dataset, tmp_path / "data", 64)
+    raw, prepared = (Split.open(data, "val", 64) for data in (dataset, tmp_path / "data"))
+    assert list(raw.names) == list(prepared.names)
+    assert list(raw.references) == list(prepared.references)

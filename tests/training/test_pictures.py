@@ -206,6 +206,22 @@ def test_report_marks_the_best_epoch_and_the_stages(
     assert np.isnan(decoder).tolist() == [False] * 5 + [True]  # no logarithm shows zero
 
 
+def test_report_marks_the_epoch_that_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few validation photos, or the user, let the last be kept, not the best."""
+    pages = kept_pages(monkeypatch)
+    told = rows(6)
+    for kept in (told[5], told[3]):
+        write_report([row | {"kept": row is kept} for row in told], tmp_path / "report.png")
+    legends = [page.figure.axes[1].get_legend() for page in pages]
+    titles = [legend.get_title().get_text() for legend in legends]
+    assert titles == ["epoch 6, kept", "epoch 4, kept, best CIDEr"]
+    assert f"CIDEr  {told[5]['CIDEr']:.4f}" in [text.get_text() for text in legends[0].get_texts()]
+    circles = [page.figure.axes[1].lines[-1].get_xdata()[0] for page in pages]
+    assert circles == [6, 4]
+
+
 def test_report_of_trainings_that_went_on_from_one_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +251,12 @@ def test_report_of_what_is_no_training(line: str, tmp_path: Path) -> None:
     run.write_text(f'{{"epoch": 1}}\n{line}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not what an epoch came to"):
         report.read_rows([run])
+
+
+def test_report_of_a_picture_says_what_it_wants(tmp_path: Path) -> None:
+    (tmp_path / "report.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ValueError, match=r"report\.png is no metrics\.jsonl"):
+        report.read_rows([tmp_path / "report.png"])
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
