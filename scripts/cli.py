@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--blocky", action="store_true", help="the grid's cells as they are, not smoothed"
     )
+    _overwrite_option(explain, "a file that is there")
     _search_options(explain)
 
     prepare = _job(
@@ -140,6 +141,21 @@ def _parser() -> argparse.ArgumentParser:
         "--max-words", type=int, default=50, help="longer captions are left out (50)"
     )
 
+    _overwrite_option(prepare, "what was prepared there from something else, or otherwise")
+
+    clear = _job(
+        parsers,
+        "clear-grids",
+        jobs.clear_grids,
+        "Delete the grids that trainings have kept beside prepared photos and that no checkpoint"
+        " uses: neither the checkpoint nor the run folder of a training that used them is there."
+        " A training that wants them again computes them again.",
+    )
+    clear.add_argument("data", type=Path, help="folder that prepare has written")
+    clear.add_argument(
+        "--all", action="store_true", help="those that are used, or were by whom nobody knows, too"
+    )
+
     tutorial = _job(
         parsers,
         "import-tutorial",
@@ -149,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     tutorial.add_argument("weights", type=Path, help="BEST_checkpoint_....pth.tar")
     tutorial.add_argument("word_map", type=Path, help="WORDMAP_....json")
     tutorial.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    _overwrite_option(tutorial, "a checkpoint that is there")
 
     evaluate = _job(
         parsers, "evaluate", jobs.evaluate, "Caption a split by beam search and print its scores."
@@ -177,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         "--samples", type=Path, help="draw here photos chosen at random with their captions (.png)"
     )
     evaluate.add_argument("--seed", type=int, default=1, help="chooses those photos (1)")
+    _overwrite_option(evaluate, "files, or a calibration, that are there")
     _search_options(evaluate)
 
     parsers.add_parser(
@@ -207,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         "metrics", nargs="+", type=Path, help="metrics.jsonl of each, in their order"
     )
     report.add_argument("--out", type=Path, required=True, help="picture to draw (.png)")
+    _overwrite_option(report, "a picture that is there")
 
     parsers.add_parser(
         "bench", help="Measure speed, memory and agreement against a baseline.", add_help=False
@@ -345,6 +364,10 @@ def _first_port(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 0 < int(text) <= last:
         raise argparse.ArgumentTypeError(f"it is {text!r}; it must be in 1..{last}")
     return int(text)
+
+
+def _overwrite_option(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 
 def _address_options(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,7 @@ RESNETS: dict[tuple[str, tuple[int, ...]], str] = {
 }
 
 
-def import_tutorial(weights: Path, word_map: Path, out: Path) -> None:
+def import_tutorial(weights: Path, word_map: Path, out: Path, overwrite: bool = False) -> None:
     """Convert a checkpoint of the tutorial, running nothing in it.
 
     Parameters
@@ -43,14 +43,18 @@ def import_tutorial(weights: Path, word_map: Path, out: Path) -> None:
     word_map
         ``WORDMAP_*.json`` of the same training.
     out
-        The checkpoint folder to write whole or not at all; one that is there is replaced.
+        The checkpoint folder to write whole or not at all.
+    overwrite
+        Replace a checkpoint that is there.
 
     Raises
     ------
     ValueError
-        Names the file at fault: it holds what is not the tutorial's, is damaged or does not fit.
+        Names the file at fault: it holds what is not the tutorial's, is damaged or does not fit;
+        or the place to write to will not do.
     """
-    checkpoint.check_writable(out)
+    checkpoint.check_new(out, overwrite)
+    _check_order(weights, word_map)
     words = WordMap.load(word_map)
     try:
         with open(weights, "rb") as file:
@@ -67,6 +71,16 @@ def import_tutorial(weights: Path, word_map: Path, out: Path) -> None:
         checkpoint.save(out, network, words, _card(weights, word_map, out, network, given))
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
+
+
+def _check_order(weights: Path, word_map: Path) -> None:
+    """Raise `ValueError` if the word map is what torch.save writes: a zip file or a pickle."""
+    with open(weights, "rb"), open(word_map, "rb") as file:
+        if file.read(2) in (b"PK", b"\x80\x02"):
+            raise ValueError(
+                f"{word_map} is a file of torch.save, not a word map; give the weights"
+                " (BEST_checkpoint_*.pth.tar) first, then WORDMAP_*.json"
+            )
 
 
 def encoder_of(names: Iterable[str]) -> str:

@@ -105,9 +105,11 @@ def _captions_of_server(options: argparse.Namespace) -> Iterator[Captions]:
 
 def explain(options: argparse.Namespace) -> None:
     from model import InvalidImage
+    from model.files import check_new
     from scripts.explain import check_ending, save_explanation
 
     check_ending(options.out)
+    check_new(options.out, options.overwrite)
     photo = _content(options.image)
     captioner = _captioner(options)
     try:
@@ -119,22 +121,27 @@ def explain(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from model.calibration import Calibration
+    from model.calibration import CALIBRATION, Calibration
+    from model.files import check_new
     from training import calibration
-    from training.evaluation import assess
+    from training.evaluation import assess, scores_path
     from training.split import Split
 
-    if options.json and options.json.suffix != ".json":
-        raise ValueError(f"{options.json}: the file of captions must be named *.json")
+    written = [options.json, scores_path(options.json)] if options.json else []
     for picture in filter(None, (options.picture, options.samples)):
         _check_picture(picture)
+        written.append(picture)
+    decoding = _decoding(options)
+    captioner = _captioner(options)
+    if options.calibrate:
+        written.append(options.checkpoint / CALIBRATION)
+    for path in written:
+        check_new(path, options.overwrite)
     stored = None if options.calibrate else Calibration.load(options.checkpoint)
     if options.picture and not options.calibrate and not stored:
         raise ValueError(
             f"{options.picture}: {options.checkpoint} has no confidence to draw; add --calibrate"
         )
-    decoding = _decoding(options)
-    captioner = _captioner(options)
     split = Split.open(options.data, options.split, captioner.network.config.image_size)
     captions = split.caption(captioner, decoding)
     texts = [caption.text for caption in captions]
@@ -172,15 +179,25 @@ def prepare(options: argparse.Namespace) -> None:
         val_share=options.val_share,
         max_problems=options.max_problems,
         max_words=options.max_words,
+        overwrite=options.overwrite,
     )
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in prepared.splits.items())
     print(f"{options.out}: {counts}")
 
 
+def clear_grids(options: argparse.Namespace) -> None:
+    from training.grid_cache import clear
+    from training.prepared import Prepared
+
+    Prepared.open(options.data)  # it is there
+    for line in clear(options.data, options.all):
+        print(line)
+
+
 def import_tutorial(options: argparse.Namespace) -> None:
     from scripts.import_tutorial import import_tutorial
 
-    import_tutorial(options.weights, options.word_map, options.out)
+    import_tutorial(options.weights, options.word_map, options.out, options.overwrite)
     print(options.out)
 
 
@@ -188,9 +205,10 @@ def train(options: argparse.Namespace) -> int | None:
     from training.options import parse
     from training.train import TrainingStopped, train
 
-    config, resume = parse(options.rest)
+    config, resume, overwrite = parse(options.rest)
+    command = shlex.join(["captioner", "train", *options.rest])
     try:
-        scores = train(config, resume, shlex.join(["captioner", "train", *options.rest]))
+        scores = train(config, resume, command, overwrite)
     except TrainingStopped as stopped:
         complain(str(stopped))
         return 128 + stopped.number
@@ -207,9 +225,11 @@ def ablate(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
+    from model.files import check_new
     from training.report import read_rows, write_report
 
     _check_picture(options.out)
+    check_new(options.out, options.overwrite)
     write_report(read_rows(options.metrics), options.out)
     print(options.out)
 

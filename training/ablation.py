@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -18,13 +19,15 @@ from model.files import write_whole
 from training.config import TrainingConfig
 from training.evaluation import assess
 from training.options import parse
+from training.prepared import Prepared
 from training.split import Split
-from training.train import train
+from training.train import fingerprint, train
 
 log = logging.getLogger("captioner")
 
 SCORES = ("CIDEr", "BLEU-4", "METEOR")
 FIGURES = "figures.json"
+TRAINING = "training"  # in that file: what the figures are of
 
 
 def ablate(plan: Path, data: Path, out: Path) -> str:
@@ -47,7 +50,8 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
     Raises
     ------
     ValueError
-        The plan or an option in it will not do; before anything is trained.
+        The plan or an option in it will not do, or ``out`` holds figures of other options or other
+        data; before anything is trained.
     """
     seeds, variants = _read(plan)
     trainings: dict[tuple[str, int], TrainingConfig] = {}
@@ -56,7 +60,10 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
             folder = out / _slug(name) / str(seed)
             places = {"data": data, "out": folder / "checkpoint", "run": folder / "run"}
             added = [f"--{key}={value}" for key, value in (places | {"seed": seed}).items()]
-            trainings[name, seed], _ = parse([*options, *added])
+            trainings[name, seed] = parse([*options, *added]).config
+    prepared = Prepared.open(data)
+    for config in trainings.values():
+        _found(config, prepared)
     figures = {key: _figures(f"{key[0]}, seed {key[1]}", c) for key, c in trainings.items()}
     return _table({name: [figures[name, seed] for seed in seeds] for name in variants})
 
@@ -82,8 +89,9 @@ def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
 
 def _figures(what: str, config: TrainingConfig) -> dict[str, float]:
     """Of one training, from its file or by running it."""
-    path = config.out.parent / FIGURES
-    if not path.exists():
+    prepared = Prepared.open(config.data)
+    figures = _found(config, prepared)
+    if figures is None:
         log.info("%s", what)
         train(config, resume=True, command=f"captioner ablate: {what}")
         captioner = Captioner.load(config.out)
@@ -94,11 +102,29 @@ def _figures(what: str, config: TrainingConfig) -> dict[str, float]:
         evaluation = assess(
             [caption.text for caption in written], split.references, split.names, person=False
         )
-        found = {name: score.value for name, score in evaluation.scores.items()}
-        found |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(written)}
-        write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
-    figures: dict[str, float] = json.loads(path.read_text())
+        figures = {name: score.value for name, score in evaluation.scores.items()}
+        figures |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(written)}
+        content = figures | {TRAINING: _digest(config, prepared)}
+        write_whole(config.out.parent / FIGURES, (json.dumps(content, indent=1) + "\n").encode())
     return figures
+
+
+def _found(config: TrainingConfig, prepared: Prepared) -> dict[str, float] | None:
+    """The figures that are there of a training; `ValueError` if they are of another one."""
+    path = config.out.parent / FIGURES
+    if not path.exists():
+        return None
+    figures: dict[str, Any] = json.loads(path.read_text())
+    if figures.pop(TRAINING, None) not in (None, _digest(config, prepared)):  # None: older ones
+        raise ValueError(
+            f"{path} is of other data or other options; choose another --out, or delete"
+            f" {config.out.parent} to train this variant anew"
+        )
+    return figures
+
+
+def _digest(config: TrainingConfig, prepared: Prepared) -> str:
+    return hashlib.sha256(fingerprint(config, prepared).encode()).hexdigest()
 
 
 def _table(figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

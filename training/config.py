@@ -155,7 +155,7 @@ class TrainingConfig:
         Checkpoint folder to write at the end.
     run
         Folder of everything on the way: states to resume from, the best checkpoint so far, figures
-        and pictures; by default runs/ and the name of `out`.
+        and pictures; by default `out` with .run after its name. One training at a time uses it.
     start_from
         Checkpoint folder to start from, words it does not know added; also `--from`.
     network
@@ -248,6 +248,8 @@ class TrainingConfig:
                 "keep": (1, infinite),
             },
         )
+        if self.out.name in ("", ".."):
+            raise ValueError(f"out is {str(self.out)!r}; name the folder to write")
         if not any(stage.epochs for stage in self.stages.values()):
             raise ValueError("the epochs of every stage are 0: nothing to train")
 
@@ -262,4 +264,5 @@ class TrainingConfig:
 
     @property
     def run_folder(self) -> Path:
-        return self.run or Path("runs") / self.out.name
+        """Beside `out`: two trainings share it only if they write the same checkpoint."""
+        return self.run or self.out.with_name(f"{self.out.name}.run")

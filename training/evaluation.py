@@ -103,8 +103,7 @@ class Evaluation:
             The path does not end in ``.json``.
         """
         path = Path(path)
-        if path.suffix != ".json":
-            raise ValueError(f"{path}: the file of captions and scores must be named *.json")
+        beside = scores_path(path)
         scores = {
             "about": dict(about or {}),
             "scores": {name: score._asdict() for name, score in self.scores.items()},
@@ -116,10 +115,22 @@ class Evaluation:
                 for image_id, value in zip(_image_ids(self.names), self.cider, strict=True)
             ],
         }
-        beside = path.with_suffix(".scores.json")
         _write(beside, scores)
         _write(path, self.results())
         return beside
+
+
+def scores_path(captions: Path) -> Path:
+    """Return the file of scores that `Evaluation.write_json` writes beside that of captions.
+
+    Raises
+    ------
+    ValueError
+        The path does not end in ``.json``.
+    """
+    if captions.suffix != ".json":
+        raise ValueError(f"{captions}: the file of captions must be named *.json")
+    return captions.with_suffix(".scores.json")
 
 
 def assess(

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+from model.checkpoint import CARD
 from model.network import ShowAttendTell
 from training.config import TrainingConfig
 from training.prepared import Prepared
+
+# Sections of a card that say what its weights may be used for.
+TERMS = re.compile(r"data|licen[cs]e|terms|notice|copyright", re.IGNORECASE)
+
+
+def inherited_terms(start: Path) -> str:
+    """Return what a card says of data and licence of the checkpoint that a training starts from.
+
+    Weights that go on from others stay bound to what those were trained on, so the new card quotes
+    the old one: its front matter, if it has a licence there, and the sections named in `TERMS`.
+    """
+    path = start / CARD
+    card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    front = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    found = [line for line in front[1].splitlines() if TERMS.search(line)] if front else []
+    for section in re.split(r"^(?=#{1,2} )", card, flags=re.MULTILINE):
+        heading, _, text = section.partition("\n")
+        if heading.startswith("#") and TERMS.search(heading):
+            found += ["", *text.strip().splitlines()]
+    name = start.resolve().name
+    if not "".join(found).strip():
+        return (
+            f"The training started from `{name}`, whose card says nothing of data or licence: ask"
+            " who made it what it may be used for.\n"
+        )
+    quoted = "\n".join(f"> {line}".rstrip() for line in "\n".join(found).strip().splitlines())
+    return (
+        f"The training started from `{name}`, and what that one may be used for holds for this one"
+        f" too. Its card says of it:\n\n{quoted}\n"
+    )
 
 
 def model_card(
@@ -17,8 +50,15 @@ def model_card(
     epochs: list[dict[str, Any]],
     last_kept: bool,
     command: str,
+    terms: str = "",
 ) -> str:
-    """Markdown; every figure in it was computed by the training that calls this."""
+    """Markdown; every figure in it was computed by the training that calls this.
+
+    Parameters
+    ----------
+    terms
+        The `inherited_terms` of the checkpoint that the training started from.
+    """
     counts = {split: len(rows) for split, rows in prepared.splits.items()}
     built = network.config
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
@@ -27,6 +67,8 @@ def model_card(
 so expect photos that had no say to score a little differently."""
     if last_kept:
         chosen = "The last epoch was kept."
+    photos = f"{counts['train']} training and {counts['val']} validation photos"
+    data = f"{photos} from `{prepared.source}`.\n{config.notice}\n\n{terms}".strip()
     search = (
         f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
     )
@@ -43,8 +85,7 @@ soft attention, LSTM decoder; {parameters:.1f} million parameters, {built.vocabu
 
 ## Data
 
-{counts["train"]} training and {counts["val"]} validation photos from `{prepared.source}`.
-{config.notice}
+{data}
 
 ## Figures
 

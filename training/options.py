@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from jsonargparse import ArgumentError, ArgumentParser
 
 from training.config import TrainingConfig
 
 
-def parse(arguments: Sequence[str]) -> tuple[TrainingConfig, bool]:
-    """The configuration and whether to resume; raises `ValueError` for a bad option."""
+class Options(NamedTuple):
+    """What the command line asks for."""
+
+    config: TrainingConfig
+    resume: bool
+    overwrite: bool
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line; raises `ValueError` for a bad option."""
     parser = ArgumentParser(
         prog="captioner train",
         description="Train a captioner on prepared data. Options override the file.",
@@ -19,6 +28,11 @@ def parse(arguments: Sequence[str]) -> tuple[TrainingConfig, bool]:
     )
     parser.add_argument("--config", action="config", help="YAML file, such as training/recipes/*")
     parser.add_argument("--resume", action="store_true", help="Go on from the run's newest state.")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Replace the checkpoint at --out, if another training has written one there.",
+    )
     parser.add_class_arguments(TrainingConfig)
     # `from` is no name for a field.
     renamed = ["--start_from" + a[6:] if a.split("=")[0] == "--from" else a for a in arguments]
@@ -27,5 +41,5 @@ def parse(arguments: Sequence[str]) -> tuple[TrainingConfig, bool]:
     except ArgumentError as error:
         raise ValueError(f"{error}; see captioner train --help") from error
     values.pop("config")
-    resume = bool(values.pop("resume"))
-    return TrainingConfig(**vars(values)), resume
+    resume, overwrite = bool(values.pop("resume")), bool(values.pop("overwrite"))
+    return Options(TrainingConfig(**vars(values)), resume, overwrite)

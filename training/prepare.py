@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from model import image
-from model.files import write_whole
+from model.files import check_place, write_whole
 from training import datasets
 from training.datasets import InvalidDataset, Problem
 from training.photos import Photo, merged, source_digest, with_validation
@@ -47,6 +47,7 @@ def prepare(
     max_problems: float = 0.05,
     max_words: int = 50,
     threads: int | None = None,
+    overwrite: bool = False,
 ) -> Prepared:
     """Decode every photo of a source once and write a folder that trainings read.
 
@@ -69,6 +70,8 @@ def prepare(
         used are left out, problems are listed in ``dataset.json``.
     threads
         That decode; as many as there are processors by default.
+    overwrite
+        Replace what was prepared in ``out`` from something else or with other options.
 
     Raises
     ------
@@ -84,6 +87,7 @@ def prepare(
     ):
         if not least <= value <= most:
             raise ValueError(f"{option} is {value}; it must be in {least}..{most}")
+    check_place(out / DESCRIPTION)  # before minutes of reading
     dataset = datasets.read(source, format, max_words)
     listed = merged(dataset.examples)
     names = {photo.name for photo in listed}
@@ -104,6 +108,8 @@ def prepare(
     }
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
+        if overwrite:
+            _delete_others(out, plan)
         if (out / DESCRIPTION).exists():
             _require_same(out, plan, read_json(out / DESCRIPTION))
             log.info("%s is prepared from %s already", out, source)
@@ -232,6 +238,17 @@ def _npy_bytes(count: int, size: int) -> int:
     return len(_npy_header(count, size)) + count * 3 * size**2
 
 
+def _delete_others(out: Path, plan: dict[str, Any]) -> None:
+    """Delete what a preparation with another plan has written."""
+    for name in (DESCRIPTION, STATE):
+        found = read_json(out / name) if (out / name).exists() else {}
+        ours = plan.keys() <= found.keys()
+        if ours and any(found[key] != value for key, value in plan.items()):
+            written = (out / DESCRIPTION, out / STATE, out / PART, out / PHOTOS)
+            for path in (*written, *out.glob("grids-*")):  # grids of those photos alone
+                path.unlink(missing_ok=True)
+
+
 def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> None:
     found = {"decoding": 1} | found  # the first did not say so
     if not plan.keys() <= found.keys():
@@ -244,7 +261,7 @@ def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> Non
             if key == "decoding":
                 what = "photos as another version of the captioner decodes them"
             raise InvalidDataset(
-                f"{out} was prepared with {what}; choose another --out, or delete it first"
+                f"{out} was prepared with {what}; choose another --out, or add --overwrite"
             )
 
 

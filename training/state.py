@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +14,8 @@ from typing import Any, Self
 import torch
 
 from training.engine import EpochSoFar
+
+LOCK = ".lock"
 
 
 @dataclass
@@ -32,6 +38,34 @@ class Standing:
         return cls(**values | {"so_far": EpochSoFar(**values["so_far"])})
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep every other training out of a run folder; the lock goes with the process.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it; names that process.
+    """
+    with open(folder / LOCK, "a+") as file:
+        try:
+            # POSIX's kind: processes that load photos do not inherit it, and so do not hold it
+            # for a moment longer than a training that is killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES, says POSIX
+            file.seek(0)
+            raise ValueError(
+                f"{folder} is in use by another training, process {file.read() or 'unknown'};"
+                " wait for it, or choose another --run and --out"
+            ) from error
+        except OSError:
+            pass  # a file system that knows no locks
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
 def save(folder: Path, standing: Standing, parts: dict[str, Any], keep: int) -> None:
     """Write a state and drop all but the newest ``keep``.
 
@@ -39,14 +73,27 @@ def save(folder: Path, standing: Standing, parts: dict[str, Any], keep: int) -> 
     ----------
     parts
         State dictionaries, tensors and plain values.
+
+    Raises
+    ------
+    ValueError
+        It cannot be written, as on a full disk; the states before it stay.
     """
     name = f"state-{standing.stage}-{standing.epoch:04d}-{standing.so_far.batches:06d}.pt"
     new = folder / f".{name}.new"
-    with open(new, "wb") as file:
-        torch.save({"standing": standing.to_dict(), **parts}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / name)
+    try:
+        with open(new, "wb") as file:
+            torch.save({"standing": standing.to_dict(), **parts}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(folder / name)
+    except (OSError, RuntimeError) as error:  # torch's own, of a full disk
+        new.unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+        raise ValueError(
+            f"{folder / name} cannot be written, {free:,} bytes are free there ({error}); make"
+            " room, and --resume goes on from the state before it"
+        ) from error
     killed = folder.glob(".state-*.new")  # while writing
     for old in (*states(folder)[:-keep], *killed):
         old.unlink()

@@ -8,6 +8,7 @@ import json
 import logging
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from model import checkpoint
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
 from model.device import has_bf16
-from model.files import write_whole
+from model.files import check_place, locked, write_whole
 from model.word_map import tokenize
 from training import batches, engine, metrics, state
 from training.averaging import AveragedWeights
@@ -29,7 +30,7 @@ from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.engine import EpochSoFar
 from training.features import cached_grids
 from training.losses import CaptionLoss
-from training.model_card import model_card
+from training.model_card import inherited_terms, model_card
 from training.prepared import Prepared
 from training.processes import Processes, joined
 from training.report import write_report
@@ -51,7 +52,9 @@ class TrainingStopped(Exception):
         self.number = number
 
 
-def train(config: TrainingConfig, resume: bool = False, command: str = "") -> dict[str, float]:
+def train(
+    config: TrainingConfig, resume: bool = False, command: str = "", overwrite: bool = False
+) -> dict[str, float]:
     """Train; the checkpoint of the best epoch by validation CIDEr is written to ``config.out``.
 
     Parameters
@@ -60,6 +63,8 @@ def train(config: TrainingConfig, resume: bool = False, command: str = "") -> di
         Go on where the run folder's newest state stands; from the start if it has none.
     command
         What the model card says made it.
+    overwrite
+        Replace a checkpoint at ``config.out`` that another training has written.
 
     Returns
     -------
@@ -68,24 +73,49 @@ def train(config: TrainingConfig, resume: bool = False, command: str = "") -> di
     Raises
     ------
     ValueError
-        The data, the configuration or the place to write to will not do; before any work is done.
+        The data, the configuration or the place to write to will not do, or another training uses
+        the run folder; before any work is done.
     TrainingStopped
         SIGTERM or SIGINT came; the state is saved.
     """
-    with joined(config.device) as processes:
-        return _Training(config, processes, resume).run(command)
+    with joined(config.device) as processes, ExitStack() as held:
+        return _Training(config, processes, resume, overwrite, held).run(command)
+
+
+def fingerprint(config: TrainingConfig, prepared: Prepared) -> str:
+    """What must not change between a state and going on from it."""
+    free = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
+    return f"{prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+
+
+def _origin(config: TrainingConfig) -> Path | None:
+    """The checkpoint that the training has weights from: all, or those of the encoder."""
+    if config.start_from:
+        return config.start_from
+    folder = Path(config.network.encoder_weights).parent
+    return folder if (folder / checkpoint.CONFIG).is_file() else None
 
 
 class _Training:
-    """One training in one of its processes."""
+    """One training in one of its processes; ``held`` keeps the lock of its run folder."""
 
-    def __init__(self, config: TrainingConfig, processes: Processes, resume: bool) -> None:
-        self.config, self.processes = config, processes
+    def __init__(
+        self,
+        config: TrainingConfig,
+        processes: Processes,
+        resume: bool,
+        overwrite: bool,
+        held: ExitStack,
+    ) -> None:
+        self.config, self.processes, self.overwrite = config, processes, overwrite
         self.run_folder = config.run_folder
         self.prepared = Prepared.open(config.data)
         for split in ("train", "val"):
             self.prepared.rows(split)  # they are there
-        checkpoint.check_writable(config.out)
+        processes.in_first(self._check_places)
+        origin = _origin(config)
+        self.terms = inherited_terms(origin) if origin else ""
         self.network, self.word_map = new_network(config, self.prepared)
         self.prepared.require_size(self.network.config.image_size)
         self.network.to(processes.device)
@@ -98,23 +128,39 @@ class _Training:
         )
         few = len(self.prepared.rows("val")) < ENOUGH_TO_SELECT
         self.keep_last = config.select == "last" or (config.select == "auto" and few)
-        self.standing, self.parts = self._standing(resume)
+        self.standing, self.parts = self._standing(resume, held)
         self.last_saved = time.monotonic()
         self.signal = 0
 
-    def _standing(self, resume: bool) -> tuple[state.Standing, dict[str, Any]]:
-        """A fresh start or the newest state."""
-        found = state.load_latest(self.run_folder) if self.run_folder.exists() else None
+    def _check_places(self) -> None:
+        """Raise `ValueError` where the run folder or the checkpoint could not be written."""
+        self._check_out()
+        there = self.run_folder.exists()
+        check_place(self.run_folder / "metrics.jsonl" if there else self.run_folder)
+
+    def _check_out(self) -> None:
+        """Raise `ValueError` for a checkpoint at ``out`` that is not this training's own."""
+        own = checkpoint.is_same(self.config.out, self.best_folder)
+        checkpoint.check_new(self.config.out, overwrite=self.overwrite or own)
+
+    def _standing(self, resume: bool, held: ExitStack) -> tuple[state.Standing, dict[str, Any]]:
+        """A fresh start or the newest state, once no other training is in the run folder."""
+
+        def hold() -> None:
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(state.held(self.run_folder))
+
+        self.processes.in_first(hold)
+        found = state.load_latest(self.run_folder)
         if found and not resume:
             raise ValueError(
-                f"{self.run_folder} holds a training that has begun: go on with --resume, or choose"
-                " another --run"
+                f"{self.run_folder} holds a training that has begun: go on with --resume, choose"
+                " another --run, or delete it to begin anew"
             )
-        if self.processes.first:
-            self.run_folder.mkdir(parents=True, exist_ok=True)
-        self.processes.wait()
         torch.manual_seed(self.config.seed + self.processes.rank)
         if not found:
+            if resume:
+                log.info("%s holds no state: from the start", self.run_folder)
             return state.Standing(), {}
         standing, parts = found
         if parts["fingerprint"] != self._fingerprint():
@@ -126,14 +172,12 @@ class _Training:
         return standing, parts
 
     def _fingerprint(self) -> str:
-        """What must not change between a state and going on from it."""
-        free = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
-        fields = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in free}
-        fingerprint = f"{self.prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+        """The configuration and the data, and the words that a start has been given."""
+        found = fingerprint(self.config, self.prepared)
         if self.config.start_from is not None:  # its words have been merged with the captions'
             words = "\n".join(self.word_map.words)
-            fingerprint += f" {hashlib.sha256(words.encode()).hexdigest()}"
-        return fingerprint
+            found += f" {hashlib.sha256(words.encode()).hexdigest()}"
+        return found
 
     def run(self, command: str) -> dict[str, float]:
         log.info(
@@ -173,7 +217,11 @@ class _Training:
         averaged = AveragedWeights(network, self.config.ema_decay)
         self._restore(optimizer, averaged)
         frozen = not any(p.requires_grad for p in network.encoder.parameters())
-        grids = cached_grids(network.encoder, self.prepared, self.processes) if frozen else None
+        grids = (
+            cached_grids(network.encoder, self.prepared, self.processes, self._users())
+            if frozen
+            else None
+        )
         dataset = batches.TrainingSet(
             self.prepared.photos if grids is None or options.augment else grids,
             self.prepared.names,
@@ -201,6 +249,10 @@ class _Training:
                 standing.rate_factor *= options.decay
             standing.epoch, standing.so_far = standing.epoch + 1, EpochSoFar()
             self._save(optimizer, averaged)
+
+    def _users(self) -> list[Path]:
+        """The folders for which this training's grids are kept."""
+        return [self.config.out.absolute(), self.run_folder.absolute()]
 
     def _step(self, options: StageOptions) -> Step:
         if not isinstance(options, SelfCriticalOptions):
@@ -295,6 +347,9 @@ class _Training:
         standing.since_best += 1
         if self.keep_last or scores["CIDEr"] > standing.best:
             standing.best, standing.since_best = scores["CIDEr"], 0
+            for before in standing.rows:
+                before.pop("kept", None)
+            row["kept"] = True
             if self.processes.first:
                 note = f"On the way: epoch {row['epoch']}, validation CIDEr {standing.best:.4f}.\n"
                 checkpoint.save(self.best_folder, averaged.network, self.word_map, note)
@@ -355,18 +410,8 @@ class _Training:
         rows, photos = self.prepared.splits["val"], self.prepared.photos
         texts = engine.write_captions(captioner, photos, rows, self.options, self.processes)
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
+        self.processes.in_first(lambda: self._write_out(scores, command))
         if self.processes.first:
-            network, word_map = checkpoint.load(self.best_folder)
-            card = model_card(
-                self.config,
-                self.prepared,
-                network,
-                scores,
-                self.standing.rows,
-                self.keep_last,
-                command,
-            )
-            checkpoint.save(self.config.out, network, word_map, card)
             write_report(self.standing.rows, self.run_folder / "report.png")
             validation = Split.open(self.config.data, "val", captioner.network.config.image_size)
             samples = self.run_folder / "samples.png"
@@ -376,3 +421,30 @@ class _Training:
             )
         self.processes.wait()
         return scores
+
+    def _write_out(self, scores: dict[str, float], command: str) -> None:
+        """Write the checkpoint with its card, unless another training wrote one meanwhile."""
+        out = self.config.out
+        network, word_map = checkpoint.load(self.best_folder)
+        card = model_card(
+            self.config,
+            self.prepared,
+            network,
+            scores,
+            self.standing.rows,
+            self.keep_last,
+            command,
+            self.terms,
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out.parent):  # between looking and writing nobody else writes
+            try:
+                self._check_out()
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. This training's own is {self.best_folder}, and --resume with the"
+                    f" same options, --run {self.run_folder} and another --out writes it there"
+                ) from error
+            # Its own from before is left alone: a calibration lies beside it by now, perhaps.
+            if self.overwrite or not checkpoint.is_same(out, self.best_folder):
+                checkpoint.save(out, network, word_map, card)

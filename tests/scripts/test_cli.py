@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from model import DecodingOptions, checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from scripts.cli import _parser, main
+from training.prepare import prepare
 
 
 @pytest.fixture
@@ -112,6 +114,114 @@ def test_explain(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        (["explain", "photo.jpg", "-o", "x.png", "--checkpoint", "tiny"], "x.png"),
+        (["evaluate", "tiny", "--data", "shapes", "--json", "x.json"], "x.json"),
+        (["evaluate", "tiny", "--data", "shapes", "--json", "x.json"], "x.scores.json"),
+        (["evaluate", "tiny", "--data", "shapes", "--samples", "x.png"], "x.png"),
+        (["evaluate", "tiny", "--data", "shapes", "--calibrate"], "tiny/calibration.json"),
+        (["report", "metrics.jsonl", "--out", "x.png"], "x.png"),
+        (["bench", "search", "--checkpoint", "tiny", "--out", "x"], "x/search.json"),
+        (["bench", "train", "--out", "x.json"], "x.json"),
+        (["import-tutorial", "w.pth", "w.json", "--out", "tiny"], "tiny/README.md"),
+    ],
+)
+def test_what_is_there_is_not_replaced_unless_asked_for(
+    arguments: list[str],
+    written: str,
+    folder: Path,
+    dataset: Path,
+    tmp_path: Path,
+    render,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is refused before any work, and the option that allows it is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(render())
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "CIDEr": 0.5}\n')
+    (tmp_path / "x").mkdir()
+    mine = '{"slope": 1.0, "intercept": 0.0, "threshold": 0.5}'
+    (tmp_path / written).write_text(mine)
+    monkeypatch.setattr("model.Captioner.caption", lambda *a, **k: pytest.fail("worked first"))
+    assert main(arguments) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert (tmp_path / written).read_text() == mine
+
+
+@pytest.mark.parametrize("job", ["explain", "report"])
+def test_overwrite(
+    job: str, folder: Path, tmp_path: Path, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(render())
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "CIDEr": 0.5}\n')
+    out = tmp_path / "x.png"
+    out.write_text("mine")
+    arguments = {
+        "explain": ["photo.jpg", "-o", "x.png", "--checkpoint", "tiny"],
+        "report": ["metrics.jsonl", "--out", "x.png"],
+    }
+    assert main([job, *arguments[job], "--overwrite"]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "tiny", "--data", "shapes", "--split", "dev"], "allowed: train, val, test"),
+        (["evaluate", "tiny", "--data", "shapes", "--split", "test"], "it has train, val"),
+        (["evaluate", "tiny", "--data", "data", "--split", "test"], "it has train, val"),
+        (["evaluate", "data", "--data", "tiny"], "data is no checkpoint folder: it holds prepared"),
+        (["evaluate", "tiny", "--data", "tiny"], "tiny is a checkpoint folder; --data takes"),
+        (["evaluate", "photo.jpg", "--data", "data"], "photo.jpg is no checkpoint folder: it is a"),
+        (["train", "--data", "tiny", "--out", "o"], "tiny is a checkpoint folder; --data takes"),
+        (["train", "--data", "data", "--out", "o"], "wants 256; give --network.image_size 96, or"),
+        (["import-tutorial", "w.json", "w.pth", "--out", "o"], "give the weights"),
+        (["report", "photo.jpg", "--out", "o.png"], "photo.jpg is no metrics.jsonl"),
+        (["clear-grids", "tiny"], "tiny is a checkpoint folder"),
+        (["explain", "photo.jpg", "-o", "photo.jpg/o.png"], "Not a directory; choose another"),
+        (["evaluate", "tiny", "--data", "data", "--json", "photo.jpg/o.json"], "Not a directory"),
+    ],
+)
+def test_what_was_mistaken_is_said_with_what_to_give(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    dataset: Path,
+    tmp_path: Path,
+    render,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(dataset, "data", 96)
+    (tmp_path / "photo.jpg").write_bytes(render())
+    torch.save({}, tmp_path / "w.pth")
+    (tmp_path / "w.json").write_text("{}")
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert "codec" not in err
+    assert not list(tmp_path.glob("o*"))
+
+
+def test_grids_are_cleared(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    prepare(dataset, data, 96)
+    (data / "grids-0123456789abcdef.npy").write_bytes(bytes(8192))
+    assert main(["clear-grids", str(data)]) == 0
+    assert "an encoder that is not recorded" in capsys.readouterr().out
+    assert main(["clear-grids", str(data), "--all"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("freed")
+    assert not list(data.glob("grids-*.npy"))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["caption", "x.jpg", "--checkpoint", "nowhere"], "nowhere is no checkpoint folder"),
@@ -189,6 +299,7 @@ def test_a_package_that_is_missing_is_named(
         "ablate",
         "report",
         "import-tutorial",
+        "clear-grids",
         "bench",
         "package",
         "serve",

@@ -546,8 +546,19 @@ def test_word_map_that_does_not_fit(
 def test_other_folders_are_not_replaced(state_dicts, wordmap: Path, tmp_path: Path) -> None:
     weights, out = save(state_dicts, tmp_path / "w.pth"), tmp_path / "out"
     import_tutorial(weights, wordmap, out)
-    import_tutorial(weights, wordmap, out)
+    (out / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match="out holds a checkpoint already; add --overwrite"):
+        import_tutorial(weights, wordmap, out)
+    assert (out / "README.md").read_text() == "mine"
+    import_tutorial(weights, wordmap, out, overwrite=True)
+    assert (out / "README.md").read_text() != "mine"
     (out / "config.json").unlink()
     with pytest.raises(ValueError, match="out holds something other than a checkpoint; choose"):
-        import_tutorial(weights, wordmap, out)
+        import_tutorial(weights, wordmap, out, overwrite=True)
     assert (out / "model.safetensors").is_file()
+
+
+def test_swapped_arguments_are_named(state_dicts, wordmap: Path, tmp_path: Path) -> None:
+    weights = save(state_dicts, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"w\.pth is a file of torch\.save, not a word map; give"):
+        import_tutorial(wordmap, weights, tmp_path / "out")

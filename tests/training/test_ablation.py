@@ -58,6 +58,17 @@ def test_every_variant_is_trained_once_with_every_seed(
         ablate(plan, tmp_path / "data", out)
 
 
+def test_figures_of_other_options_are_not_shown(plan: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    plan.write_text(PLAN.replace("[1, 2]", "[1]"))
+    ablate(plan, data, out)
+    plan.write_text(plan.read_text().replace("label_smoothing 0.1", "label_smoothing 0.2"))
+    with pytest.raises(
+        ValueError, match=r"smoothed-less/1/figures\.json is of other data or other"
+    ):
+        ablate(plan, data, out)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -82,5 +93,5 @@ def test_the_plans_in_the_recipes_can_be_run(stage: str, tmp_path: Path) -> None
     seeds, variants = ablation._read(RECIPES / f"ablations-{stage}.yaml")
     assert len(seeds) == 3
     for options in variants.values():
-        config, _ = parse([*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+        config = parse([*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")]).config
         assert [name for name, options in config.stages.items() if options.epochs] == [stage]

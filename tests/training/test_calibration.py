@@ -267,7 +267,10 @@ def test_from_photos_to_a_confidence(
     assert "as the checkpoint has it" in own
     assert picture.exists()
     assert (folder / CALIBRATION).read_bytes() == first
-    assert main([*evaluate, "--calibrate"]) == 0
+    assert main([*evaluate, "--calibrate"]) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert (folder / CALIBRATION).read_bytes() == first
+    assert main([*evaluate, "--calibrate", "--overwrite"]) == 0
     again = Calibration.load(folder)
     assert again is not None
     assert astuple(again) == pytest.approx(astuple(calibration), rel=1e-3)

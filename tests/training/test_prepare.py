@@ -297,13 +297,30 @@ def test_what_is_prepared_stays(
         ({"seed": 2}, "seed 1, not 2"),
         ({"val_share": 0.2}, r"val_share 0\.1, not 0\.2"),
     ):
-        with pytest.raises(InvalidDataset, match=f"{message}; choose another --out, or delete"):
+        with pytest.raises(InvalidDataset, match=f"{message}; choose another --out, or add"):
             prepare(source, out, **{"image_size": SIZE} | change)
     with open(source / "captions.txt", "a") as file:
         file.write("0.jpg,one more\n")
     with pytest.raises(InvalidDataset, match="prepared with other photos or captions; choose"):
         prepare(source, out, SIZE)
     assert files(out) == before
+
+
+def test_what_is_prepared_is_replaced_if_asked_for(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(source, out, SIZE)
+    (out / "notes.txt").write_text("mine")
+    assert prepare(source, out, 8, overwrite=True).image_size == 8
+    assert set(files(out)) == {"dataset.json", "photos.npy", "notes.txt"}
+
+
+def test_a_place_that_cannot_be_written_is_found_before_reading(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(preparing.datasets, "read", lambda *a: pytest.fail("read first"))
+    with pytest.raises(ValueError, match=r"cannot be written, because of .*file: Not a directory"):
+        prepare(source, tmp_path / "file" / "out", SIZE)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from training import datasets, engine, state
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.datasets import InvalidDataset
 from training.metrics import score
+from training.model_card import inherited_terms
 from training.train import TrainingStopped, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,11 +204,166 @@ def test_resuming_is_asked_for_and_fits(training: TrainingConfig) -> None:
     before = digest(training)
     train(training, resume=True)  # complete already: nothing to train
     assert digest(training) == before
+    with pytest.raises(ValueError, match="or delete it to begin anew"):
+        train(training, overwrite=True)  # of the checkpoint, not of the states
 
     newest = state.states(training.run_folder)[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     with pytest.raises(ValueError, match=f"{newest.name} cannot be read"):
         train(training, resume=True)
+
+
+def brief(training: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """One epoch of the decoder alone."""
+    stages: dict[str, Any] = {
+        "decoder": dataclasses.replace(training.decoder, epochs=1),
+        "fine_tune": StageOptions(epochs=0),
+        "self_critical": SelfCriticalOptions(),
+    }
+    return dataclasses.replace(training, save_minutes=60.0, **stages | changes)
+
+
+def test_a_checkpoint_of_another_training_stays(
+    training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = brief(training)
+    train(first)
+    before = digest(first)
+    other = brief(training, run=tmp_path / "other", seed=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "train_one_epoch", lambda **_: pytest.fail("trained first"))
+        with pytest.raises(ValueError, match="shapes holds a checkpoint already; add --overwrite"):
+            train(other)
+    assert digest(first) == before
+    assert not other.run_folder.exists()
+    train(other, overwrite=True)
+    assert digest(first) != before
+
+
+def test_its_own_checkpoint_is_no_obstacle_and_its_calibration_stays(
+    training: TrainingConfig,
+) -> None:
+    training = brief(training)
+    train(training)
+    (training.out / "calibration.json").write_text("{}")
+    before = digest(training)
+    train(training, resume=True)
+    assert (training.out / "calibration.json").exists()
+    (training.out / "model.safetensors").unlink()  # damaged: no longer its own
+    with pytest.raises(ValueError, match="holds a checkpoint already"):
+        train(training, resume=True)
+    train(training, resume=True, overwrite=True)
+    assert digest(training) == before
+
+
+def test_a_checkpoint_written_meanwhile_stays_and_nothing_is_lost(
+    training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, quicker = brief(training), brief(training, run=tmp_path / "quicker", seed=2)
+    train_one_epoch = engine.train_one_epoch
+
+    def overtaken(**arguments: Any) -> None:
+        monkeypatch.setattr(engine, "train_one_epoch", train_one_epoch)
+        train(quicker)
+        train_one_epoch(**arguments)
+
+    monkeypatch.setattr(engine, "train_one_epoch", overtaken)
+    with pytest.raises(ValueError, match=r"already; .* own is .*best, and --resume"):
+        train(training)
+    assert checkpoint.is_same(training.out, quicker.run_folder / "best")
+    elsewhere = dataclasses.replace(training, out=tmp_path / "elsewhere")
+    train(elsewhere, resume=True)
+    assert digest(elsewhere) != digest(training)
+
+
+def test_a_run_folder_belongs_to_one_training(training: TrainingConfig, tmp_path: Path) -> None:
+    slow = start(training, tmp_path, wait=0.5)
+    try:
+        wait_for_state(training, "state-0-0001-000001.pt")
+        with pytest.raises(ValueError, match=f"in use by another training, process {slow.pid}"):
+            train(training, resume=True)
+        with pytest.raises(ValueError, match="run is in use by another training"):
+            train(dataclasses.replace(training, out=tmp_path / "other"))
+    finally:
+        slow.kill()
+        slow.communicate()
+    train(brief(training, run=tmp_path / "next"))  # and its own name is free
+
+
+def test_run_folders_follow_the_whole_of_out(training: TrainingConfig, tmp_path: Path) -> None:
+    outs = [tmp_path / name / "mine" for name in ("x", "y")]
+    runs = [dataclasses.replace(training, run=None, out=out).run_folder for out in outs]
+    assert runs == [tmp_path / "x" / "mine.run", tmp_path / "y" / "mine.run"]
+    with pytest.raises(ValueError, match=r"out is '\.'; name the folder"):
+        dataclasses.replace(training, out=Path())
+
+
+@pytest.mark.parametrize("field", ["out", "run"])
+def test_a_place_that_cannot_be_written_is_found_first(
+    training: TrainingConfig, tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(engine, "train_one_epoch", lambda **_: pytest.fail("trained first"))
+    change: dict[str, Any] = {field: tmp_path / "file" / "in" / "the-way"}
+    with pytest.raises(ValueError, match=r"the-way.* cannot be written, because of .*file: Not a"):
+        train(dataclasses.replace(training, **change))
+
+
+def test_the_terms_of_the_start_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
+    first = brief(training, notice="For research, not commerce.")
+    second = brief(training, run=None, start_from=first.out, out=tmp_path / "second", notice="")
+    third = brief(training, run=None, start_from=second.out, out=tmp_path / "third", notice="Mine.")
+    for each in (first, second, third):
+        train(each)
+    cards = [(each.out / "README.md").read_text() for each in (first, second, third)]
+    assert "started from" not in cards[0]
+    for card in cards[1:]:
+        assert "what that one may be used for holds for this one" in card
+        assert "not commerce." in card
+        assert card.index("## Data") < card.index("not commerce.") < card.index("## Figures")
+    assert "\nMine.\n" in cards[2]
+    assert "> > For research, not commerce." in cards[2]
+
+
+def test_the_terms_of_an_encoder_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
+    first = brief(training, notice="For research, not commerce.")
+    train(first)
+    encoder = dataclasses.replace(
+        first.network, encoder_weights=str(first.out / "model.safetensors")
+    )
+    second = brief(training, run=None, network=encoder, out=tmp_path / "second", notice="")
+    train(second)
+    assert "> For research, not commerce." in (second.out / "README.md").read_text()
+
+
+def test_a_state_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    state.save(tmp_path, state.Standing(), {}, keep=2)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(ValueError, match=r"state-1-.* cannot be written, .* make room"):
+        state.save(tmp_path, state.Standing(stage=1), {}, keep=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["state-0-0001-000000.pt"]
+
+
+@pytest.mark.parametrize(
+    ("card", "wanted"),
+    [
+        ("---\nlicense: cc-by-nc-4.0\ntags: [x]\n---\n# X\n", "> license: cc-by-nc-4.0"),
+        ("# X\n\nGood.\n\n## License\n\nNo commerce.\n\n## Use\n\nMuch.\n", "> No commerce."),
+        ("# X\n\nGood.\n", "says nothing of data or licence: ask who made it"),
+        (None, "says nothing of data or licence: ask who made it"),
+    ],
+)
+def test_terms_are_found_in_a_card(tmp_path: Path, card: str | None, wanted: str) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    found = inherited_terms(tmp_path).splitlines()
+    assert wanted in "\n".join(found)
+    assert not any("Much" in line or "tags" in line or "Good" in line for line in found)
 
 
 def test_each_stage_has_its_own_input_dropout(training: TrainingConfig, monkeypatch) -> None:
@@ -346,6 +502,8 @@ def test_with_few_validation_photos_the_last_epoch_is_kept(
     for run in runs.values():
         train(run)
     assert [len(figures(run)) for run in runs.values()] == [4, 4, 2]
+    kept = [[row.get("kept", False) for row in figures(run)] for run in runs.values()]
+    assert kept == [[False, False, False, True]] * 2 + [[True, False]]
     assert digest(runs["auto"]) == digest(runs["last"])
     assert "The last epoch was kept." in (runs["auto"].out / "README.md").read_text()
     assert "The epoch with the best CIDEr was 1" in (runs["best"].out / "README.md").read_text()
