@@ -77,7 +77,14 @@ def main(arguments: Sequence[str] = ()) -> None:
         return
     given = _parser(name).parse_args(rest)
     out: Path | None = given.out
-    options = Options(**{key: value for key, value in vars(given).items() if key != "out"})
+    others = {key: value for key, value in vars(given).items() if key not in ("out", "overwrite")}
+    options = Options(**others)
+    stem = name or "bench"
+    if out is not None:  # before minutes of measuring
+        from model.files import check_new  # here, because the model's package takes torch along
+
+        check_new(out / f"{stem}.json", given.overwrite)
+        check_new(out / f"{stem}.png", given.overwrite)
     names = [name] if name else [n for n in WHAT if n not in ONLY_BY_NAME]
     if options.data is None and name is None:
         names.remove("agreement")
@@ -88,7 +95,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         print()
     print(table([line for report in reports.values() for line in report.lines]))
     if out is not None:
-        _write(reports, options, out, name or "bench")
+        _write(reports, options, out, stem)
 
 
 def _write(reports: Mapping[str, Report], options: Options, out: Path, stem: str) -> None:
@@ -177,4 +184,5 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write figures (JSON) and a picture (PNG) here"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace those that are there")
     return parser

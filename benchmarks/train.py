@@ -24,6 +24,7 @@ from benchmarks.measure import in_new_process, in_turn, seconds
 from benchmarks.tutorial import TutorialTraining
 from model.config import ModelConfig
 from model.device import has_bf16
+from model.files import check_new, write_whole
 from model.network import ShowAttendTell
 from training.averaging import AveragedWeights
 from training.batches import Batch, BatchOrder, TrainingSet, load
@@ -224,7 +225,7 @@ def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[st
             rows.append(f"memory, {count} photos, batch {batch_size}: {megabytes:.0f} MB")
     print("\n".join(rows))
     if out:
-        out.write_text(json.dumps(figures, indent=2) + "\n")
+        write_whole(out, (json.dumps(figures, indent=2) + "\n").encode())
     return figures
 
 
@@ -240,12 +241,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (5)")
     parser.add_argument("--photos", type=int, default=64, help="photos a round (64)")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace them if they are there")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         photos, batch_size, threads, folder = options.worker
         worker(int(photos), int(batch_size), int(threads), Path(folder))
     else:
+        if options.out:  # before minutes of measuring
+            check_new(options.out, options.overwrite)
         bench(options.rounds, options.photos, options.out)
 
 
