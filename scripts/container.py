@@ -8,6 +8,7 @@ and ends; only then is TorchServe stopped. Who comes too late is refused, never 
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from scripts.torchserve import START_SECONDS, Ports, Server
 log = logging.getLogger("captioner")
 
 FILES = ROOT / "deploy" / "container"
+SHARED = ROOT / "deploy" / "nginx" / "captioner"  # limits and errors, as of an nginx outside
 DRAIN_SECONDS = 22.0  # for what was accepted to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
 POLL_SECONDS = 0.2
@@ -83,10 +86,32 @@ class Addresses:
         return cls(**told)
 
 
+def unlimited_networks() -> list[str]:
+    """Return the networks of CAPTIONER_UNLIMITED, whose requests the gate does not count.
+
+    Raises
+    ------
+    ValueError
+        One of them is no network.
+    """
+    named = os.environ.get("CAPTIONER_UNLIMITED", "").split(",")
+    try:
+        networks = [ipaddress.ip_network(name.strip()) for name in named if name.strip()]
+        if any("%" in str(network) for network in networks):  # a zone may have any characters
+            raise ValueError("a network has no zone")
+        return [str(network) for network in networks]
+    except ValueError as error:
+        raise ValueError(
+            f"CAPTIONER_UNLIMITED: {error}; it must be like 10.0.0.0/8,192.168.1.7"
+        ) from error
+
+
 class Gate:
     """nginx in front of the server."""
 
-    def __init__(self, folder: Path, listen: str, torchserve: str) -> None:
+    def __init__(
+        self, folder: Path, listen: str, torchserve: str, unlimited: Iterable[str] = ()
+    ) -> None:
         host, _, port = listen.rpartition(":")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server(
@@ -94,6 +119,8 @@ class Gate:
         )
         config = (FILES / "gate.conf").read_text()
         config = config.replace("@listen@", listen).replace("@torchserve@", torchserve)
+        config = config.replace("@shared@", str(SHARED))
+        config = config.replace("@unlimited@", "\n".join(f"{name} 0;" for name in unlimited))
         path = folder / "gate.conf"
         path.write_text(config)
         self._nginx = subprocess.Popen(
@@ -164,6 +191,7 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
         others = ", ".join(sorted(each.name for each in store.folder.glob(f"{MODEL}-*.mar")))
         way_out = f"name one of {others} so" if others else "mount one that has"
         raise ValueError(f"{store.folder} has no {FIRST}: {way_out}")
+    unlimited = unlimited_networks()
     server, inner = Server(folder), Ports.free()
     torchserve = f"127.0.0.1:{inner.inference}"
     environment = {
@@ -177,7 +205,7 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
             server.start(java, store, inner, reservation, environment, to_log=False)
         url = f"http://{torchserve}/predictions/captioner"
         server.wait_until_it_answers(url, tiny_photo(), START_SECONDS)
-        gate = Gate(folder, addresses.inference, torchserve)
+        gate = Gate(folder, addresses.inference, torchserve, unlimited)
         log.info("ready, on %s", addresses.inference)
         try:
             while gate.open and server.process():

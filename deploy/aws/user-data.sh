@@ -109,10 +109,12 @@ step='start the container'
 memory=$(awk '/^MemTotal/ { print int($2 * 0.8) "k" }' /proc/meminfo)
 # Inference on the instance's address, where the security group lets only the load balancer in;
 # management, which can load code, and metrics on loopback. Java loads its network code from /tmp,
-# hence exec. awslogs: what it wrote outlives the instance; non-blocking: it never waits for that.
+# hence exec. All callers have the load balancer's addresses: a limit for each would be one for all.
+# awslogs: what it wrote outlives the instance; non-blocking: it never waits for that.
 docker run --detach --name captioner --restart always --stop-timeout 35 \
     --gpus all --env NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     --env CAPTIONER_MANAGEMENT=0.0.0.0:8081 --env CAPTIONER_METRICS=0.0.0.0:8082 \
+    --env CAPTIONER_UNLIMITED=0.0.0.0/0 \
     --publish "$address:8080:8080" --publish 127.0.0.1:8081:8081 --publish 127.0.0.1:8082:8082 \
     --read-only --tmpfs /tmp:rw,exec,nosuid,nodev,size=2g \
     --mount "type=bind,source=$folder/model-store,target=/model-store,readonly" \

@@ -140,6 +140,7 @@ def test_the_container_is_confined_and_offers_inference_only(
         "--memory ",
         "--pids-limit ",
         "--env CAPTIONER_MANAGEMENT=0.0.0.0:8081 --env CAPTIONER_METRICS=0.0.0.0:8082",
+        "--env CAPTIONER_UNLIMITED=0.0.0.0/0",
         ",target=/model-store,readonly",
     ):
         assert words in line

@@ -76,6 +76,16 @@ def test_the_captioner_is_confined(name: str) -> None:
         assert service["environment"][f"CAPTIONER_{part}"].startswith("127.0.0.1:")
 
 
+def test_what_containers_print_does_not_grow_for_ever() -> None:
+    for name, service in SERVICES.items():
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+
+
+def test_the_limits_that_the_gate_shares_go_where_they_are_needed() -> None:
+    assert "!deploy/nginx/captioner" in (ROOT / ".dockerignore").read_text().splitlines()
+    assert "./nginx/captioner:/etc/nginx/captioner:ro" in SERVICES["nginx"]["volumes"]
+
+
 def test_each_profile_has_one_captioner() -> None:
     profiles = [service["profiles"] for service in SERVICES.values() if "profiles" in service]
     assert sorted(profiles) == [["cpu"], ["gpu"]]

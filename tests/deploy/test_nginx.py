@@ -28,9 +28,11 @@ from PIL import Image
 from handler.client import CaptionClient, Unavailable
 from scripts.places import ROOT
 from scripts.torchserve import Ports
+from tests.deploy.malformed import check_refusals
 from tests.scripts.test_serve import Serving, started
 
-CONFIGURATION = ROOT / "deploy" / "nginx" / "captioner.conf"
+FOLDER = ROOT / "deploy" / "nginx"
+CONFIGURATION = FOLDER / "captioner.conf"
 NAME, PASSWORD = "team", "correct horse"
 UNUSED = 9  # nothing may listen below 1024
 SECONDS = 60.0  # for what comes at once, if it comes
@@ -126,11 +128,13 @@ def proxied(folder: Path, secrets: Secrets, to: int, *changes: tuple[str, str]) 
         ("user_file /etc/nginx/secrets/htpasswd;", f"user_file {secrets.passwords};"),
         *changes,
     ]
-    text = CONFIGURATION.read_text()
+    shutil.copytree(FOLDER / "captioner", folder / "captioner")
+    shutil.copy(CONFIGURATION, folder)
+    files = [folder / "captioner.conf", *(folder / "captioner").iterdir()]
     for written, wanted in all_changes:
-        assert text.count(written) == 1, written
-        text = text.replace(written, wanted)
-    (folder / "captioner.conf").write_text(text)
+        (path,) = [path for path in files if written in path.read_text()]
+        assert path.read_text().count(written) == 1, written
+        path.write_text(path.read_text().replace(written, wanted))
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"    {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     # As root the workers would be of another user, who may not read this folder.
@@ -267,11 +271,41 @@ def test_plain_http_leads_to_https(proxy: Proxy) -> None:
     assert reply.headers["location"] == "https://captioner.example/predictions/captioner?x=1"
 
 
+def test_what_is_malformed_is_refused_in_the_captioners_form(proxy: Proxy) -> None:
+    check_refusals(proxy.raw)
+    # Plain HTTP to the port of TLS, and to that which leads there.
+    to_https, to_http = ("127.0.0.1", proxy.https), ("127.0.0.1", proxy.ports.inference)
+    check_refusals(lambda: socket.create_connection(to_https, SECONDS), 400, "a TLS handshake")
+    check_refusals(lambda: socket.create_connection(to_http, SECONDS))
+
+
+def test_conditions_are_no_matter(proxy: Proxy) -> None:
+    for header in ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"):
+        value = "Thu, 01 Jan 1970 00:00:00 GMT" if "Since" in header else '"x"'
+        reply = proxy.ask("GET", "/nothing", headers={header: value, "Range": "bytes=0-1"})
+        assert reply.status_code == 404, header
+        check_error(reply.json(), "not_found")
+
+
+def test_the_root_says_what_this_is(proxy: Proxy) -> None:
+    for method in ("GET", "HEAD"):
+        reply = proxy.ask(method, "/", auth=None)
+        assert reply.status_code == 200
+        assert reply.headers["content-type"] == "application/json"
+    told = proxy.ask("GET", "/").json()
+    assert told["service"] == "captioner"
+    assert ROUTES[0] in told["message"]
+    for method in ("POST", "PUT", "DELETE"):
+        reply = proxy.ask(method, "/")
+        assert reply.status_code == 405
+        check_error(reply.json(), "method_not_allowed")
+
+
 def test_nothing_else_is_reached(proxy: Proxy, serving: Serving) -> None:
     for port, path in ((serving.ports.management, "models"), (serving.ports.metrics, "metrics")):
         assert requests.get(f"http://127.0.0.1:{port}/{path}", timeout=SECONDS).ok
     for path in (
-        "/",
+        "/captioner-error",
         "/models",
         "/models/captioner",
         "/models/captioner/1.0/set-default",
@@ -387,10 +421,7 @@ def asking(proxy: Proxy) -> Iterator[socket.socket]:
 def test_a_client_that_stops_sending_is_cut_off(tmp_path: Path, secrets: Secrets, scripted) -> None:
     changes = (
         ("client_body_timeout 10s;", "client_body_timeout 1s;"),
-        (
-            "client_header_timeout 10s;\n    client_body",
-            "client_header_timeout 1s;\n    client_body",
-        ),
+        ("client_header_timeout 10s;", "client_header_timeout 1s;"),
     )
     with proxied(tmp_path, secrets, port_of(scripted), *changes) as proxy:
         with asking(proxy) as connection:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +22,11 @@ import pytest
 import requests
 
 from model import Captioner
-from scripts.container import Addresses, Gate
+from scripts.container import Addresses, Gate, unlimited_networks
 from scripts.package import package
 from scripts.places import ROOT
 from scripts.torchserve import Ports
+from tests.deploy.malformed import check_form, check_refusals
 
 needs_nginx = pytest.mark.skipif(
     not shutil.which("nginx"), reason="nginx is not installed: apt-get install nginx-light"
@@ -175,6 +178,83 @@ def test_who_comes_as_the_gate_closes_is_answered_or_refused(
             thread.join()
         assert not callers.lost
         assert set(callers.captions) == {"a photo"}
+
+
+@contextmanager
+def gate(folder: Path, scripted, unlimited: tuple[str, ...] = ()) -> Iterator[int]:
+    """The gate in front of a scripted server; the port."""
+    port = Ports.free().inference
+    opened = Gate(folder, f"127.0.0.1:{port}", scripted.url.removeprefix("http://"), unlimited)
+    try:
+        yield port
+    finally:
+        opened.close(20)
+
+
+@needs_nginx
+def test_the_gate_refuses_what_is_malformed_in_the_captioners_form(
+    tmp_path: Path, scripted
+) -> None:
+    with gate(tmp_path, scripted) as port:
+        check_refusals(lambda: socket.create_connection(("127.0.0.1", port), 60))
+        assert not scripted.asked
+        scripted.answer = lambda asked: (200, asked.body)
+        reply = requests.post(f"http://127.0.0.1:{port}/predictions/captioner", b"x", timeout=60)
+        assert reply.text == "x"
+
+
+@needs_nginx
+def test_the_gate_says_what_this_is(tmp_path: Path, scripted) -> None:
+    with gate(tmp_path, scripted) as port:
+        reply = requests.get(f"http://127.0.0.1:{port}/", timeout=60)
+        assert reply.status_code == 200
+        assert reply.json()["service"] == "captioner"
+        assert not scripted.asked
+        scripted.answer = lambda asked: (405, b"{}")
+        assert requests.post(f"http://127.0.0.1:{port}/", b"x", timeout=60).status_code == 405
+
+
+@needs_nginx
+def test_the_gate_has_the_limits_of_an_nginx_outside(
+    tmp_path: Path, scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.container.FILES", tmp_path / "files")
+    (tmp_path / "files").mkdir()
+    text = (ROOT / "deploy" / "container" / "gate.conf").read_text()
+    assert text.count("127.0.0.0/8 0;") == 1  # callers of a test come from there
+    (tmp_path / "files" / "gate.conf").write_text(text.replace("127.0.0.0/8 0;", ""))
+    scripted.answer = lambda asked: (200, asked.body)
+
+    def ask_at_once(port: int) -> Counter[int]:
+        url = f"http://127.0.0.1:{port}/predictions/captioner"
+        with requests.Session() as session, ThreadPoolExecutor(4) as pool:
+            asked = range(400)
+            return Counter(pool.map(lambda _: session.post(url, b"x").status_code, asked))
+
+    with gate(tmp_path, scripted) as port:
+        answered = ask_at_once(port)
+        assert answered.keys() == {200, 429}
+        assert answered[200] >= 101  # one and the burst
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            length = f"Content-Length: {64 * 2**20 + 1}"
+            head = f"POST /predictions/captioner HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n"
+            connection.sendall(head.encode())
+            with http.client.HTTPResponse(connection) as response:
+                response.begin()
+                assert response.status == 413
+                assert check_form("64 MiB", response, response.read())["code"] == "too_large"
+    with gate(tmp_path, scripted, unlimited=("127.0.0.0/8",)) as port:
+        assert ask_at_once(port).keys() == {200}
+
+
+def test_networks_that_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unlimited_networks() == []
+    monkeypatch.setenv("CAPTIONER_UNLIMITED", "10.0.0.0/8, 192.168.1.7,2001:db8::/32")
+    assert unlimited_networks() == ["10.0.0.0/8", "192.168.1.7/32", "2001:db8::/32"]
+    for wrong in ("10.0.0.1/8", "all", "10.0.0.0/8; allow all", "fe80::1%a;"):
+        monkeypatch.setenv("CAPTIONER_UNLIMITED", wrong)
+        with pytest.raises(ValueError, match=r"CAPTIONER_UNLIMITED: .*it must be like 10\.0"):
+            unlimited_networks()
 
 
 @needs_nginx
