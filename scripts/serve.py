@@ -58,7 +58,7 @@ def serve(
             server.start(java, store, ports, reservation, tokens=tokens)
         try:
             interrupts.release()
-            log.info("starting TorchServe, log in %s", server.log)
+            log.info("starting TorchServe, logs in %s", server.logs)
             reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
             print(f"{photo.name}: {reply.strip()}")
             token = ' -H "Authorization: Bearer INFERENCE_KEY"' if tokens else ""
@@ -71,7 +71,7 @@ def serve(
                 return
             while server.process():
                 time.sleep(0.5)
-            raise RuntimeError(f"TorchServe has ended by itself; its log: {server.log}")
+            raise RuntimeError(f"TorchServe has ended by itself; its logs: {server.logs}")
         except KeyboardInterrupt:
             log.info("stopping")
             server.stop()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -80,6 +81,8 @@ class Ports:
             "TS_INFERENCE_ADDRESS": address(self.inference),
             "TS_MANAGEMENT_ADDRESS": address(self.management),
             "TS_METRICS_ADDRESS": address(self.metrics),
+            "TS_GRPC_INFERENCE_ADDRESS": "127.0.0.1",
+            "TS_GRPC_MANAGEMENT_ADDRESS": "127.0.0.1",
             "TS_GRPC_INFERENCE_PORT": str(self.inference + 3),
             "TS_GRPC_MANAGEMENT_PORT": str(self.inference + 4),
         }
@@ -90,7 +93,9 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.log = folder / "server.log"
+        self.logs = folder / "logs"
+        self.log = self.logs / "server.log"
+        self._ends_before: dict[Path, int] = {}  # of the log files, when it was started
         self.key_file = folder / "key_file.json"  # TorchServe's, in its current directory
         self._state = folder / "server.json"
 
@@ -147,7 +152,8 @@ class Server:
         record = store.read()
         if record is None:
             raise ValueError(f"{store.folder} has no version to serve")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._ends_before = {path: path.stat().st_size for path in self.logs.glob("*.log")}
         config = self.folder / "config.properties"
         snapshot = json.dumps(store.snapshot(record))
         common = (ROOT / "config.properties").read_text()
@@ -158,8 +164,8 @@ class Server:
         # Sockets lie in TEMP and their paths may not be long.
         temp = Path(tempfile.mkdtemp(prefix="captioner-"))
         environment = os.environ | ports.environment() | dict(overrides or {})
-        environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.folder / "logs")}
-        environment["METRICS_LOCATION"] = environment["LOG_LOCATION"]
+        environment |= {"TEMP": str(temp), "LOG_LOCATION": str(self.logs)}
+        environment.setdefault("LOG4J_CONFIGURATION_FILE", str(ROOT / "deploy" / "log4j2.xml"))
         environment["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
         # Workers inherit it: where a deploy would have copies of what they answer.
         environment[shadow.VARIABLE] = str(store.folder.resolve() / shadow.FOLDER)
@@ -170,9 +176,9 @@ class Server:
         limit_spinning(environment)  # of the workers
         # TorchServe puts PYTHONPATH before the archive of a worker.
         environment.pop("PYTHONPATH", None)
-        frontend = importlib.resources.files("ts") / "frontend"
-        home = Path(str(frontend)).parents[1]
+        home, frontend = _torchserve()
         command = [str(java), f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={temp}"]
+        command += java_options(common)
         command += ["-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"]
         command += ["--python", sys.executable, "-f", str(config)]
         command += ["-s", str(store.folder.resolve()), "-ncs"]
@@ -263,11 +269,38 @@ class Server:
         return {"Authorization": f"Bearer {Keys.read(self.key_file).inference}"}
 
     def _end_of_log(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
+        """The last lines, of all logs and since the start, that tell what went wrong."""
+        lines = []
+        for path in sorted(self.logs.glob("*.log")):
+            with open(path, "rb") as log:
+                end_before = self._ends_before.get(path, 0)
+                if end_before <= path.stat().st_size and path != self.log:  # else it is a new file
+                    log.seek(end_before)
+                text = log.read().decode(errors="replace")
+            lines += [line for line in text.splitlines() if line.strip()]
         if not lines:
             return "It has told above why."
-        telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
-        return f"Its log, {self.log}, says: {' | '.join(telling[-3:])}"
+        telling = [line for line in lines if re.search("ERROR|Exception|Error|Invalid", line)]
+        return f"Its logs, in {self.logs}, say: {' | '.join((telling or lines)[-3:])}"
+
+
+def _torchserve() -> tuple[Path, Path]:
+    """Return where its Python package lies and its frontend, without importing it."""
+    spec = importlib.util.find_spec("ts")
+    assert spec
+    assert spec.origin
+    package = Path(spec.origin).parent
+    return package.parent, package / "frontend"
+
+
+def java_options(config: str) -> list[str]:
+    """Return what the line ``vmargs`` of a config.properties has for Java.
+
+    TorchServe's own launcher reads it there, not its frontend.
+    """
+    lines = [line.partition("=") for line in config.splitlines() if not line.startswith("#")]
+    values = [value for name, _, value in lines if name.strip() == "vmargs"]
+    return " ".join(values).split()
 
 
 def _started(pid: int) -> str:

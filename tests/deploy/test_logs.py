@@ -1,0 +1,178 @@
+"""Which line of TorchServe's goes to which file; its worker is one that only speaks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from scripts.package import package
+from scripts.store import FIRST, Record, Store, Stored
+from scripts.torchserve import Ports, Server, java_options
+
+# It outlives the object that started it.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+SECONDS = 60.0
+FILES = {"requests.log", "access_log.log", "model_log.log", "ts_log.log"}
+# As a form it is malformed, and what TorchServe says of that quotes it.
+PHOTO = b"\xff\xd8JFIF of a photo%zz=secret&" + bytes(range(128, 256))
+
+WORKER = """#!/bin/sh
+echo 'captioner ready'
+echo 'Backend received inference at: 1'
+echo 'request {"request_id": "7"}'
+echo '[METRICS]captioner_requests_total.Count:1|#Outcome:ok,Version:1.0,ModelName:captioner,Level:Model|#type:COUNTER|#hostname:vm,1'
+echo 'Traceback of a worker' >&2
+i=0
+while [ "$i" -lt "$SPOKEN" ]; do
+    i=$((i + 1))
+    echo "request $i $PADDING"
+    echo "said $i $PADDING"
+done
+echo 'that is all'
+exec sleep 600
+"""  # noqa: E501
+
+
+@contextmanager
+def speaking(
+    folder: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, lines: int = 0
+) -> Iterator[tuple[Server, Ports]]:
+    """TorchServe once its worker has said so many lines."""
+    store, ports, server = Store(folder / "store"), Ports.free(), Server(folder / "run")
+    digest = package(checkpoint, "1.0", store.folder / FIRST)
+    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    worker = folder / "worker"
+    worker.write_text(WORKER)
+    worker.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(worker))
+        more = {"SPOKEN": str(lines), "PADDING": "x" * 1000, "CAPTIONER_LOG_SIZE": "10 KB"}
+        server.start(server.check_startable(ports), store, ports, more)
+    try:
+        wait_for(server, "model_log.log", "that is all")
+        wait_for(server, "server.log", "Model server started.")
+        yield server, ports
+    finally:
+        server.stop()
+
+
+def wait_for(server: Server, name: str, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not ((server.logs / name).exists() and text in (server.logs / name).read_text()):
+        assert server.process(), server.log.read_text()
+        assert time.monotonic() < deadline, name
+        time.sleep(0.1)
+
+
+def read_all(server: Server) -> dict[str, str]:
+    return {path.name: path.read_text() for path in server.logs.iterdir()}
+
+
+def ask_badly(ports: Ports) -> None:
+    """Send a photo as a form, as ``curl --data-binary`` does."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    url = f"http://127.0.0.1:{ports.inference}/predictions/captioner"
+    assert requests.post(url, data=PHOTO, headers=form, timeout=20).status_code == 500
+
+
+def test_each_line_has_its_file_and_a_photo_is_in_none(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with speaking(tmp_path, tiny_checkpoint, monkeypatch) as (server, ports):
+        ask_badly(ports)
+        before = server.log.stat().st_size
+        for _ in range(20):
+            assert requests.get(f"http://127.0.0.1:{ports.inference}/ping", timeout=SECONDS).ok
+        assert server.log.stat().st_size == before  # which no one rotates
+    files = read_all(server)
+    assert files.keys() == FILES | {"server.log"}
+    assert files["requests.log"].endswith(' request {"request_id": "7"}\n')
+    assert files["requests.log"].count("\n") == 1
+    assert files["access_log.log"].count('"GET /ping HTTP/1.1" 200 ') == 20
+    said = [line.partition(" - ")[2] for line in files["model_log.log"].splitlines()]
+    assert sorted(said) == ["Traceback of a worker", "captioner ready", "that is all"]
+    frontend = files["ts_log.log"]
+    assert frontend.count("Model captioner loaded.\n") == 1  # and not once more
+    for noise in ("DEBUG", "METRICS"):
+        assert noise not in frontend
+    assert "ErrorDataDecoderException\n\tat " in frontend
+    assert "\nCaused by: java.lang.IllegalArgumentException\n\t" in frontend
+    for name, text in files.items():
+        assert "JFIF" not in text, name
+        assert "of a photo" not in text, name
+
+
+def test_no_log_grows_for_ever(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with speaking(tmp_path, tiny_checkpoint, monkeypatch, 300) as (server, ports):
+        for _ in range(50):
+            ask_badly(ports)
+    files = read_all(server)
+    del files["server.log"]
+    many = {"requests.log", "model_log.log", "ts_log.log"}
+    assert files.keys() == FILES | {f"{name}.{i}" for name in many for i in range(1, 6)}
+    assert all(len(text) < 30_000 for text in files.values())
+    for name, last in (("requests.log", "request 300 "), ("model_log.log", "said 300 ")):
+        assert last in files[f"{name}.1"] + files[name]  # the newest are kept
+
+
+def test_a_start_that_fails_says_why_from_the_logs(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not why an earlier one did."""
+    server = Server(tmp_path / "run")
+    server.logs.mkdir(parents=True)
+    (server.logs / "model_log.log").write_text("OldError: of yesterday\n")
+    store, ports = Store(tmp_path / "store"), Ports.free()
+    digest = package(tiny_checkpoint, "1.0", store.folder / FIRST)
+    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    worker = tmp_path / "worker"
+    worker.write_text("#!/bin/sh\necho 'ImportError: no module named torch'; exit 1\n")
+    worker.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(worker))
+        server.start(server.check_startable(ports), store, ports)
+    try:
+        wait_for(server, "model_log.log", "ImportError")
+        with pytest.raises(RuntimeError) as raised:
+            server.wait_until_it_answers(f"http://127.0.0.1:{ports.inference}/x", b"", 0.0)
+    finally:
+        server.stop()
+    told = str(raised.value)
+    assert f"Its logs, in {server.logs}, say: " in told
+    assert "ImportError: no module named torch" in told
+    assert "OldError" not in told
+
+
+def test_the_users_own_configuration_of_logs_is_kept(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.xml"
+    own.write_text(
+        '<Configuration><Appenders><File name="f" fileName="${env:LOG_LOCATION}/own.log"/>'
+        '</Appenders><Loggers><Root level="INFO"><AppenderRef ref="f"/></Root></Loggers>'
+        "</Configuration>"
+    )
+    monkeypatch.setenv("LOG4J_CONFIGURATION_FILE", str(own))
+    server, ports, store = Server(tmp_path / "run"), Ports.free(), Store(tmp_path / "store")
+    digest = package(tiny_checkpoint, "1.0", store.folder / FIRST)
+    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    server.start(server.check_startable(ports), store, ports)
+    try:
+        wait_for(server, "own.log", "")
+    finally:
+        server.stop()
+    assert {path.name for path in server.logs.iterdir()} == {"own.log", "server.log"}
+
+
+def test_options_for_java_are_read_where_torchserve_reads_them() -> None:
+    assert java_options("a=b\nvmargs=-Xmx1g  -XX:X=1\n#vmargs=-no\n") == ["-Xmx1g", "-XX:X=1"]
+    assert java_options("a=b\n") == []
