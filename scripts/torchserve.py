@@ -271,7 +271,10 @@ class Server:
     def _end_of_log(self) -> str:
         """The last lines, of all logs and since the start, that tell what went wrong."""
         lines = []
-        for path in sorted(self.logs.glob("*.log")):
+        # The workers' last: what TorchServe says of a worker that ended follows from it.
+        for path in (self.log, self.logs / "ts_log.log", self.logs / "model_log.log"):
+            if not path.exists():
+                continue
             with open(path, "rb") as log:
                 end_before = self._ends_before.get(path, 0)
                 if end_before <= path.stat().st_size and path != self.log:  # else it is a new file

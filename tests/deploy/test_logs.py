@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from scripts.package import package
+from scripts.places import ROOT
 from scripts.store import FIRST, Record, Store, Stored
 from scripts.torchserve import Ports, Server, java_options
 
@@ -42,7 +43,11 @@ exec sleep 600
 
 @contextmanager
 def speaking(
-    folder: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, lines: int = 0
+    folder: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: int = 0,
+    configuration: Path = ROOT / "deploy" / "log4j2.xml",
 ) -> Iterator[tuple[Server, Ports]]:
     """TorchServe once its worker has said so many lines."""
     store, ports, server = Store(folder / "store"), Ports.free(), Server(folder / "run")
@@ -54,9 +59,11 @@ def speaking(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(worker))
         more = {"SPOKEN": str(lines), "PADDING": "x" * 1000, "CAPTIONER_LOG_SIZE": "10 KB"}
+        more["LOG4J_CONFIGURATION_FILE"] = str(configuration)
         server.start(server.check_startable(ports), store, ports, more)
     try:
-        wait_for(server, "model_log.log", "that is all")
+        to_files = configuration.parent.name == "deploy"
+        wait_for(server, "model_log.log" if to_files else "server.log", "that is all")
         wait_for(server, "server.log", "Model server started.")
         yield server, ports
     finally:
@@ -122,6 +129,23 @@ def test_no_log_grows_for_ever(
     assert all(len(text) < 30_000 for text in files.values())
     for name, last in (("requests.log", "request 300 "), ("model_log.log", "said 300 ")):
         assert last in files[f"{name}.1"] + files[name]  # the newest are kept
+
+
+def test_the_containers_output_has_all_but_photos(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ROOT / "deploy" / "container" / "log4j2.xml"
+    with speaking(tmp_path, tiny_checkpoint, monkeypatch, configuration=own) as (server, ports):
+        ask_badly(ports)
+    files = read_all(server)
+    assert files.keys() == {"server.log"}  # that is where its output goes here
+    printed = files["server.log"]
+    assert printed.count(' request {"request_id": "7"}\n') == 1
+    assert printed.count('"POST /predictions/captioner HTTP/1.1" 500 ') == 1
+    assert "Traceback of a worker" in printed
+    assert "ErrorDataDecoderException\n\tat " in printed
+    for text in ("JFIF", "of a photo", "METRICS", "Backend received", "DEBUG"):
+        assert text not in printed
 
 
 def test_a_start_that_fails_says_why_from_the_logs(
