@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,14 @@ exec sleep 600
 """  # noqa: E501
 
 
+def start(
+    server: Server, store: Store, ports: Ports, more: Mapping[str, str] | None = None
+) -> None:
+    java = server.check_startable(ports)
+    with server.reserve(store) as reservation:
+        server.start(java, store, ports, reservation, more)
+
+
 @contextmanager
 def speaking(
     folder: Path,
@@ -60,7 +68,7 @@ def speaking(
         patch.setattr(sys, "executable", str(worker))
         more = {"SPOKEN": str(lines), "PADDING": "x" * 1000, "CAPTIONER_LOG_SIZE": "10 KB"}
         more["LOG4J_CONFIGURATION_FILE"] = str(configuration)
-        server.start(server.check_startable(ports), store, ports, more)
+        start(server, store, ports, more)
     try:
         to_files = configuration.parent.name == "deploy"
         wait_for(server, "model_log.log" if to_files else "server.log", "that is all")
@@ -163,7 +171,7 @@ def test_a_start_that_fails_says_why_from_the_logs(
     worker.chmod(0o755)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(worker))
-        server.start(server.check_startable(ports), store, ports)
+        start(server, store, ports)
     try:
         wait_for(server, "model_log.log", "ImportError")
         with pytest.raises(RuntimeError) as raised:
@@ -189,7 +197,7 @@ def test_the_users_own_configuration_of_logs_is_kept(
     server, ports, store = Server(tmp_path / "run"), Ports.free(), Store(tmp_path / "store")
     digest = package(tiny_checkpoint, "1.0", store.folder / FIRST)
     store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
-    server.start(server.check_startable(ports), store, ports)
+    start(server, store, ports)
     try:
         wait_for(server, "own.log", "")
     finally:
