@@ -39,6 +39,7 @@ from handler.replies import PNG, Reply  # noqa: E402
 from handler.request_log import answered, failed, log_answers  # noqa: E402
 from handler.routes import Route, route  # noqa: E402
 from handler.shadow import Answered, Shadow  # noqa: E402
+from handler.workers import Workers  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
 from model.captioner import Seconds  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
@@ -60,6 +61,8 @@ class CaptionerHandler:
     shadow: Shadow
     folder: Path
     time_limit: float = 30  # seconds of a batch, after which no photo of it is begun
+    workers: Workers | None = None  # that share the cores; None if the threads are configured
+    cores: int  # that the process may use
 
     def initialize(self, context: Any) -> None:
         """Load the archive's checkpoint and caption once, so that no request meets a cold worker.
@@ -80,7 +83,12 @@ class CaptionerHandler:
         config = context.model_yaml_config or {}
         settings = config.get("handler", {})
         Image.core.set_block_size(PILLOW_BLOCK_SIZE)  # type: ignore[attr-defined]
-        torch.set_num_threads(_threads(config, torch.get_num_threads()))
+        self.cores = torch.get_num_threads()
+        if threads := settings.get("threads", 0):
+            torch.set_num_threads(threads)
+        else:
+            self.workers = Workers(self.folder)
+            self._share_cores()
         self.options = RequestOptions().changed(settings.get("decoding", {}))
         device = _device(settings, properties.get("gpu_id"))
         self.captioner = Captioner.load(self.folder, device, settings.get("precision", "auto"))
@@ -99,6 +107,7 @@ class CaptionerHandler:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[str | bytes]:
         """Answer every request, in order; see the README's section on the API."""
         started = time.perf_counter()
+        self._share_cores()
         places = range(len(data))
         requests = [self._parsed(data[i], context.get_all_request_header(i)) for i in places]
         ids = [context.get_request_id(i) for i in places]
@@ -124,6 +133,17 @@ class CaptionerHandler:
         copies = [copy for i in good for copy in _copies(captionable[i], captions[i])]
         self.shadow.offer(copies, total, photos)
         return [reply.body for reply in sent]
+
+    def _share_cores(self) -> None:
+        """Take this worker's part of them: if all took all they would wait for one another.
+
+        Their number may be another at every batch, as the operator scales the version.
+        """
+        if self.workers is None:
+            return
+        threads = max(1, self.cores // self.workers.count())
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
 
     def _parsed(
         self, fields: Mapping[str, Any], headers: Mapping[str, Any]
@@ -266,9 +286,3 @@ def _device(settings: dict[str, Any], gpu: int | None) -> str:
     if settings.get("require_gpu"):
         raise ValueError("model-config.yaml says require_gpu, but the worker was given no GPU")
     return "cpu"
-
-
-def _threads(config: dict[str, Any], cores: int) -> int:
-    """Of this worker: as configured, or its share; workers that all take all cores wait in turn."""
-    threads: int = config.get("handler", {}).get("threads", 0)
-    return threads or max(1, cores // config.get("maxWorkers", 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def describe(
     return json.dumps(
         {
             "model": model,
+            "worker": os.getpid(),  # a deploy that removes a version asks each worker
             "card": card.read_text(encoding="utf-8") if card.is_file() else "",
             "encoder": config.encoder,
             "words": config.vocabulary_size,

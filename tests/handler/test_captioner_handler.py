@@ -15,10 +15,11 @@ import torch
 import yaml
 
 from handler import budget
-from handler.captioner_handler import CaptionerHandler, _is_fatal, _threads
+from handler.captioner_handler import CaptionerHandler, _is_fatal
 from handler.metrics import Metrics
 from handler.options import RequestOptions
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings, Shadow
+from handler.workers import Workers
 from model import Captioner, DecodingOptions
 from model.calibration import Calibration
 from model.decoding_cost import estimate
@@ -526,18 +527,19 @@ def test_a_copy_that_fails_costs_no_answer(
     assert tried
 
 
-@pytest.mark.parametrize(
-    ("config", "cores", "threads"),
-    [
-        ({}, 8, 8),
-        ({"maxWorkers": 3}, 8, 2),
-        ({"maxWorkers": 16}, 8, 1),
-        ({"maxWorkers": 2, "handler": {"threads": 0}}, 8, 4),
-        ({"maxWorkers": 2, "handler": {"threads": 6}}, 8, 6),
-    ],
-)
-def test_workers_share_the_cores(config: dict[str, Any], cores: int, threads: int) -> None:
-    assert _threads(config, cores) == threads
+def test_workers_share_the_cores(
+    handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their part of them changes with their number, from one batch to the next."""
+    taken = [torch.get_num_threads()]
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
+    handler.workers, handler.cores = Workers(handler.folder), 8
+    for workers, threads in [(1, 8), (3, 2), (16, 1), (16, 1)]:
+        monkeypatch.setattr(Workers, "count", lambda _self, workers=workers: workers)
+        answers(handler, [{"body": render()}])
+        assert taken[-1] == threads
+    assert taken[1:] == [8, 2, 1]
 
 
 def test_refuses_code_from_outside_its_archive(tmp_path: Path) -> None:
