@@ -120,7 +120,7 @@ def bench(options: Options) -> Report:
         parts.append(killed_workers(served, seen, sizes, config["batchSize"]))
         parts.append(new_start(served, seen))
         parts.append(wrong_captions(seen.replies, photos))
-    about = {name: config[name] for name in ("maxWorkers", "batchSize", "maxBatchDelay")}
+    about = {name: config[name] for name in ("batchSize", "maxBatchDelay")}
     report = Report({"settings": about | settings, "seconds_to_first_caption": first})
     for part in parts:
         report.figures |= part.figures

@@ -263,6 +263,11 @@ def _parser() -> argparse.ArgumentParser:
         help="version it is served as (the one it had, or one that none has had: 1.0, 2.0, ...)",
     )
     serve.add_argument(
+        "--workers",
+        type=int,
+        help="processes that answer, of the default version (as many as it had, or 1)",
+    )
+    serve.add_argument(
         "--port",
         type=_first_port,
         default=8080,
@@ -289,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     deploy.add_argument("archive", type=Path, help="archive that captioner package wrote")
     deploy.add_argument("--sha256", help="refuse the archive unless it has this digest")
-    deploy.add_argument("--workers", type=int, default=1, help="of the new version (1)")
+    deploy.add_argument("--workers", type=int, default=1, help="processes of the new version (1)")
     deploy.add_argument(
         "--remove-old",
         action="store_true",
@@ -315,12 +320,21 @@ def _parser() -> argparse.ArgumentParser:
         parsers,
         "rollback",
         jobs.rollback,
-        "Make the version before the default one the default again, at once.",
+        "Make the version before the default one the default again, at once; a second time, the one"
+        " after it.",
     )
+    undeploy = _job(
+        parsers,
+        "undeploy",
+        jobs.undeploy,
+        "Remove a version that is not the default once it has answered what it was asked: from the"
+        " server, from the record and from the model store.",
+    )
+    undeploy.add_argument("version", help="such as 1.0; captioner versions lists them")
     versions = _job(
         parsers, "versions", jobs.versions, "List the versions that are served, and their workers."
     )
-    for job in (deploy, rollback, versions):
+    for job in (deploy, rollback, undeploy, versions):
         _address_options(job)
         _model_store_option(job, "where the server loads archives from")
         _key_file_option(job)

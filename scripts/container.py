@@ -216,6 +216,7 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
             log.info("finishing what was accepted")
             if not gate.close(DRAIN_SECONDS):
                 log.warning("some callers were not answered within %.0f s", DRAIN_SECONDS)
+            server.record()
     finally:
         server.stop(STOP_SECONDS)
         log.info("stopped")

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from handler.client import CaptionClient, CaptionError
+from scripts.adoption import adopt
 from scripts.archive import Archive
 from scripts.interrupts import Interrupts
 from scripts.keys import Keys
 from scripts.management import Management, ManagementError
 from scripts.places import MODEL_STORE
+from scripts.retirement import retire
 from scripts.shadow import Shadowing, check_shadowable, clear, shadow
-from scripts.store import MODEL, Record, Store, Stored, archive_name
+from scripts.store import MODEL, Record, Store
 
 log = logging.getLogger("captioner")
 
-DRAIN_SECONDS = 120.0  # for a version's queue to become empty
 READY_SECONDS = 60.0  # for workers that were loaded to be ready
-LEAST_BATCH_SECONDS = 2.0
 POLL_SECONDS = 0.2
 
 
@@ -84,13 +85,15 @@ def deploy(
         SIGINT or SIGTERM came; what was changed is as before, unless the version was the default
         already.
     """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; a version needs at least 1")
     store = Store(place.store)
     with Interrupts() as interrupts, store.locked(), place.manage() as management:
         clear(store.folder)
         new = Archive.open(archive, sha256)
-        record = _agreed(store, management)
-        if new.model != MODEL:
-            raise ValueError(f"{archive} is an archive of {new.model!r}, not of {MODEL!r}")
+        record = adopt(store, management)
+        _clear_unfinished(management, store)
+        new.check_served_as(MODEL)
         if new.version in record.versions:
             raise ValueError(f"version {new.version} is served already; package another version")
         if shadowing:
@@ -101,11 +104,12 @@ def deploy(
         new.dry_run(store.work)
         try:
             with ExitStack() as undo, interrupts.held_after_failure():
-                stored = _stored(new, store, undo)
+                stored = store.begin(new, workers)
+                undo.callback(_forget, management, store, new.version)
                 log.info("loading it beside version %s", record.default)
                 with interrupts.held():  # the server would go on, and nobody undo it
-                    _load(management, new.version, stored, workers, undo)
-                seconds = _asked(place, new)
+                    _load(management, new.version, stored.archive, workers)
+                _ask_golden(place, new)
                 log.info("it captions %d golden photos as it should", len(new.golden))
                 if shadowing:
                     undo.callback(clear, store.folder)
@@ -116,6 +120,7 @@ def deploy(
                 management.set_default(new.version)
                 store.write(changed)
                 undo.pop_all()
+                store.finish()
         except (ManagementError, CaptionError, OSError, ValueError) as error:
             raise DeployFailed(
                 f"version {new.version} was not deployed: {error};"
@@ -128,12 +133,31 @@ def deploy(
             raise
         log.info("version %s is the default", new.version)
         interrupts.release()
-        batch = max(LEAST_BATCH_SECONDS, seconds * int(new.settings["batchSize"]))
-        _retire(management, store, changed, keep, batch)
+        unneeded = [record.previous] if keep else [record.previous, record.default]
+        _retire(management, store, changed, unneeded)
 
 
-def rollback(place: Place) -> str:
-    """Make the version before the default again, and return it.
+class Switched(NamedTuple):
+    """What a rollback did."""
+
+    default: str  # the version that is the default now
+    kept: str  # the one that was, which the next rollback makes the default again
+    forward: bool  # whether it was deployed later than the other
+
+    def __str__(self) -> str:
+        if self.forward:
+            return (
+                f"version {self.default} is the default again"
+                f" (rolled forward; {self.kept} is kept for the next rollback)"
+            )
+        return (
+            f"version {self.default} is the default"
+            f" ({self.kept} is kept; another rollback rolls forward to it)"
+        )
+
+
+def rollback(place: Place) -> Switched:
+    """Make the version before the default again; a second time rolls forward.
 
     Raises
     ------
@@ -142,7 +166,7 @@ def rollback(place: Place) -> str:
     """
     store = Store(place.store)
     with Interrupts() as interrupts, store.locked(), place.manage() as management:
-        record = _agreed(store, management)
+        record = adopt(store, management)
         if record.previous is None:
             raise ValueError(f"no version before {record.default} was kept: nothing to go back to")
         served = management.version(record.previous)
@@ -155,75 +179,53 @@ def rollback(place: Place) -> str:
             except OSError:
                 management.set_default(record.default)
                 raise
-        return record.previous
+        order = list(record.versions)  # as they were deployed
+        forward = order.index(record.previous) > order.index(record.default)
+        return Switched(record.previous, record.default, forward)
 
 
-def versions(place: Place) -> str:
-    """A table of what is served and what the record says."""
-    record = Store(place.store).read()
-    with place.manage() as management:
-        default, served = management.default(), management.versions()
-    lines = [("version", "role", "workers", "pending", "archive", "sha256")]
-    for each in served:
-        known = record.versions.get(each.version) if record else None
-        role = "default" if each.version == default else ""
-        if record and each.version == record.previous:
-            role = "rollback"
-        lines.append(
-            (
-                each.version,
-                role if known else f"{role} not recorded".strip(),
-                f"{each.ready} of {len(each.workers)} ready",
-                str(each.pending),
-                each.archive,
-                known.sha256[:12] if known else "",
+def undeploy(version: str, place: Place) -> None:
+    """Remove a version that is not the default, once it has answered what it was asked.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is the default; nothing was changed.
+    ManagementError
+        It stays loaded; a restart does not load it.
+    """
+    store = Store(place.store)
+    with Interrupts(), store.locked(), place.manage() as management:
+        record = adopt(store, management)
+        if version == record.default:
+            raise ValueError(
+                f"version {version} is the default; make another one that first, by captioner"
+                " rollback or captioner deploy"
             )
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    if record and record.default != default:
-        told.append(f"after a restart {record.default} is the default")
-    return "\n".join(told)
+        unfinished = store.unfinished()
+        if unfinished and version == unfinished.version:
+            _clear_unfinished(management, store)
+        elif version in record.versions or management.version(version):
+            _remove(management, store, record, version)
+        else:
+            raise ValueError(f"no version {version} is served; captioner versions lists them")
 
 
-def _agreed(store: Store, management: Management) -> Record:
-    """The record, if the server serves what it says."""
-    record = store.read()
-    if record is None:
-        raise ValueError(
-            f"{store.folder} has no record of what is served; is it this server's model store?"
-        )
-    default = management.default()
-    if default != record.default:
-        raise ValueError(
-            f"the server's default is version {default}, the record in {store.folder} says"
-            f" {record.default}; is it this server's model store?"
-        )
-    return record
+def _clear_unfinished(management: Management, store: Store) -> None:
+    """Remove what a deploy that was killed has left, in the server and in the store."""
+    if unfinished := store.unfinished():
+        log.info("a deploy of version %s was killed: removing what it left", unfinished.version)
+        retire(management, unfinished.version)
+    store.finish()
 
 
-def _stored(new: Archive, store: Store, undo: ExitStack) -> Stored:
-    """Copy the archive to where the server loads from, unless it lies there already."""
-    stored = Stored(archive_name(new.version), new.sha256)
-    place = store.path(stored)
-    if not place.exists():
-        undo.callback(place.unlink, missing_ok=True)
-        new.copy_to(place)
-    elif Archive.open(place).sha256 != new.sha256:
-        raise ValueError(f"{place} is another archive; deploy that, or move it away")
-    return stored
-
-
-def _load(
-    management: Management, version: str, stored: Stored, workers: int, undo: ExitStack
-) -> None:
-    if management.version(version):  # a deploy was killed after it had come so far
-        management.unregister(version)
-    undo.callback(_forget, management, version)
-    management.register(stored.archive, workers)
+def _load(management: Management, version: str, archive: str, workers: int) -> None:
+    """Register an archive and wait until all its workers are ready."""
+    retire(management, version)  # one that is served and could not be recorded
+    management.register(archive, workers)
+    served = management.version(version)
+    if served and served.min_workers != workers:  # an archive that names a number of workers
+        management.scale(version, workers)
     # Registered is not yet ready: for a moment a worker may still be called UNLOADING.
     deadline = time.monotonic() + READY_SECONDS
     while (served := management.version(version)) is None or served.ready < workers:
@@ -232,17 +234,10 @@ def _load(
         time.sleep(POLL_SECONDS)
 
 
-def _asked(place: Place, new: Archive) -> float:
-    """Ask the new version for captions that are known; the slowest answer's seconds."""
-    slowest = 0.0
+def _ask_golden(place: Place, new: Archive) -> None:
+    """Ask the new version for captions that are known."""
     with place.ask(new.version) as client:
-        captions = []
-        for golden in new.golden:
-            started = time.monotonic()
-            captions.append(client.caption(golden.photo).caption)
-            slowest = max(slowest, time.monotonic() - started)
-    new.compare(captions)
-    return slowest
+        new.compare([client.caption(golden.photo).caption for golden in new.golden])
 
 
 def _shadow(place: Place, versions: tuple[str, str], wanted: Shadowing) -> None:
@@ -257,54 +252,61 @@ def _shadow(place: Place, versions: tuple[str, str], wanted: Shadowing) -> None:
     compared.check(wanted)
 
 
-def _retire(management: Management, store: Store, record: Record, keep: bool, batch: float) -> None:
+def _retire(
+    management: Management, store: Store, record: Record, versions: Iterable[str | None]
+) -> None:
     """Remove versions that no rollback needs; what they were asked is answered first."""
-    kept = {record.default, record.previous if keep else None}
-    for version in [v for v in record.versions if v not in kept]:
-        log.info("version %s finishes what it has and goes", version)
-        archive = store.path(record.versions[version])
+    for version in versions:
+        if version not in record.versions or version == record.default:
+            continue
+        log.info("version %s answers what it was asked, and goes", version)
+        try:
+            record = _remove(management, store, record, version)
+        except ManagementError as error:
+            record = record.without(version)
+            log.warning(
+                "version %s stays loaded: %s; captioner undeploy %s removes it",
+                *(version, error, version),
+            )
+        except KeyboardInterrupt:
+            log.warning(
+                "version %s stays loaded: interrupted; captioner undeploy %s removes it",
+                *(version, version),
+            )
+            raise
+
+
+def _remove(management: Management, store: Store, record: Record, version: str) -> Record:
+    """Take a version from the record, from the server and from the store; the record then."""
+    stored = record.versions.get(version)
+    if stored:
         record = record.without(version)
         store.write(record)  # first: what a restart loads must be there
-        try:
-            _drain(management, version, batch)
-            management.unregister(version)
-        except ManagementError as error:
-            log.warning("version %s stays loaded until a restart: %s", version, error)
-        except KeyboardInterrupt:
-            log.warning("version %s stays loaded until a restart: interrupted", version)
-            raise
-        finally:
-            archive.unlink(missing_ok=True)
+    try:
+        retire(management, version)
+    finally:
+        if stored:
+            store.path(stored).unlink(missing_ok=True)
+    return record
 
 
-def _drain(management: Management, version: str, batch: float) -> None:
-    """Wait until a version that is not the default has answered what it was asked."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while (served := management.version(version)) and served.pending:
-        if time.monotonic() > deadline:
-            raise ManagementError(f"{served.pending} requests wait still, after {DRAIN_SECONDS} s")
-        time.sleep(POLL_SECONDS)
-    time.sleep(batch)  # what a worker has taken is in no queue any more
-
-
-def _forget(management: Management, version: str) -> None:
-    """Of an undo: unregister a version, if it came so far."""
-    with _noted(f"version {version} may stay loaded until a restart"):
-        if management.version(version):
-            _drain(management, version, LEAST_BATCH_SECONDS)
-            management.unregister(version)
+def _forget(management: Management, store: Store, version: str) -> None:
+    """Undo the loading of a version: remove it from the server, if it came so far."""
+    try:
+        retire(management, version)
+    except ManagementError as error:
+        log.warning(
+            "version %s may stay loaded: %s; captioner undeploy %s removes it, and a restart does"
+            " not load it",
+            *(version, error, version),
+        )
+    else:
+        store.finish()
 
 
 def _back_to(management: Management, version: str) -> None:
-    """Of an undo: the default as it was."""
-    with _noted(f"version {version} may be the default only after a restart"):
-        management.set_default(version)
-
-
-@contextmanager
-def _noted(consequence: str) -> Iterator[None]:
-    """An undo goes on when the server is away; what that means is logged."""
+    """Undo the switch: make the default what it was."""
     try:
-        yield
+        management.set_default(version)
     except ManagementError as error:
-        log.warning("%s: %s", consequence, error)
+        log.warning("version %s may be the default only after a restart: %s", version, error)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from model import Captioner, DecodingOptions, image
+from scripts.archive import Golden, golden_to_json
 
 MOST = 4
 # In another precision, company or machine sums are rounded otherwise, and where words are as likely
@@ -40,11 +39,9 @@ def golden(folder: Path, decoding: DecodingOptions) -> bytes:
         for i, (caption, other) in enumerate(zip(captions, disturbed, strict=True)):
             steady[i] += caption == other
     chosen = [i for i, times in enumerate(steady) if times == TIMES][:MOST]
-    told = [
-        {"photo": base64.b64encode(photos[i]).decode(), "caption": captions[i]}
-        for i in chosen or [steady.index(max(steady))]
-    ]
-    return (json.dumps(told, indent=1) + "\n").encode()
+    return golden_to_json(
+        Golden(photos[i], captions[i]) for i in chosen or [steady.index(max(steady))]
+    )
 
 
 def _captions(captioner: Captioner, grid: torch.Tensor, decoding: DecodingOptions) -> list[str]:

@@ -256,6 +256,7 @@ def serve(options: argparse.Namespace) -> None:
 
     server = Server(options.folder)
     if options.stop:
+        server.record()
         if server.stop():
             print("stopped")
             return
@@ -271,6 +272,7 @@ def serve(options: argparse.Namespace) -> None:
         options.port,
         options.detach,
         options.tokens,
+        options.workers,
     )
 
 
@@ -302,11 +304,18 @@ def _shadowing(options: argparse.Namespace) -> Shadowing | None:
 def rollback(options: argparse.Namespace) -> None:
     from scripts.deploy import rollback
 
-    print(f"version {rollback(_place(options))} is the default")
+    print(rollback(_place(options)))
+
+
+def undeploy(options: argparse.Namespace) -> None:
+    from scripts.deploy import undeploy
+
+    undeploy(options.version, _place(options))
+    print(f"version {options.version} is removed")
 
 
 def versions(options: argparse.Namespace) -> None:
-    from scripts.deploy import versions
+    from scripts.versions import versions
 
     print(versions(_place(options)))
 

@@ -9,6 +9,7 @@ import re
 import time
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from model import checkpoint as checkpoints
@@ -34,6 +35,7 @@ def serve(
     port: int,
     detach: bool,
     tokens: bool = False,
+    workers: int | None = None,
 ) -> None:
     """Serve a checkpoint folder; returns once a caption came if detached, else when stopped.
 
@@ -46,7 +48,11 @@ def serve(
         What the checkpoint is served as; if not given, what it was before, or else a new one.
     tokens
         Whether TorchServe asks everyone for one.
+    workers
+        Of the default version; if not given, as many as it had, or one.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; a version needs at least 1")
     ports, store = Ports(port), Store(model_store)
     java = server.check_startable(ports)
     url = f"http://127.0.0.1:{port}/predictions/captioner"
@@ -54,6 +60,9 @@ def serve(
     with Interrupts() as interrupts:
         with server.reserve(store) as reservation:
             choose(store, checkpoint, version)
+            record = store.read()
+            if workers and record:
+                store.write(record.with_workers(record.default, workers))
             interrupts.hold()  # whoever is interrupted below stops what was started
             server.start(java, store, ports, reservation, tokens=tokens)
         try:
@@ -74,6 +83,7 @@ def serve(
             raise RuntimeError(f"TorchServe has ended by itself; its logs: {server.logs}")
         except KeyboardInterrupt:
             log.info("stopping")
+            server.record()
             server.stop()
         except BaseException:
             server.stop()
@@ -141,14 +151,16 @@ def _package(store: Store, checkpoint: Path, version: str | None) -> None:
         if record := store.recorded():
             known, default = record.versions, record.default
     version = _version(store, checkpoints.digest(checkpoint), version, default)
-    archive = known[version].archive if version in known else archive_name(version)
+    before = known.get(version, Stored(archive_name(version), ""))
     content = build(checkpoint, version)
-    write_whole(store.folder / archive, content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    log.info("packaged %s, version %s, sha256 %s", archive, version, sha256)
+    write_whole(store.path(before), content)
+    stored = replace(
+        before, sha256=hashlib.sha256(content).hexdigest(), workers=before.workers or 1
+    )
+    log.info("packaged %s, version %s, sha256 %s", stored.archive, version, stored.sha256)
     folder = checkpoint.resolve()
     named = None if folder == SHIPPED else str(folder)  # which a checkout takes with it
-    store.write(Record(version, None, {version: Stored(archive, sha256)}, checkpoint=named))
+    store.write(Record(version, None, {version: stored}, checkpoint=named))
     for other in sorted(known.keys() - {version}):
         path = shown(store.path(known[other]))
         if path.exists():

@@ -6,6 +6,7 @@ TorchServe forgets at a restart what its management API was told; the record doe
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.files import write_whole
-from scripts.archive import Archive
+from scripts.archive import AT_START, Archive
 from scripts.locks import is_locked, locked, locked_folder
+
+log = logging.getLogger("captioner")
 
 MODEL = "captioner"
 FIRST, RECORD = f"{MODEL}.mar", "versions.json"
 LOCK, SERVING = ".deploying", ".serving"  # held by a deploy or rollback, and by a server
+UNFINISHED = "unfinished.json"  # the version that a deploy is loading, or was when it was killed
 WORK = ".work"  # what a deploy needs while it lasts
 
 
@@ -35,6 +39,14 @@ class Stored:
 
     archive: str  # file name
     sha256: str
+    workers: int | None = None  # that its operator wants; None leaves it to the archive, or one
+
+
+class Unfinished(NamedTuple):
+    """A version that a deploy is loading, or was loading when it was killed."""
+
+    version: str
+    archive: str | None  # file name of the copy that the deploy made
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,10 @@ class Record:
         return replace(self, default=version, previous=self.default, deployed=True, checkpoint=None)
 
     def with_version(self, version: str, stored: Stored) -> Record:
+        return replace(self, versions=self.versions | {version: stored})
+
+    def with_workers(self, version: str, workers: int) -> Record:
+        stored = replace(self.versions[version], workers=workers)
         return replace(self, versions=self.versions | {version: stored})
 
     def without(self, version: str) -> Record:
@@ -157,6 +173,63 @@ class Store:
                 return version, stored.sha256
         return None
 
+    def busy(self) -> bool:
+        """Whether a process has it locked."""
+        return is_locked(self.folder / LOCK)
+
+    def begin(self, new: Archive, workers: int) -> Stored:
+        """Copy an archive to where the server loads from, to be loaded before it is recorded.
+
+        Until `finish` the store says so, should this process be killed.
+
+        Raises
+        ------
+        ValueError
+            Another archive lies there by the name that this one is to have.
+        """
+        stored = Stored(archive_name(new.version), new.sha256, workers)
+        path = self.path(stored)
+        there = path.is_file()
+        if there and Archive.open(path).sha256 != new.sha256:
+            raise ValueError(f"{path} is another archive; move it away, or package another version")
+        told = {"version": new.version, "archive": None if there else stored.archive}
+        try:
+            write_whole(self.folder / UNFINISHED, (json.dumps(told) + "\n").encode())
+            if not there:
+                write_whole(path, new.path.read_bytes())
+        except BaseException:
+            self.finish()
+            raise
+        return stored
+
+    def finish(self) -> None:
+        """Take back what `begin` says; an archive that it copied goes, unless it is recorded."""
+        unfinished = self.unfinished()
+        if unfinished and unfinished.archive:
+            (self.folder / unfinished.archive).unlink(missing_ok=True)
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
+
+    def unfinished(self) -> Unfinished | None:
+        """The version that `begin` says is being loaded, if the record does not list it."""
+        path = self.folder / UNFINISHED
+        try:
+            told = json.loads(path.read_text())
+            version, archive = str(told["version"]), told["archive"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error!r}); remove it") from error
+        record = self.recorded()
+        if record and version in record.versions:
+            return None
+        return Unfinished(version, Path(archive).name if archive else None)
+
+    def clear_unfinished(self) -> None:
+        """Before a server starts, remove what a deploy that was killed has left in the store."""
+        if not self.busy() and (unfinished := self.unfinished()):
+            log.warning("a deploy of version %s was killed; it is not served", unfinished.version)
+            self.finish()
+
     def read(self) -> Record | None:
         """The record; None if there is nothing to serve.
 
@@ -235,15 +308,15 @@ class Store:
         models = {}
         for version, stored in record.versions.items():
             settings = self.open(version, stored).settings
+            workers = settings.get("minWorkers", 1) if stored.workers is None else stored.workers
             models[version] = {
                 "defaultVersion": version == record.default,
                 "marName": stored.archive,
-                **{name: settings[name] for name in _AT_START},
+                "minWorkers": max(1, workers),
+                "maxWorkers": max(1, workers),
+                **{name: settings[name] for name in AT_START},
             }
         return {"name": RECORD, "modelCount": len(models), "models": {MODEL: models}}
 
 
 _ANEW = f"start anew: remove {RECORD}, or scripts/serve --checkpoint CHECKPOINT"
-
-# Of model-config.yaml, what TorchServe wants to be told again.
-_AT_START = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout")

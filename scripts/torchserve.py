@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import random
 import re
@@ -24,14 +25,19 @@ import requests
 
 from handler import shadow
 from model.files import write_whole
+from scripts.adoption import adopt
 from scripts.keys import Keys
 from scripts.locks import locked_folder
+from scripts.management import Management, ManagementError
 from scripts.places import ROOT
-from scripts.store import Reservation, Store
+from scripts.store import MODEL, Reservation, Store
 from scripts.threads import limit_spinning
 from training.java import find_java
 
+log = logging.getLogger("captioner")
+
 START_SECONDS, STOP_SECONDS = 180.0, 30.0
+RECORD_SECONDS = 2.0  # for an answer of management, when the server is about to be stopped
 STARTING = ".starting"  # held while a server is started
 
 # Becomes TorchServe once it is told so; ends if whoever would tell it has ended.
@@ -149,6 +155,7 @@ class Server:
         tokens
             Whether TorchServe asks for some and writes its keys to `key_file`.
         """
+        store.clear_unfinished()
         record = store.read()
         if record is None:
             raise ValueError(f"{store.folder} has no version to serve")
@@ -198,6 +205,8 @@ class Server:
         assert started.stdin
         with started.stdin:  # closed before it is told to, it does not become a server
             state = {"pid": started.pid, "started": _started(started.pid), "temp": str(temp)}
+            state["store"] = str(store.folder.resolve())
+            state["management"] = environment["TS_MANAGEMENT_ADDRESS"]
             write_whole(self._state, json.dumps(state).encode())
             reservation.name_server(self.folder.resolve(), started.pid)
             started.stdin.write(b"go\n")
@@ -215,6 +224,25 @@ class Server:
             return process if alive else None
         except (OSError, ValueError, LookupError, psutil.NoSuchProcess):
             return None
+
+    def record(self) -> None:
+        """Write down what is served, before `stop`; what hinders that is logged only.
+
+        Callers of TorchServe's management may have changed it, and a restart is to serve the same.
+        """
+        if self.process() is None:
+            return
+        try:
+            state = json.loads(self._state.read_text())
+            token = Keys.read(self.key_file).management if self.key_file.exists() else None
+            store = Store(Path(state["store"]))
+            with (
+                Management(state["management"], MODEL, token, RECORD_SECONDS) as management,
+                store.locked(),
+            ):
+                adopt(store, management)
+        except (OSError, ValueError, LookupError, ManagementError) as error:
+            log.warning("what is served was not recorded before the stop: %s", error)
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
         """Stop frontend and workers, in so many seconds gently, and clean up; whether any ran."""
