@@ -48,6 +48,9 @@ def write_archive(path: Path, name: str = "captioner", left_out: str = "") -> Pa
     members = {
         "MAR-INF/MANIFEST.json": json.dumps({"model": manifest}),
         "captioner_handler.py": "",
+        "model-config.yaml": "{batchSize: 1, maxBatchDelay: 1, responseTimeout: 1}",
+        "golden.json": json.dumps([{"photo": "", "caption": "a photo"}]),
+        "config.json": "{}",
         "model.safetensors": "weights",
         "word_map.json": "{}",
     }

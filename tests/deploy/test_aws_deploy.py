@@ -72,7 +72,7 @@ def test_arguments_can_be_kept_in_a_file(tmp_path: Path) -> None:
         ({"instances": "many"}, "Instances is 'many'; it must be a number"),
         ({"set": "MaxInstances"}, "PARAMETER=VALUE"),
         ({"set": "Colour=blue"}, "no parameter Colour"),
-        ({"archive": "none.mar"}, "none.mar: No such file"),
+        ({"archive": "none.mar"}, "none.mar is no file"),
         ({"sha256": "0" * 64}, f"not {'0' * 64}"),
         ({"colour": "blue"}, "unrecognized arguments: --colour=blue"),
     ],
@@ -91,15 +91,20 @@ def test_what_is_wrong_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.write_bytes(b"no zip"), "no model archive with a manifest"),
-        (lambda path: write_archive(path, name="other"), "serves 'other'"),
-        (lambda path: write_archive(path, left_out="MAR-INF/MANIFEST.json"), "with a manifest"),
+        (lambda path: path.write_bytes(b"no zip"), "no archive of `captioner package`"),
+        (
+            lambda path: write_archive(path, name="other"),
+            "an archive of 'other', not of 'captioner'",
+        ),
+        (lambda path: write_archive(path, left_out="MAR-INF/MANIFEST.json"), "MANIFEST.json"),
         (lambda path: write_archive(path, left_out="model.safetensors"), "lacks model.safetensors"),
+        (lambda path: write_archive(path, left_out="golden.json"), "lacks golden.json"),
+        (lambda path: write_archive(path, left_out="model-config.yaml"), "lacks model-config.yaml"),
         (
             lambda path: write_archive(path).write_bytes(
                 path.read_bytes().replace(b"weights", b"wEights", 1)
             ),
-            "damaged: model.safetensors",
+            "model.safetensors in it is damaged",
         ),
     ],
 )
