@@ -67,7 +67,7 @@ def wait_until_idle(management: Management, version: str) -> bool:
             answered = {worker}
         elif len(served.pids) > 1:
             log.info(
-                "version %s is of an earlier captioner and does not say which worker answers:"
+                "version %s is of an earlier release and does not say which worker answers:"
                 " waiting the %d s that a batch of it may take",
                 *(version, served.response_timeout),
             )
