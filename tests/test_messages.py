@@ -28,7 +28,7 @@ COMMAND = re.compile(
     r"(?<!the )(?<!\ba )(?<!\bno )(?<!served )\bcaptioner ([a-z][a-z-]*)"
     r"((?:(?!\bcaptioner )[^`\n])*)"
 )
-OTHER_PROGRAMS = {"--since": "aws logs tail", "--dereference": "tar"}
+OTHER_PROGRAMS = {"--since": "aws logs tail", "--dereference": "tar", "--data-binary": "curl"}
 # What may come after the word where no command is meant.
 PROSE = {"archive", "ready"}
 
