@@ -93,10 +93,9 @@ class CaptionerHandler:
         device = _device(settings, properties.get("gpu_id"))
         self.captioner = Captioner.load(self.folder, device, settings.get("precision", "auto"))
         self.captioner.warm_up(self.options.decoding)
-        named = context.manifest["model"]
         self.model = {
-            "name": named["modelName"],
-            "version": named["modelVersion"],
+            "name": context.model_name,  # as it was registered; the archive may be called otherwise
+            "version": context.manifest["model"]["modelVersion"],
             "digest": checkpoint.digest(self.folder),
         }
         self.metrics = Metrics(context.metrics, self.model["name"], self.model["version"])
@@ -158,7 +157,9 @@ class CaptionerHandler:
                 explained = {"return_tokens": True, "return_attention": True}
                 options = [dataclasses.replace(o, **explained) for o in request.options]
                 picture = request.form is Form.PLAIN and _accepts_picture(headers)
-                request = dataclasses.replace(request, options=options, picture=picture)
+                request = dataclasses.replace(
+                    request, options=options, explain=True, picture=picture
+                )
             return budget.measured(request)
         except RequestError as error:
             return error

@@ -44,7 +44,8 @@ class Request:
     options: list[RequestOptions]  # of each photo
     form: Form = Form.PLAIN
     id: str | None = None  # as KServe's second protocol has one
-    picture: bool = False  # is what is asked for, of where each word looked
+    explain: bool = False  # where each word looked is asked for
+    picture: bool = False  # that as a picture
     cost: float = 0.0  # seconds of one core that decoding its photos takes, estimated
 
 
@@ -206,9 +207,15 @@ def _id(given: Any) -> str | None:
 
 
 def _photo_and_options(body: Any, what: str) -> tuple[bytes, list[dict[str, Any]]]:
-    """Read ``{"image": {"b64": ...}, "options": ...}``, or ``{"b64": ...}``."""
+    """Read ``{"image": {"b64": ...}, "options": ...}``, ``{"b64": ...}`` or ``{"data": ...}``.
+
+    The last is how TorchServe's own examples of KServe send bytes.
+    """
     body = _mapping(body, what)
-    image = body.get("image", {"b64": body["b64"]} if "b64" in body else None)
+    image = body.get("image")
+    for name in ("b64", "data"):
+        if image is None and name in body:
+            image = {"b64": body[name]}
     if not isinstance(image, dict) or "b64" not in image:
         raise RequestError.request(
             f'{what} holds no photo: send {{"image": {{"b64": "..."}}}}, the file in base64'

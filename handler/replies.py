@@ -15,6 +15,7 @@ from model.captioner import Seconds
 from model.image import ImageInfo
 
 JSON, PNG = "application/json", "image/png"
+EXPLAINING = ("tokens", "attention")  # parts of a reply
 
 
 class Reply(NamedTuple):
@@ -62,7 +63,7 @@ def body(request: Request, replies: Sequence[dict[str, Any]], model: dict[str, s
     if request.form is Form.PLAIN:
         return text(replies[0])
     if request.form is Form.KSERVE_V1:
-        return text({"predictions": list(replies)})
+        return text(_kserve_v1(request, replies))
     outputs = [
         _tensor("caption", "BYTES", [told["caption"] for told in replies]),
         _tensor("log_prob", "FP32", [told["log_prob"] for told in replies]),
@@ -72,6 +73,16 @@ def body(request: Request, replies: Sequence[dict[str, Any]], model: dict[str, s
     outputs.append(_tensor("reply", "BYTES", [json.dumps(told) for told in replies]))
     identity = {"model_name": model["name"], "model_version": model["version"]}
     return text({"id": request.id or replies[0]["request_id"]} | identity | {"outputs": outputs})
+
+
+def _kserve_v1(request: Request, replies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return predictions, and beside them, if the request is to be explained, explanations."""
+    if not request.explain:
+        return {"predictions": list(replies)}
+    return {
+        "predictions": [{k: v for k, v in each.items() if k not in EXPLAINING} for each in replies],
+        "explanations": [{name: each[name] for name in EXPLAINING} for each in replies],
+    }
 
 
 def text(value: dict[str, Any]) -> str:

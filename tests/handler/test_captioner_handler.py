@@ -61,7 +61,8 @@ class FakeContext:
         self.headers = [{}] * headers if isinstance(headers, int) else headers
         self.system_properties = {"model_dir": str(folder), "gpu_id": None}
         self.model_yaml_config: dict[str, Any] = {}
-        self.manifest = {"model": {"modelName": "captioner", "modelVersion": "1.2"}}
+        self.model_name = "captioner"
+        self.manifest = {"model": {"modelName": "packaged-as", "modelVersion": "1.2"}}
         self.metrics = FakeMetrics()
         self.status: dict[int, int] = {}
         self.content_type: dict[int, str] = {}
@@ -277,7 +278,11 @@ def test_a_picture_shows_one_photo_and_kserves_protocols_answer_for_all(
     b64 = base64.b64encode(render()).decode()
     headers = [{"explain": "True", "Accept": "image/png"}]
     (reply,), _ = answers(handler, [{"body": {"instances": [{"b64": b64}] * 2}}], headers)
-    assert ["attention" in each for each in reply["predictions"]] == [True, True]
+    # https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
+    assert [each.keys() for each in reply["explanations"]] == [{"tokens", "attention"}] * 2
+    words = [[each["word"] for each in told["tokens"]] for told in reply["explanations"]]
+    assert [" ".join(each[:-1]) for each in words] == [p["caption"] for p in reply["predictions"]]
+    assert all("attention" not in each for each in reply["predictions"])
 
 
 def test_a_request_that_is_too_expensive_is_refused_with_its_numbers(

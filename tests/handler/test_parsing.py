@@ -93,9 +93,11 @@ def test_options_and_parameters_are_the_same() -> None:
         for body in (
             {"b64": B64},
             {"instances": [{"b64": B64}]},
+            {"instances": [{"data": B64}]},  # as TorchServe's own examples have it
             {"inputs": [TENSOR]},
         ):
-            assert json_request(body | {name: {"beam_size": 3}}).options == wanted
+            found = json_request(body | {name: {"beam_size": 3}})
+            assert (found.photos, found.options) == ([PHOTO], wanted)
     named = TENSOR | {"parameters": {"beam_size": 3, "content_type": "base64"}}
     assert json_request({"inputs": [named]}).options == wanted
 
