@@ -191,10 +191,15 @@ class WordMap:
         """Read the tutorial's JSON form: one object, word to id."""
         try:
             ids = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is no word map: it is not JSON") from error
+        try:
             if not isinstance(ids, dict):
                 raise ValueError("it is not an object of words and ids")
             return cls(ids)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
     def to_json(self) -> str:

@@ -37,9 +37,17 @@ def locked_folder(folder: Path, name: str, refusal: str) -> Iterator[int]:
     """Hold a lock file of this name in a folder, which is made if it is missing.
 
     If the block fails, a folder that was made for it and holds nothing else goes again.
+
+    Raises
+    ------
+    ValueError
+        As `locked`, or a file stands where the folder would.
     """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{folder} cannot be a folder: a file is in its place") from error
     with locked(folder / name, refusal) as descriptor:
         try:
             yield descriptor

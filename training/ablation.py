@@ -78,9 +78,10 @@ def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
             for name, options in told["variants"].items()
         }
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        why = "it is no text" if isinstance(error, UnicodeDecodeError) else repr(error)
         raise ValueError(
             f"{plan} is no plan: it must have seeds, a list, and variants, from a name to options"
-            f" of captioner train ({error!r})"
+            f" of captioner train ({why})"
         ) from error
     if not seeds or not variants:
         raise ValueError(f"{plan} lists no seed or no variant")

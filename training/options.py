@@ -40,6 +40,10 @@ def parse(arguments: Sequence[str]) -> Options:
         values = parser.instantiate(parser.parse_args(renamed))
     except ArgumentError as error:
         raise ValueError(f"{error}; see captioner train --help") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            "the file of --config is no text; name a YAML file, such as training/recipes/lite1.yaml"
+        ) from error
     values.pop("config")
     resume, overwrite = bool(values.pop("resume")), bool(values.pop("overwrite"))
     return Options(TrainingConfig(**vars(values)), resume, overwrite)

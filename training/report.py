@@ -147,6 +147,8 @@ def read_rows(runs: Sequence[Path]) -> list[Row]:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: not what an epoch came to") from error
             rows.append(row | {"epoch": len(rows) + 1})
+    if not rows:
+        raise ValueError(f"{', '.join(map(str, runs))}: no epoch has ended yet, nothing to report")
     return rows
 
 

@@ -179,7 +179,12 @@ def test_overwrite(
         (["train", "--data", "tiny", "--out", "o"], "tiny is a checkpoint folder; --data takes"),
         (["train", "--data", "data", "--out", "o"], "wants 256; give --network.image_size 96, or"),
         (["import-tutorial", "w.json", "w.pth", "--out", "o"], "give the weights"),
+        (["import-tutorial", "photo.jpg", "empty", "--out", "o"], "empty is no word map"),
         (["report", "photo.jpg", "--out", "o.png"], "photo.jpg is no metrics.jsonl"),
+        (["report", "empty", "--out", "o.png"], "empty: no epoch has ended yet"),
+        (["ablate", "photo.jpg", "--data", "data", "--out", "o"], "photo.jpg is no plan"),
+        (["train", "--config", "photo.jpg", "--data", "data", "--out", "o"], "--config is no text"),
+        (["serve", "--folder", "empty", "--model-store", "o"], "empty cannot be a folder"),
         (["clear-grids", "tiny"], "tiny is a checkpoint folder"),
         (["explain", "photo.jpg", "-o", "photo.jpg/o.png"], "Not a directory; choose another"),
         (["evaluate", "tiny", "--data", "data", "--json", "photo.jpg/o.json"], "Not a directory"),
@@ -200,6 +205,7 @@ def test_what_was_mistaken_is_said_with_what_to_give(
     (tmp_path / "photo.jpg").write_bytes(render())
     torch.save({}, tmp_path / "w.pth")
     (tmp_path / "w.json").write_text("{}")
+    (tmp_path / "empty").touch()
     assert main(arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
