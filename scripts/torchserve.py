@@ -275,11 +275,13 @@ class Server:
         """
         deadline = time.monotonic() + seconds
         answer = "no answer"
+        session = requests.Session()
+        session.trust_env = False  # no proxy of the environment's stands before this machine
         while time.monotonic() < deadline:
             if not self.process():
                 raise RuntimeError(f"TorchServe ended while starting. {self._end_of_log()}")
             try:
-                reply = requests.post(url, data=photo, headers=self._token(), timeout=30)
+                reply = session.post(url, data=photo, headers=self._token(), timeout=30)
                 if reply.ok:
                     return reply.text
                 answer = f"{reply.status_code} {reply.text.strip()}"

@@ -217,3 +217,16 @@ def test_two_servers_share_neither_folder_nor_store(
     psutil.wait_procs([process])
     with elsewhere.reserve(store):
         pass
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    server: Server, java: Path, store: Store, scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(server, java, store)
+    monkeypatch.setenv("HTTP_PROXY", scripted.url)
+    monkeypatch.setenv("http_proxy", scripted.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    scripted.answer = lambda asked: (200, {"caption": "a dog"})
+    server.wait_until_it_answers(f"{scripted.url}/predictions", b"photo", 30.0)
+    assert [asked.path for asked in scripted.asked] == ["/predictions"]  # a proxy gets it whole
