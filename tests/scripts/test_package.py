@@ -30,6 +30,7 @@ handler = handler_class()
 context = types.SimpleNamespace(
     system_properties={"model_dir": str(folder), "gpu_id": None},
     model_yaml_config={},
+    model_name="captioner",
     manifest=json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text()),
     metrics=types.SimpleNamespace(cache={}),
     get_all_request_header=lambda i: {},

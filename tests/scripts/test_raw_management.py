@@ -30,8 +30,15 @@ def call(site: Site, method: str, path: str) -> Any:
 
 
 def ready(site: Site, version: str) -> int:
-    (told,) = call(site, "GET", f"/captioner/{version}")
-    return sum(worker["status"] == "READY" for worker in told["workers"])
+    """How many workers a version has, once they all are ready: a start waits for one of them."""
+    deadline = time.monotonic() + 120
+    while True:
+        (told,) = call(site, "GET", f"/captioner/{version}")
+        states = [worker["status"] for worker in told["workers"]]
+        if states == ["READY"] * told["minWorkers"]:
+            return len(states)
+        assert time.monotonic() < deadline, states
+        time.sleep(0.2)
 
 
 def stop(site: Site) -> str:
