@@ -322,7 +322,7 @@ def test_scripts_for_aws(arguments: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "deploy" / "aws" / script), *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "a URL may have no user and password" in done.stderr
+    assert "a URL may hold no password" in done.stderr
     check(done.stdout + done.stderr)
 
 

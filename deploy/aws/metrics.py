@@ -73,8 +73,8 @@ def main() -> int:
     parser.add_argument("--state", required=True, type=Path, help="file that keeps the counts")
     parser.add_argument("--metrics", default="http://127.0.0.1:8082/metrics", metavar="URL")
     options = parser.parse_args()
-    if "@" in options.metrics:  # urllib would show it in errors
-        parser.error("a URL may have no user and password")
+    if "@" in options.metrics:  # errors would show it
+        parser.error("a URL may hold no password")
     values: Values = {}
     failed = False
     try:

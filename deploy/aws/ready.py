@@ -1,9 +1,8 @@
 """Answers a load balancer's GET /ready: 200 if the captioner here captions, 503 if not.
 
 A load balancer can neither send a photo nor reach the management API, and TorchServe's /ping says
-Healthy while a model loads and for minutes after its worker died. So this runs the documented
-probe beside the server: the default version has a READY worker, and a tiny photo comes back
-captioned. Needs nothing but Python 3.9.
+Healthy while a model loads and for minutes after its worker died. So this asks beside the server:
+the default version has a READY worker, and a tiny photo comes back captioned. Needs Python 3.9.
 
 Busy is not broken: where the queue is full, or the photo waits too long behind others for a worker
 that is READY, the answer is 200. Otherwise instances would be replaced when they are needed most.
@@ -125,8 +124,8 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for a request (10)")
     parser.add_argument("--keep", type=float, default=5.0, help="seconds for an answer (5)")
     options = parser.parse_args()
-    if "@" in options.predictions + options.management:  # urllib would show it in errors
-        parser.error("a URL may have no user and password")
+    if "@" in options.predictions + options.management:
+        parser.error("a URL may hold no password")
     host, _, port = options.listen.rpartition(":")
     answer = Cache(
         lambda: check(options.predictions, options.management, options.timeout), options.keep

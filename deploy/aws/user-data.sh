@@ -109,7 +109,7 @@ step='start the container'
 memory=$(awk '/^MemTotal/ { print int($2 * 0.8) "k" }' /proc/meminfo)
 # Inference on the instance's address, where the security group lets only the load balancer in;
 # management, which can load code, and metrics on loopback. Java loads its network code from /tmp,
-# hence exec. All callers have the load balancer's addresses: a limit for each would be one for all.
+# hence exec. All callers have the load balancer's addresses: no limit by address.
 # awslogs: what it wrote outlives the instance; non-blocking: it never waits for that.
 docker run --detach --name captioner --restart always --stop-timeout 35 \
     --gpus all --env NVIDIA_DRIVER_CAPABILITIES=compute,utility \
