@@ -1,4 +1,4 @@
-"""What photos of every format cost to decode, against what their headers let expect.
+"""Measure the cost of decoding photos of every format, against the estimate from their headers.
 
 Flat photos are next to no bytes, which a bomb is, and noise is as many as there can be.
 """
@@ -87,7 +87,7 @@ def _saved(picture: Image.Image, format: str, settings: dict[str, Any]) -> bytes
 
 
 def _seconds(photo: bytes) -> float:
-    """Of all threads: what a decoder does in several at once is work all the same."""
+    """Return the CPU seconds of all threads: work that a decoder shares out is work as well."""
     started = time.process_time()
     image.decode(photo, SMALL)
     return time.process_time() - started

@@ -1,4 +1,4 @@
-"""What `benchmarks.start` and `benchmarks.threads` run in new processes.
+"""The code that `benchmarks.start` and `benchmarks.threads` run in new processes.
 
 ``imports`` imports torch and torchvision; ``first CHECKPOINT PHOTOS`` captions one photo of the
 folder; ``many CHECKPOINT PHOTOS BATCH`` all of them, in batches. These print their figures as JSON.

@@ -19,7 +19,7 @@ EXPLAINING = ("tokens", "attention")  # parts of a reply
 
 
 class Reply(NamedTuple):
-    """What one request is answered."""
+    """The answer to one request."""
 
     body: str | bytes
     media_type: str = JSON

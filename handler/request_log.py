@@ -18,7 +18,7 @@ logger = logging.getLogger("captioner.requests")
 
 
 class Answer(NamedTuple):
-    """What became of one request."""
+    """The outcome of one request."""
 
     request_id: str
     status: int

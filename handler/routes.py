@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Route(Enum):
-    """What a request asks of the model."""
+    """The kind of answer that a request asks for."""
 
     PREDICT = "predict"
     EXPLAIN = "explain"

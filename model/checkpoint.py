@@ -116,7 +116,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
 
 
 def digest(folder: str | Path | zipfile.Path) -> str:
-    """What tells one captioner from another: sha256 of weights, configuration and words.
+    """Return the sha256 of weights, configuration and words, which identifies a captioner.
 
     Raises
     ------

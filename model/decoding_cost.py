@@ -26,7 +26,7 @@ SCAN_COST = 0.0015  # for a million pixels, of each scan of a progressive JPEG
 
 
 class DecodingCost(NamedTuple):
-    """What decoding takes, of one photo or of several together."""
+    """The cost of decoding one photo, or several together."""
 
     pixels: int
     seconds: float  # of one core

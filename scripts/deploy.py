@@ -138,7 +138,7 @@ def deploy(
 
 
 class Switched(NamedTuple):
-    """What a rollback did."""
+    """The result of a rollback."""
 
     default: str  # the version that is the default now
     kept: str  # the one that was, which the next rollback makes the default again

@@ -61,7 +61,7 @@ def _captions(options: argparse.Namespace) -> Iterator[Captions]:
 
 
 def _content_or_error(path: Path) -> bytes | str:
-    """What is in the file, or why it cannot be read."""
+    """Return the bytes of a file, or why it cannot be read."""
     try:
         return _content(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the commands say of errors: one line on standard error, with no password in it."""
+"""Error messages of the commands: one line on standard error, with no password in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def complain(message: str) -> None:
 
 
 def described(error: Exception) -> str:
-    """What went wrong, and what to do where that is known."""
+    """Return the message of an error, with what to do where that is known."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name or error} is not installed, which this needs: {EXTRAS}"
     if isinstance(error, OSError) and error.strerror:

@@ -70,7 +70,7 @@ class PhotoFolders:
         return folder
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
-        """What is in a folder, by composed name."""
+        """Return the entries of a folder by their composed names."""
         if folder not in self._listed:
             names: dict[str, list[str]] = defaultdict(list)
             for path in folder.iterdir() if folder.is_dir() else ():

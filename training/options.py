@@ -11,7 +11,7 @@ from training.config import TrainingConfig
 
 
 class Options(NamedTuple):
-    """What the command line asks for."""
+    """The parsed command line."""
 
     config: TrainingConfig
     resume: bool

@@ -29,7 +29,7 @@ _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def webdataset(source: Path) -> Listing:
-    """What the tars list, one after the other; a tar named after a split belongs to it.
+    """List the samples of tars, one after the other; a tar named after a split belongs to it.
 
     Raises
     ------

@@ -83,7 +83,7 @@ def train(
 
 
 def fingerprint(config: TrainingConfig, prepared: Prepared) -> str:
-    """What must not change between a state and going on from it."""
+    """Return a text of all that must not change between a state and going on from it."""
     free = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in free}
     return f"{prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
