@@ -193,8 +193,10 @@ class WordMap:
             ids = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"{path}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: no word map, it is no text") from error
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no word map: it is not JSON") from error
+            raise ValueError(f"{path}: no word map, it is no JSON: {error}") from error
         try:
             if not isinstance(ids, dict):
                 raise ValueError("it is not an object of words and ids")

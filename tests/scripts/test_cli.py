@@ -179,7 +179,7 @@ def test_overwrite(
         (["train", "--data", "tiny", "--out", "o"], "tiny is a checkpoint folder; --data takes"),
         (["train", "--data", "data", "--out", "o"], "wants 256; give --network.image_size 96, or"),
         (["import-tutorial", "w.json", "w.pth", "--out", "o"], "give the weights"),
-        (["import-tutorial", "photo.jpg", "empty", "--out", "o"], "empty is no word map"),
+        (["import-tutorial", "photo.jpg", "empty", "--out", "o"], "empty: no word map"),
         (["report", "photo.jpg", "--out", "o.png"], "photo.jpg is no metrics.jsonl"),
         (["report", "empty", "--out", "o.png"], "empty: no epoch has ended yet"),
         (["ablate", "photo.jpg", "--data", "data", "--out", "o"], "photo.jpg is no plan"),
