@@ -14,7 +14,7 @@ import yaml
 
 from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION
-from model.files import write_whole
+from model.files import check_new, write_whole
 from scripts.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from scripts.golden import golden
 from scripts.places import ROOT
@@ -71,10 +71,7 @@ def package(folder: Path, version: str, out: Path, overwrite: bool = False) -> s
 def _check_replaceable(out: Path, digest: str, overwrite: bool) -> None:
     listed = Store(out.parent).listed(out)
     if listed is None:
-        if not overwrite:
-            raise ValueError(
-                f"{out} is there already; add --overwrite to replace it, or choose another name"
-            )
+        check_new(out, overwrite)
     elif listed[1] != digest:  # what is recorded may be put back
         raise ValueError(
             f"{out} is version {listed[0]}, which is served or listed in {RECORD}; it is never"

@@ -122,7 +122,7 @@ def size(path: Path) -> int:
 
 
 def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Path, render) -> None:
-    """As another user than root, with a root that it does not write to, but for the model store."""
+    """Run as another user than root, writing to no place of the root but the model store."""
     container = builder("buildah", "from", image)
     root = Path(builder("buildah", "mount", container))
     ports, address = Ports.free(), "127.0.0.1:{}".format

@@ -68,7 +68,7 @@ def encodings() -> dict[str, Encoded]:
 
 
 def saved(picture: Image.Image, format: str, **options: Any) -> bytes:
-    """As Pillow writes it."""
+    """Return the bytes that Pillow writes."""
     buffer = io.BytesIO()
     picture.save(buffer, format, **options)
     return buffer.getvalue()

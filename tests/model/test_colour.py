@@ -65,7 +65,7 @@ def profile(name: str) -> bytes:
 
 
 def grey_profile(exponent: float) -> bytes:
-    """As `colour.matrix_profile`, of grey alone: version 2, with a table for a curve."""
+    """Return a profile of grey alone: version 2, with a table for a curve."""
     curve = [round(65535 * (i / 255) ** exponent) for i in range(256)]
     body = struct.pack(">4sII256H", b"curv", 0, 256, *curve)
     white = struct.pack(">4sI3i", b"XYZ ", 0, 63190, 65536, 54061)
@@ -79,7 +79,7 @@ def grey_profile(exponent: float) -> bytes:
 
 
 def ink_profile() -> bytes:
-    """Of four inks, a grid of 2 points each: their mixtures in Lab, black ink being brown here."""
+    """Return a profile of four inks, 2 points each: their mixtures in Lab, black being brown."""
     lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )

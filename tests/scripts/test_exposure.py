@@ -1,4 +1,4 @@
-"""What a server has open, to whom, and how much memory callers can take from it."""
+"""The ports that a server opens, to whom, and the memory that callers can take from it."""
 
 from __future__ import annotations
 
