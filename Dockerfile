@@ -44,4 +44,4 @@ WORKDIR /tmp
 VOLUME /model-store
 EXPOSE 8080 8081 8082
 HEALTHCHECK --interval=10s --timeout=15s --start-period=180s --retries=3 CMD ["captioner", "health"]
-ENTRYPOINT ["tini", "--", "python", "-m", "scripts.container"]
+ENTRYPOINT ["tini", "--", "python", "-m", "captioner.operations.container"]

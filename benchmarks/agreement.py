@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from benchmarks.report import Line, Options, Report, columns
 from model import Captioner, DecodingOptions, checkpoint
-from model.device import has_bf16
-from training.metrics import Corpus, cider
-from training.split import Split
+from model.inference.devices import has_bf16
+from training.scoring.metrics import Corpus, cider
+from training.scoring.split import Split
 
 PLAIN = "plain"
 # Precision -> least share of captions that are the same; None where it is only told.

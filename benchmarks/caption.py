@@ -18,7 +18,7 @@ from benchmarks.report import Line, Options, Report, columns
 from benchmarks.tutorial import MOST_STEPS, TutorialCaptioner
 from model import Captioner, DecodingOptions, checkpoint, image
 from model.captioner import Caption
-from model.device import has_bf16
+from model.inference.devices import has_bf16
 
 Shape = Sequence[int]
 
@@ -37,7 +37,7 @@ def convolution_operations(x: Shape, weight: Shape, *_: Any, out_shape: Shape, *
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
-# What `model.products` calls; torch's counter knows only torch's own.
+# What `model.inference.products` calls; torch's counter knows only torch's own.
 OPERATIONS: dict[Any, Any] = {
     getattr(library, name): operations
     for library, name, operations in (

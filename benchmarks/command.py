@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import machine
 from benchmarks.report import Options, Report, table, write_json
-from scripts.places import SHIPPED
+from captioner.paths import SHIPPED
 
 TRAINING = "train"  # has options of its own
 AGAINST = "against"  # needs something to compare with

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from benchmarks.report import Report
 from model.files import write_whole
-from training.pictures import ACCENT, GREY, INK, Page
+from training.reporting.pictures import ACCENT, GREY, INK, Page
 
 Figures = Mapping[str, Any]
 

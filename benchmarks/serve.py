@@ -33,8 +33,8 @@ from benchmarks.load import (
 from benchmarks.measure import Times, in_turn, ratio, seconds
 from benchmarks.report import Line, Options, Report
 from benchmarks.served import Choice, Photos, Served, choose, told
+from captioner.operations.torchserve import START_SECONDS
 from model import Captioner, DecodingOptions
-from scripts.torchserve import START_SECONDS
 
 CLIENTS = (16, 64)
 MANY = max(CLIENTS)

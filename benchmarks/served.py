@@ -18,11 +18,11 @@ import requests
 
 from benchmarks import material
 from benchmarks.load import LOST
+from captioner.operations.archive import Archive
+from captioner.operations.package import package
+from captioner.operations.store import Record, Store, Stored
+from captioner.operations.torchserve import START_SECONDS, Ports, Server
 from model import Captioner, DecodingOptions
-from scripts.archive import Archive
-from scripts.package import package
-from scripts.store import Record, Store, Stored
-from scripts.torchserve import START_SECONDS, Ports, Server
 
 
 @dataclass(frozen=True)

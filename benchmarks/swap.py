@@ -29,11 +29,11 @@ import torch
 from benchmarks.load import OK, Reply, Target, closed_loop, percentile
 from benchmarks.report import Line, Options, Report
 from benchmarks.served import Choice, Photos, Served, choose, told
+from captioner.operations.archive import MANIFEST
+from captioner.operations.deploy import Place, deploy, rollback
+from captioner.operations.package import package
 from model import Captioner, DecodingOptions, checkpoint
 from model.word_map import SPECIAL, WordMap
-from scripts.archive import MANIFEST
-from scripts.deploy import Place, deploy, rollback
-from scripts.package import package
 
 CLIENTS, FEW = 32, 4  # few to see only whether it runs
 EVERY = 5  # swaps, then a rollback

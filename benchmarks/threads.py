@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.measure import available_cores
 from benchmarks.report import Line, Options, Report, columns
-from scripts.threads import POLICY, WAITING
+from captioner.threads import POLICY, WAITING
 
 CHOSEN = "chosen"
 # Names of ways to wait, and the variables that make them. Zero sleeps at once.

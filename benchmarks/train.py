@@ -23,15 +23,15 @@ from benchmarks.material import word_map
 from benchmarks.measure import in_new_process, in_turn, seconds
 from benchmarks.tutorial import TutorialTraining
 from model.config import ModelConfig
-from model.device import has_bf16
 from model.files import check_new, write_whole
+from model.inference.devices import has_bf16
 from model.network import ShowAttendTell
-from training.averaging import AveragedWeights
-from training.batches import Batch, BatchOrder, TrainingSet, load
-from training.engine import EpochSoFar, train_one_epoch
-from training.losses import CaptionLoss
+from training.data.batches import Batch, BatchOrder, TrainingSet, load
+from training.loop.averaging import AveragedWeights
+from training.loop.engine import EpochSoFar, train_one_epoch
+from training.loop.losses import CaptionLoss
+from training.loop.steps import CrossEntropyStep
 from training.processes import Processes, joined
-from training.steps import CrossEntropyStep
 
 WORDS = 2540
 CAPTIONS = 5  # a photo

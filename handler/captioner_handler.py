@@ -34,13 +34,13 @@ from handler.errors import RETRY_AFTER, RequestError  # noqa: E402
 from handler.metrics import Metrics  # noqa: E402
 from handler.options import RequestOptions  # noqa: E402
 from handler.parsing import Form, Request, parse  # noqa: E402
-from handler.picture import attention_picture  # noqa: E402
 from handler.replies import PNG, Reply  # noqa: E402
 from handler.request_log import answered, failed, log_answers  # noqa: E402
 from handler.routes import Route, route  # noqa: E402
 from handler.shadow import Answered, Shadow  # noqa: E402
 from handler.workers import Workers  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
+from model.attention_picture import attention_picture  # noqa: E402
 from model.captioner import Seconds  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
 

@@ -15,8 +15,8 @@ import torch
 from model import checkpoint, image
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
 from model.calibration import Calibration
-from model.device import choose_precision, keep_memory
 from model.image import InvalidImage
+from model.inference.devices import choose_precision, keep_memory
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 

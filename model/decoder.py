@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from model.config import ModelConfig
-from model.products import Product
+from model.inference.products import Product
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 

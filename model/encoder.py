@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from model.config import TIMM_PREFIX, ModelConfig
-from model.efficientnet_lite import VARIANTS, EfficientNetLite
-from model.folding import folded
+from model.inference.efficientnet_lite import VARIANTS, EfficientNetLite
+from model.inference.folding import folded
 
 
 class Encoder(nn.Module):

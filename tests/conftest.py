@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
-from scripts.threads import limit_spinning
+from captioner.threads import limit_spinning
 
 limit_spinning(os.environ)  # before torch is imported, here or in a process that a test starts
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from captioner.cli.main import main
+from captioner.operations.golden import sample_photo
 from model import Captioner
-from scripts.cli import main
-from scripts.golden import sample_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from handler import client
-from handler.client import AsyncCaptionClient, CaptionClient, redacted
-from scripts.cli import main
-from scripts.deploy import Place
-from scripts.health import wait_until_ready
-from scripts.keys import Keys
-from scripts.management import Management
-from scripts.package import package
-from scripts.store import Record, Store, Stored
+from captioner import client
+from captioner.cli.main import main
+from captioner.client import AsyncCaptionClient, CaptionClient, redacted
+from captioner.operations.deploy import Place
+from captioner.operations.health import wait_until_ready
+from captioner.operations.keys import Keys
+from captioner.operations.management import Management
+from captioner.operations.package import package
+from captioner.operations.store import Record, Store, Stored
 
 ROOT = Path(__file__).resolve().parents[1]
 USER, PASSWORD, TOKEN = "us3r-n4me", "p4ss-w0rd", "t0k-3n"

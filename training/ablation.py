@@ -17,10 +17,10 @@ import yaml
 from model import Captioner, DecodingOptions
 from model.files import write_whole
 from training.config import TrainingConfig
-from training.evaluation import assess
+from training.data.prepared import Prepared
 from training.options import parse
-from training.prepared import Prepared
-from training.split import Split
+from training.scoring.evaluation import assess
+from training.scoring.split import Split
 from training.train import fingerprint, train
 
 log = logging.getLogger("captioner")

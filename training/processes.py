@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from model.device import choose_device
+from model.inference.devices import choose_device
 
 T = TypeVar("T")
 

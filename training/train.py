@@ -19,25 +19,27 @@ from torch.nn.parallel import DistributedDataParallel
 from model import checkpoint
 from model.beam_search import DecodingOptions
 from model.captioner import Captioner
-from model.device import has_bf16
 from model.files import check_place, locked, write_whole
+from model.inference.devices import has_bf16
 from model.word_map import tokenize
-from training import batches, engine, metrics, state
-from training.averaging import AveragedWeights
-from training.building import new_network, new_optimizer
-from training.cider import CiderD
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
-from training.engine import EpochSoFar
-from training.features import cached_grids
-from training.losses import CaptionLoss
-from training.model_card import inherited_terms, model_card
-from training.prepared import Prepared
+from training.data import batches
+from training.data.features import cached_grids
+from training.data.prepared import Prepared
+from training.loop import engine, state
+from training.loop.averaging import AveragedWeights
+from training.loop.building import new_network, new_optimizer
+from training.loop.engine import EpochSoFar
+from training.loop.losses import CaptionLoss
+from training.loop.schedules import rate_factor
+from training.loop.self_critical import SelfCriticalStep
+from training.loop.steps import CrossEntropyStep, Step
 from training.processes import Processes, joined
-from training.report import write_report
-from training.schedules import rate_factor
-from training.self_critical import SelfCriticalStep
-from training.split import Split
-from training.steps import CrossEntropyStep, Step
+from training.reporting.model_card import inherited_terms, model_card
+from training.reporting.report import write_report
+from training.scoring import metrics
+from training.scoring.cider import CiderD
+from training.scoring.split import Split
 
 log = logging.getLogger("captioner")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.load import LOST, OK, Reply
 from benchmarks.served import Photos
 from benchmarks.swap import in_capitals, judged
+from captioner.paths import ROOT
 from model import Captioner
-from scripts.places import ROOT
 
 PHOTOS = Photos([b"", b""], ["a dog", "a cat"], 0, 1.0)
 
@@ -47,7 +47,7 @@ def test_each_version_must_say_what_it_says() -> None:
 
 
 def test_swaps_on_a_real_server(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.cli", "bench", "swap", "--quick"]
+    command = [sys.executable, "-m", "captioner", "bench", "swap", "--quick"]
     options = ["--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path)]
     done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

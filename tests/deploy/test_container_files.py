@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.container import Addresses
-from scripts.places import ROOT
+from captioner.operations.container import Addresses
+from captioner.paths import ROOT
 from tests.deploy.linters import has_nothing_to_say, shellcheck
 
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())

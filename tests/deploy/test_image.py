@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scripts.places import ROOT
-from scripts.torchserve import Ports
-from tests.scripts.test_container import Callers, Started
+from captioner.operations.torchserve import Ports
+from captioner.paths import ROOT
+from tests.captioner.operations.test_container import Callers, Started
 
 OF_BUILDAH = ("dev", "proc", "run", "sys")  # where it mounts
 # torch, and what nothing else here needs.
@@ -133,7 +133,7 @@ def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Pa
             *("--env", f"CAPTIONER_INFERENCE={address(ports.inference)}"),
             *("--env", f"CAPTIONER_MANAGEMENT={address(ports.management)}"),
             *("--env", f"CAPTIONER_METRICS={address(ports.metrics)}"),
-            *(container, "tini", "-s", "--", "python", "-m", "scripts.container"),
+            *(container, "tini", "-s", "--", "python", "-m", "captioner.operations.container"),
         ],
         tmp_path / "log",
         builder.environment(),

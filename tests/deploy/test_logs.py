@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from scripts.package import package
-from scripts.places import ROOT
-from scripts.store import FIRST, Record, Store, Stored
-from scripts.torchserve import Ports, Server, java_options
+from captioner.operations.package import package
+from captioner.operations.store import FIRST, Record, Store, Stored
+from captioner.operations.torchserve import Ports, Server, java_options
+from captioner.paths import ROOT
 
 # It outlives the object that started it.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")

@@ -25,11 +25,11 @@ import pytest
 import requests
 from PIL import Image
 
-from handler.client import CaptionClient, Unavailable
-from scripts.places import ROOT
-from scripts.torchserve import Ports
+from captioner.client import CaptionClient, Unavailable
+from captioner.operations.torchserve import Ports
+from captioner.paths import ROOT
+from tests.captioner.operations.test_serve import Serving, started
 from tests.deploy.malformed import check_refusals
-from tests.scripts.test_serve import Serving, started
 
 FOLDER = ROOT / "deploy" / "nginx"
 CONFIGURATION = FOLDER / "captioner.conf"
@@ -235,7 +235,15 @@ def test_the_command_asks_through_it(proxy: Proxy, tmp_path: Path, render) -> No
     password = PASSWORD.replace(" ", "%20")
     url = f"https://{NAME}:{password}@127.0.0.1:{proxy.https}"
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.cli", "caption", tmp_path / "photo.jpg", "--server", url],
+        [
+            sys.executable,
+            "-m",
+            "captioner.cli.main",
+            "caption",
+            tmp_path / "photo.jpg",
+            "--server",
+            url,
+        ],
         cwd=ROOT,
         env=os.environ | {"SSL_CERT_FILE": str(proxy.certificate)},
         capture_output=True,

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from scripts.places import ROOT
+from captioner.paths import ROOT
 from tests.hostile import valid_photos
 
 DOCUMENT = ROOT / "handler" / "openapi.yaml"

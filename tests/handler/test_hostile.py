@@ -9,9 +9,9 @@ from itertools import islice
 
 import pytest
 
+from captioner.paths import ROOT
 from model import image
 from model.image import InvalidImage, UnsupportedFormat
-from scripts.places import ROOT
 from tests.hostile import crafted, hostile_photos, valid_photos
 
 # In a process of its own: a crash is seen, memory is its alone, and warnings are as in no test.

@@ -9,12 +9,12 @@ import pytest
 import schemathesis
 import yaml
 
+from captioner.paths import ROOT
 from handler import budget
 from handler.errors import RequestError
 from handler.options import HEADER, RequestOptions, described
 from handler.parsing import MAX_ID, MOST_BYTES, MOST_PHOTOS
 from model import image
-from scripts.places import ROOT
 from tests.handler.openapi_checks import document
 
 PREFIX = "#/components/schemas/Options/properties/"

@@ -9,7 +9,7 @@ import torch
 
 from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint
 from model.captioner import Seconds
-from model.device import choose_precision
+from model.inference.devices import choose_precision
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -169,7 +169,7 @@ def test_precisions(
 
 def test_auto_is_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for fast, name in ((True, "mixed"), (False, "float32")):
-        monkeypatch.setattr("model.device.has_bf16", lambda device, fast=fast: fast)
+        monkeypatch.setattr("model.inference.devices.has_bf16", lambda device, fast=fast: fast)
         cpu = torch.device("cpu")
         assert choose_precision("auto", cpu) == choose_precision(name, cpu)
     with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32"):

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from captioner.paths import ROOT
 from model import image, samples
 from model.image import InvalidImage, UnsupportedFormat
-from scripts.places import ROOT
 
 
 def encoded(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training.config import NetworkOptions, SelfCriticalOptions, StageOptions, TrainingConfig
-from training.prepare import prepare
+from training.data.prepare import prepare
 
 TINY = NetworkOptions(
     encoder="timm/test_efficientnet",

@@ -8,8 +8,8 @@ import pytest
 
 from training import ablation
 from training.ablation import ablate
+from training.data.prepare import prepare
 from training.options import parse
-from training.prepare import prepare
 
 RECIPES = Path(ablation.__file__).parent / "recipes"
 PLAN = """

@@ -22,11 +22,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from model import Captioner, DecodingOptions, checkpoint
 from model.network import ShowAttendTell
 from model.word_map import SPECIAL, WordMap
-from training import datasets, engine, state
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
-from training.datasets import InvalidDataset
-from training.metrics import score
-from training.model_card import inherited_terms
+from training.data import datasets
+from training.data.datasets import InvalidDataset
+from training.loop import engine, state
+from training.reporting.model_card import inherited_terms
+from training.scoring.metrics import score
 from training.train import TrainingStopped, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +101,9 @@ COMMAND = """
 import pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training import self_critical, steps, train as module
+from training import train as module
+from training.loop import self_critical
+from training.loop import steps
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
 def slow(step):
     def forward(self, *arguments):

@@ -24,20 +24,21 @@ from model.config import ModelConfig
 from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training import encoder_weights, engine, features, grid_cache
-from training.averaging import AveragedWeights
-from training.batches import Batch, BatchOrder, TrainingSet, load
 from training.config import StageOptions
-from training.encoder_weights import load_encoder_weights, normalisation
-from training.engine import EpochSoFar
-from training.features import cached_grids
-from training.losses import CaptionLoss
-from training.metrics import score
-from training.prepare import prepare
-from training.prepared import Prepared
+from training.data import features, grid_cache
+from training.data.batches import Batch, BatchOrder, TrainingSet, load
+from training.data.features import cached_grids
+from training.data.prepare import prepare
+from training.data.prepared import Prepared
+from training.loop import encoder_weights, engine
+from training.loop.averaging import AveragedWeights
+from training.loop.encoder_weights import load_encoder_weights, normalisation
+from training.loop.engine import EpochSoFar
+from training.loop.losses import CaptionLoss
+from training.loop.schedules import rate_factor
+from training.loop.steps import CrossEntropyStep
 from training.processes import Processes
-from training.schedules import rate_factor
-from training.steps import CrossEntropyStep
+from training.scoring.metrics import score
 
 CPU = Processes(0, 1, torch.device("cpu"))
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from training import state
 from training.config import TrainingConfig
+from training.loop import state
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,8 @@ COMMAND = """
 import logging, pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training import steps, train as module
+from training import train as module
+from training.loop import steps
 logging.basicConfig(level=logging.INFO)
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
 step = steps.CrossEntropyStep.forward

@@ -1,0 +1,154 @@
+"""``captioner caption --server``, against a scripted server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioner import client
+from captioner.cli import jobs
+from captioner.cli.main import main
+from model import DecodingOptions
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MOST_SECONDS", 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{name}.jpg" for name in ("dog", "cat", "cow", "hen", "pig")]
+    for path in paths:
+        path.write_bytes(path.stem.encode())
+    return paths
+
+
+def named_after_the_file(asked: Any) -> tuple[int, Any]:
+    text = asked.body.decode()
+    others = [{"caption": f"no {text}", "log_prob": -2.0}]
+    return 200, {"caption": f"a {text}", "log_prob": -1.256, "alternatives": others}
+
+
+def test_prints_as_it_does_without(
+    scripted, photos: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(jobs, "PHOTOS_AT_A_TIME", 2)
+    scripted.answer = named_after_the_file
+    options = ["--num-captions", "2", "--beam-size", "5", "--length-penalty", "0.5"]
+    assert main(["caption", *map(str, photos), "--server", scripted.url, *options]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines() == [
+        line
+        for path in photos
+        for line in (f"{path}: a {path.stem} (-1.26)", f"{path}: no {path.stem} (-2.00)")
+    ]
+    for asked in scripted.asked:
+        sent = {name: text for name, text in asked.headers.items() if name.startswith("x-caption")}
+        assert sent == {
+            "x-caption-num-captions": "2",
+            "x-caption-beam-size": "5",
+            "x-caption-length-penalty": "0.5",
+            "x-caption-max-length": str(DecodingOptions().max_length),
+            "x-caption-consensus": "true",
+        }
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((400, {"error": {"code": "invalid_image", "message": "no image"}}), "no image"),
+        ((415, {"error": {"code": "unsupported_media_type", "message": "a PDF"}}), "a PDF"),
+        ((413, {"code": 413, "type": "TooLarge", "message": "too large"}), "too large"),
+        ((507, {"code": 507, "type": "OutOfMemory", "message": "worker died"}), "worker died"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_goes_on_after_a_bad_photo(
+    scripted,
+    photos: list[Path],
+    answer: Any,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted.answer = lambda asked: answer if asked.body == b"cat" else named_after_the_file(asked)
+    if answer is None:
+        photos[1].unlink()
+    assert main(["caption", *map(str, photos), "--server", scripted.url]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()][::2] == [
+        str(path) for path in photos if path.stem != "cat"
+    ]
+    assert err.splitlines() == [
+        f"captioner: {photos[1]}: {message}",
+        "captioner: 1 of 5 files could not be captioned",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            (400, {"error": {"code": "invalid_option", "message": "beam_size is 99"}}),
+            "captioner: beam_size is 99 (400)",
+        ),
+        (
+            (404, {"code": 404, "type": "NotFound", "message": "no model"}),
+            "captioner: no model (404)",
+        ),
+        (
+            (503, {"code": 503, "type": "Busy", "message": "queue full"}),
+            "captioner: queue full (503)",
+        ),
+        (None, "captioner: http://127.0.0.1"),
+    ],
+)
+def test_what_every_photo_would_meet_is_said_once(
+    scripted,
+    photos: list[Path],
+    answer: Any,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted.answer = lambda asked: answer
+    assert main(["caption", *map(str, photos), "--server", scripted.url]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize("option", ["--device", "--precision"])
+def test_what_the_server_chooses(
+    scripted, photos: list[Path], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["caption", str(photos[0]), "--server", scripted.url, option, "cpu"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (
+        f"captioner: {option} is the server's to choose; leave it out with --server\n"
+    )
+    assert not scripted.asked
+
+
+def test_a_checkpoint_or_a_server(photos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["caption", str(photos[0]), "--server", "http://x", "--checkpoint", "y"])
+    assert exit.value.code == 2
+    assert "--checkpoint: not allowed with argument --server" in capsys.readouterr().err
+
+
+def test_needs_no_torch(scripted, photos: list[Path]) -> None:
+    scripted.answer = named_after_the_file
+    code = (
+        "import sys; from captioner.cli.main import main;"
+        f" main(['caption', {str(photos[0])!r}, '--server', {scripted.url!r}]);"
+        " sys.exit(bool({'torch', 'model'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,132 @@
+"""``captioner caption`` of many files, some of which are none, here and by a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioner.cli import jobs
+from captioner.cli.main import _parser, main
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(params=["here", "by a server"])
+def where(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> list[str]:
+    """The options that choose who captions."""
+    if request.param == "here":
+        return ["--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
+    scripted: Any = request.getfixturevalue("scripted")
+    scripted.answer = lambda asked: (200, {"caption": "a dog", "log_prob": -1})
+    return ["--server", scripted.url]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, render) -> list[Path]:
+    paths = [tmp_path / f"{i}.jpg" for i in range(5)]
+    for path in paths:
+        path.write_bytes(render())
+    return paths
+
+
+def test_each_file_that_cannot_be_read_is_its_own_error(
+    where: list[str],
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, pipe, denied = (tmp_path / name for name in ("folder", "pipe", "denied.jpg"))
+    folder.mkdir()
+    os.mkfifo(pipe)
+    denied.write_bytes(b"")
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path == denied:  # whoever may read everything runs tests, too
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(jobs, "PHOTOS_AT_A_TIME", 2)
+    missing = tmp_path / "missing.jpg"
+    files = [photos[0], missing, folder, photos[1], pipe, denied, Path(os.devnull), photos[2]]
+    assert main(["caption", *map(str, files), *where]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == list(map(str, photos[:3]))
+    assert err.splitlines() == [
+        f"captioner: {missing}: No such file or directory",
+        f"captioner: {folder}: Is a directory",
+        f"captioner: {pipe}: Not a regular file",
+        f"captioner: {denied}: Permission denied",
+        f"captioner: {os.devnull}: Not a regular file",
+        "captioner: 5 of 8 files could not be captioned",
+    ]
+
+
+def test_photos_are_read_when_it_is_their_turn(
+    where: list[str], photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PHOTOS_AT_A_TIME", 2)
+    options: Namespace = _parser().parse_args(["caption", *map(str, photos), *where])
+    found = jobs._captions_of_server(options) if options.server else jobs._captions(options)
+    next(found)
+    for path in photos[2:]:
+        path.unlink()
+    assert [isinstance(each, str) for each in found] == [False, True, True, True]
+
+
+def run(
+    arguments: list[Any], cwd: Path, stdout: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "captioner", *map(os.fsencode, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def server(scripted) -> list[str]:
+    """A server that captions anything, as loading a checkpoint takes longer."""
+    scripted.answer = lambda asked: (200, {"caption": "a dog", "log_prob": -1})
+    return ["--server", scripted.url]
+
+
+def test_names_that_are_no_utf8(server: list[str], tmp_path: Path) -> None:
+    good, missing = os.fsdecode(b"caf\xe9.jpg"), os.fsdecode(b"th\xe9.jpg")
+    (tmp_path / good).write_bytes(b"a photo")
+    done = run(["caption", good, missing, *server], tmp_path)
+    assert done.stdout == b"caf\xe9.jpg: a dog (-1.00)\n"
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        rb"captioner: th\udce9.jpg: No such file or directory",
+        b"captioner: 1 of 2 files could not be captioned",
+    ]
+
+
+def test_whoever_reads_the_captions_may_stop(
+    server: list[str], photos: list[Path], tmp_path: Path
+) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    try:
+        done = run(["caption", *photos, *server], tmp_path, written)
+    finally:
+        os.close(written)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
+def test_a_full_disk_is_one_line(server: list[str], photos: list[Path], tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(["caption", photos[0], *server], tmp_path, full)
+    assert (done.returncode, done.stderr) == (1, b"captioner: No space left on device\n")

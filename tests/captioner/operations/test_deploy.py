@@ -1,0 +1,296 @@
+"""Versions swapped on the real TorchServe, under load; deploys that must fail change nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from captioner.operations import deploy as deploy_module
+from captioner.operations import store as store_module
+from captioner.operations.archive import Archive
+from captioner.operations.deploy import DeployFailed, Place, deploy, rollback, undeploy
+from captioner.operations.management import Management, ManagementError, Served
+from captioner.operations.store import LOCK, RECORD, SERVING, UNFINISHED, Store
+from captioner.operations.torchserve import Ports, Server
+from captioner.operations.versions import versions
+from model import Captioner, DecodingOptions
+from tests.captioner.operations.site import Load, Site, run
+
+
+def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
+    """No request is lost, and each gets the caption of the version that it says answered it."""
+    photo = render("blue", "square")
+    said = {version: fresh.says(version, photo) for version in ("1.0", "2.0", "3.0")}
+    assert len(set(said.values())) > 1
+    with Load(f"{fresh.place.url}/predictions/captioner", photo) as load:
+        done = run("deploy", fresh.archive("2.0"), *fresh.options())
+        assert done.returncode == 0, done.stderr
+        assert fresh.served() == ("2.0", ["1.0", "2.0"])
+        load.wait_for("2.0")
+        assert str(rollback(fresh.place)).startswith("version 1.0 is the default (2.0 is kept;")
+        assert fresh.served() == ("1.0", ["1.0", "2.0"])
+        deploy(fresh.archive("3.0"), fresh.place)
+        assert fresh.served() == ("3.0", ["1.0", "3.0"])  # 2.0 is what no rollback leads to
+        load.wait_for("3.0")
+    assert not load.faults
+    assert {status for status, _, _ in load.answers} == {200}
+    assert {version for _, version, _ in load.answers} == {"1.0", "2.0", "3.0"}
+    assert all(caption == said[version] for _, version, caption in load.answers)
+
+    told = versions(fresh.place).splitlines()
+    assert [line.split()[:2] for line in told[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
+    names = {path.name for path in fresh.place.store.iterdir()}
+    assert names == {"captioner-1.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING}
+
+    # What was deployed is what a restart serves.
+    Server(fresh.folder / "run").stop()
+    fresh.start()
+    assert fresh.served() == ("3.0", ["1.0", "3.0"])
+    reply = requests.post(f"{fresh.place.url}/predictions/captioner", data=photo, timeout=60)
+    assert reply.json()["caption"] == said["3.0"]
+    assert rollback(fresh.place).default == "1.0"
+
+
+def test_removing_the_old_version(fresh: Site) -> None:
+    deploy(fresh.archive("2.0"), fresh.place, keep=False)
+    assert fresh.served() == ("2.0", ["2.0"])
+    with pytest.raises(ValueError, match="nothing to go back to"):
+        rollback(fresh.place)
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        "captioner-2.0.mar",
+        RECORD,
+        LOCK,
+        SERVING,
+    }
+
+
+def test_an_archive_that_was_packaged_into_the_store(fresh: Site) -> None:
+    """It is deployed from there, and a deploy that fails leaves it there."""
+    place = fresh.place.store / "captioner-2.0.mar"
+    content = other_captions(fresh, fresh.folder / "x").read_bytes()
+    place.write_bytes(content)
+    for archive in (place, fresh.archive("2.0")):  # it fails, and is another that has the name
+        with pytest.raises((ValueError, DeployFailed), match=r"golden photo|is another archive"):
+            deploy(archive, fresh.place)
+        assert place.read_bytes() == content
+    place.write_bytes(fresh.archive("2.0").read_bytes())
+    deploy(place, fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+
+
+def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is served and what is recorded stay the same, and a restart has all it needs."""
+
+    def interrupted(kind: type, name: str) -> None:
+        real = getattr(kind, name)
+
+        def call(*arguments: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            real(*arguments)
+
+        monkeypatch.setattr(kind, name, call)
+
+    interrupted(Store, "write")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("2.0"), fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous) == ("2.0", "1.0")
+
+    monkeypatch.undo()
+    interrupted(Management, "unregister")
+    with pytest.raises(KeyboardInterrupt):
+        deploy(fresh.archive("3.0"), fresh.place)
+    assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
+    record = Store(fresh.place.store).read()
+    assert record
+    assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING)
+    }
+
+
+def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:
+    """A copy of an archive with some members changed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, changes.get(name, lambda content: content)(old.read(name)))
+    return target
+
+
+def damaged(site: Site, folder: Path) -> Path:
+    content = bytearray(site.archive("2.0").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "captioner.mar").write_bytes(content)
+    return folder / "captioner.mar"
+
+
+def with_code(site: Site, folder: Path, member: str, old: bytes, new: bytes) -> Path:
+    """Version 2.0 with other code in one place."""
+
+    def change(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new)
+
+    return changed(site.archive("2.0"), folder / "captioner.mar", {member: change})
+
+
+def import_error(site: Site, folder: Path) -> Path:
+    old, new = b"import math\n", b"import no_such_module\n"
+    return with_code(site, folder, "model/captioner.py", old, new)
+
+
+def other_captions(site: Site, folder: Path) -> Path:
+    def lie(content: bytes) -> bytes:
+        told = json.loads(content)
+        told[0]["caption"] += " indeed"
+        return json.dumps(told).encode()
+
+    return changed(site.archive("2.0"), folder / "captioner.mar", {"golden.json": lie})
+
+
+def dying_worker(site: Site, folder: Path) -> Path:
+    """It captions in a process of its own, and dies where TorchServe starts it."""
+    old, new = b"properties = context.system_properties\n", b"os._exit(1)\n"
+    return with_code(site, folder, "captioner_handler.py", old, new)
+
+
+def same_version(site: Site, folder: Path) -> Path:
+    return site.place.store / "captioner-1.0.mar"
+
+
+def nothing(site: Site, folder: Path) -> Path:
+    return folder / "captioner.mar"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (damaged, "is damaged"),
+        (import_error, "does not run: ModuleNotFoundError: No module named 'no_such_module'"),
+        (other_captions, "a golden photo of version 2.0 has the caption"),
+        (dying_worker, "version 2.0 was not deployed"),
+        (same_version, "version 1.0 is served already"),
+        (nothing, "is no file"),
+    ],
+)
+def test_a_deploy_that_fails_changes_nothing(
+    site: Site, tmp_path: Path, make: Callable[[Site, Path], Path], message: str
+) -> None:
+    before, stored = site.served(), site.stored()
+    done = run("deploy", make(site, tmp_path), *site.options())
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("captioner: ")
+    assert message in last
+    assert site.served() == before
+    assert site.stored() == stored
+
+
+class Late:
+    """A server whose new version shows these states, one after the other."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = [None, *states]  # it is not there before
+        self.scaled: list[tuple[str, int]] = []
+
+    def scale(self, version: str, workers: int) -> None:
+        self.scaled.append((version, workers))
+
+    def register(self, archive: str, workers: int) -> None:
+        pass
+
+    def version(self, version: str) -> Served | None:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return Served(version, "captioner-2.0.mar", [state], 0) if state else None
+
+
+def test_a_worker_that_is_registered_may_not_be_ready_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy_module, "POLL_SECONDS", 0)
+    late = Late("UNLOADING", "UNLOADING", "READY")
+    deploy_module._load(late, "2.0", "captioner-2.0.mar", 1)
+    assert not late.scaled
+    monkeypatch.setattr(deploy_module, "READY_SECONDS", 0)
+    with pytest.raises(ManagementError, match=r"its workers are \['UNLOADING'\]"):
+        deploy_module._load(Late("UNLOADING"), "2.0", "captioner-2.0.mar", 1)
+
+
+def test_another_digest_is_refused(site: Site) -> None:
+    before, stored = site.served(), site.stored()
+    with pytest.raises(ValueError, match=f"has sha256 [0-9a-f]+, not {'0' * 64}"):
+        deploy(site.archive("2.0"), site.place, sha256="0" * 64)
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+def test_of_two_deploys_at_once_the_second_is_refused(site: Site) -> None:
+    with Store(site.place.store).locked():
+        done = run("deploy", site.archive("2.0"), *site.options())
+        assert done.returncode == 1
+        assert "another deploy or rollback is at work" in done.stderr
+        with pytest.raises(ValueError, match="another deploy or rollback"):
+            rollback(site.place)
+
+
+def test_a_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, stored = site.served(), site.stored()
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store_module, "write_whole", full)
+    with pytest.raises(DeployFailed, match=r"No space left on device; version 1\.0 serves on"):
+        deploy(site.archive("2.0"), site.place)
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+@pytest.mark.parametrize("moment", ["register", "set_default"])
+def test_management_that_goes_away_half_way(
+    site: Site, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be told to undo; what it serves by default is the version before all the same."""
+    before, stored = site.served(), site.stored()
+    real = getattr(Management, moment)
+
+    def gone(self: Management, *arguments: object) -> None:
+        self.url = f"http://127.0.0.1:{Ports.free().inference}"
+        real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Management, moment, gone)
+        with pytest.raises(DeployFailed, match=r"does not answer .* version 1\.0 serves on"):
+            deploy(site.archive("2.0"), site.place)
+    assert site.served()[0] == before[0]
+    # It may be loaded still: that is written down, and how to clear it is said.
+    left = {name: content for name, content in site.stored().items() if name not in stored}
+    assert set(left) <= {UNFINISHED, "captioner-2.0.mar"}
+    assert "captioner undeploy 2.0 removes it" in versions(site.place)
+    undeploy("2.0", site.place)
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+def test_a_store_that_is_not_the_servers(site: Site, tmp_path: Path) -> None:
+    elsewhere = Place(site.place.url, site.place.management, tmp_path)
+    with pytest.raises(ValueError, match=r"is no file.*name that with --model-store"):
+        deploy(site.archive("2.0"), elsewhere)
+    with pytest.raises(ValueError, match="is no folder"):
+        deploy(site.archive("2.0"), Place(store=tmp_path / "none"))
+
+
+def test_golden_photos_are_captioned_as_they_are_served(site: Site) -> None:
+    archive = Archive.open(site.archive("2.0"))
+    captioner = Captioner.load(site.checkpoints["2.0"])
+    decoding = DecodingOptions(**archive.settings["handler"]["decoding"])
+    found = captioner.caption([golden.photo for golden in archive.golden], decoding)
+    assert [captions[0].text for captions in found] == [g.caption for g in archive.golden]
+    assert 1 <= len(archive.golden) <= 4

@@ -1,0 +1,227 @@
+"""Calls of TorchServe's own management API between our commands, and deploys that are killed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from captioner.operations.deploy import deploy, rollback, undeploy
+from captioner.operations.store import LOCK, RECORD, SERVING
+from captioner.operations.versions import versions
+from captioner.paths import ROOT
+from tests.captioner.operations.site import Site, run
+from tests.captioner.operations.test_deploy import changed
+
+
+def call(site: Site, method: str, path: str) -> Any:
+    reply = requests.request(method, f"{site.place.management}/models{path}", timeout=120)
+    assert reply.ok, reply.text
+    return reply.json()
+
+
+def ready(site: Site, version: str) -> int:
+    """How many workers a version has, once they all are ready: a start waits for one of them."""
+    deadline = time.monotonic() + 120
+    while True:
+        (told,) = call(site, "GET", f"/captioner/{version}")
+        states = [worker["status"] for worker in told["workers"]]
+        if states == ["READY"] * told["minWorkers"]:
+            return len(states)
+        assert time.monotonic() < deadline, states
+        time.sleep(0.2)
+
+
+def stop(site: Site) -> str:
+    done = run("serve", "--stop", "--folder", site.folder / "run")
+    assert done.stdout == "stopped\n", done.stderr
+    return done.stderr
+
+
+def with_old_config(source: Path, target: Path) -> Path:
+    """An archive that itself says how many workers it has, as archives once did."""
+    old = b"minWorkers: 1\nmaxWorkers: 1\n"
+    return changed(source, target, {"model-config.yaml": lambda content: old + content})
+
+
+def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
+    place = fresh.place
+    # The operator says how many workers: of a raw registration, too.
+    shutil.copy(fresh.archive("2.0"), place.store / "captioner-2.0.mar")
+    call(fresh, "POST", "?url=captioner-2.0.mar&initial_workers=3&synchronous=true")
+    assert ready(fresh, "2.0") == 3
+    call(fresh, "PUT", "/captioner/2.0/set-default")
+    assert "not recorded yet: version 2.0, that version 2.0 is the default" in versions(place)
+    assert str(rollback(place)) == (
+        "version 1.0 is the default (2.0 is kept; another rollback rolls forward to it)"
+    )
+    assert str(rollback(place)) == (
+        "version 2.0 is the default again (rolled forward; 1.0 is kept for the next rollback)"
+    )
+    assert "not recorded" not in versions(place)
+
+    # What was changed is what a restart serves.
+    call(fresh, "PUT", "/captioner/2.0?min_worker=2&max_worker=2&synchronous=true")
+    assert "changed by others: version 2.0 has 2 workers" in stop(fresh)
+    fresh.start()
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+    assert ready(fresh, "2.0") == 2
+
+    # The version for a rollback is taken away, and an archive names workers of its own.
+    call(fresh, "DELETE", "/captioner/1.0")
+    archive = with_old_config(fresh.archive("3.0"), tmp_path / "old" / "captioner.mar")
+    done = run("deploy", archive, "--workers", 2, *fresh.options())
+    assert done.returncode == 0, done.stderr
+    assert "changed by others: version 1.0 is not served any more" in done.stderr
+    assert "stays" not in done.stderr
+    assert fresh.served() == ("3.0", ["2.0", "3.0"])
+    assert ready(fresh, "3.0") == 2
+    stop(fresh)
+    fresh.start()
+    assert fresh.served() == ("3.0", ["2.0", "3.0"])
+    assert (ready(fresh, "2.0"), ready(fresh, "3.0")) == (2, 2)
+
+    assert run("undeploy", "2.0", *fresh.options()).stdout == "version 2.0 is removed\n"
+    assert fresh.served() == ("3.0", ["3.0"])
+    assert not (place.store / "captioner-2.0.mar").exists()
+    with pytest.raises(ValueError, match=r"3\.0 is the default; make another one that first"):
+        undeploy("3.0", place)
+    with pytest.raises(ValueError, match=r"no version 2\.0 is served"):
+        undeploy("2.0", place)
+
+    # Nothing is served: what starts it again is said.
+    call(fresh, "DELETE", "/captioner/3.0")
+    with pytest.raises(ValueError, match="scripts/serve --stop, then scripts/serve --detach"):
+        deploy(fresh.archive("2.0"), place)
+    stop(fresh)
+    fresh.start()
+    assert fresh.served() == ("3.0", ["3.0"])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from captioner.operations import deploy
+from captioner.operations.store import Store
+
+owner = deploy if hasattr(deploy, sys.argv[1]) else Store
+setattr(owner, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+deploy.deploy(Path(sys.argv[2]), deploy.Place(sys.argv[3], sys.argv[4], Path(sys.argv[5])))
+"""
+
+
+def kill_deploy(site: Site, moment: str) -> None:
+    """Deploy version 2.0, killed as it comes to that."""
+    place = site.place
+    arguments = [moment, site.archive("2.0"), place.url, place.management, place.store]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, arguments)], cwd=ROOT, check=False, timeout=240
+    )
+    assert done.returncode == -9
+
+
+def test_a_deploy_that_is_killed(fresh: Site) -> None:
+    stored = fresh.stored()
+    kill_deploy(fresh, "_ask_golden")
+    assert fresh.served() == ("1.0", ["1.0", "2.0"])
+    told = versions(fresh.place)
+    assert "2.0      unfinished" in told
+    assert "captioner undeploy 2.0 removes it" in told
+    undeploy("2.0", fresh.place)
+    assert (fresh.served(), fresh.stored()) == (("1.0", ["1.0"]), stored)
+
+    # The next start does not load it, and clears what it left in the store.
+    kill_deploy(fresh, "_ask_golden")
+    stop(fresh)
+    fresh.start()
+    assert fresh.served() == ("1.0", ["1.0"])
+    assert {path.name for path in fresh.place.store.iterdir()} == {
+        *("captioner-1.0.mar", RECORD, LOCK, SERVING)
+    }
+
+    # The next deploy clears it, too.
+    kill_deploy(fresh, "_ask_golden")
+    deploy(fresh.archive("2.0"), fresh.place)
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+
+
+def test_killed_between_the_switch_and_the_record(fresh: Site) -> None:
+    """Callers have had the new version: it stays."""
+    kill_deploy(fresh, "write")
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+    assert rollback(fresh.place).default == "1.0"
+    assert rollback(fresh.place).default == "2.0"
+    assert "unfinished" not in versions(fresh.place)
+    stop(fresh)
+    fresh.start()
+    assert fresh.served() == ("2.0", ["1.0", "2.0"])
+
+
+def test_what_is_in_a_workers_hands_is_answered_before_it_goes(
+    fresh: Site, tmp_path: Path, render: Any
+) -> None:
+    """Requests of 32 photos, one in the hands of each of two workers, when their version goes."""
+    go = tmp_path / "go"
+    wait = f"""
+        while any(b'"instances"' in bytes(d.get("body") or b"") for d in data):
+            if os.path.exists({str(go)!r}):
+                break
+            time.sleep(0.05)
+""".encode()
+    start = b"        started = time.perf_counter()\n"
+    slow = changed(
+        fresh.archive("2.0"),
+        tmp_path / "slow" / "captioner.mar",
+        {
+            "captioner_handler.py": lambda content: content.replace(start, wait + start, 1),
+            "model-config.yaml": lambda content: content.replace(
+                b"responseTimeout: 60", b"responseTimeout: 600"
+            ),
+        },
+    )
+    deploy(slow, fresh.place, workers=2)
+    photo = {"b64": base64.b64encode(render()).decode()}
+    body = json.dumps({"instances": [photo] * 32})
+
+    def ask() -> requests.Response:
+        return requests.post(
+            f"{fresh.place.url}/v1/models/captioner:predict",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            timeout=240,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        replies = []
+        for _ in range(2):
+            replies.append(pool.submit(ask))
+            time.sleep(0.5)  # two at once would be one batch, and that is answered as well
+        arguments = ["deploy", fresh.archive("3.0"), "--remove-old", *fresh.options()]
+        with subprocess.Popen(
+            [sys.executable, "-m", "captioner", *map(str, arguments)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as deploying:
+            assert deploying.stderr
+            for line in deploying.stderr:
+                if line.startswith("version 2.0") and line.endswith("and goes\n"):
+                    break
+            time.sleep(4)  # whoever waits for a guess has given up by then
+            go.touch()
+            deploying.stderr.read()
+        assert deploying.returncode == 0
+        for reply in replies:
+            told = reply.result()
+            assert told.status_code == 200, told.text
+            assert len(told.json()["predictions"]) == 32
+    assert fresh.served() == ("3.0", ["3.0"])

@@ -1,0 +1,424 @@
+"""A new version that is asked what callers ask, before it is theirs; on the real TorchServe too."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioner.cli.main import main
+from captioner.client import CaptionClient
+from captioner.operations.deploy import DeployFailed, deploy
+from captioner.operations.management import Management
+from captioner.operations.package import package
+from captioner.operations.shadow import (
+    Comparison,
+    Pair,
+    Shadowing,
+    _ask,
+    check_shadowable,
+    clear,
+    shadow,
+)
+from captioner.paths import ROOT
+from handler.options import RequestOptions
+from handler.shadow import ENDING, FOLDER, Answered, Copy, Settings, Shadow
+from model import Captioner, DecodingOptions
+from tests.captioner.operations.site import Load, Site, run
+
+DEFAULTS = RequestOptions()
+OLD_AND_NEW = ("1.0", "2.0")
+
+
+class Traffic:
+    """A clock for `shadow`: whenever it is looked at, the old version's worker has one more answer.
+
+    Once the last was taken out of the spool, the time is over.
+    """
+
+    def __init__(self, store: Path, answered: Iterable[Answered]) -> None:
+        self.spool, self.answered = store / FOLDER, list(answered)
+        self.worker = Shadow(self.spool, "1.0", DEFAULTS)
+
+    def __call__(self) -> float:
+        if self.spool.exists():
+            assert stat.S_IMODE(self.spool.stat().st_mode) == 0o700
+            if self.answered:
+                self.worker.offer([self.answered.pop(0)], 0.0405, batch=4)
+            elif not list(self.spool.glob(f"*{ENDING}")):
+                return math.inf
+        return 0.0
+
+
+@pytest.fixture
+def ask(scripted, tmp_path: Path) -> Iterator[Any]:
+    with CaptionClient(scripted.url, version="2.0", retries=0) as client:
+
+        def ask(*answered: Answered) -> Comparison:
+            now = Traffic(tmp_path, answered)
+            return shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
+
+        yield ask
+
+
+def captioned(text: str) -> tuple[int, dict[str, Any]]:
+    return 200, {"caption": text, "log_prob": -1.0, "timing_ms": {"total": 12.0}}
+
+
+def test_the_new_version_is_asked_the_same(ask, scripted, tmp_path: Path) -> None:
+    wide = DEFAULTS.changed({"beam_size": 2, "return_attention": True})
+    scripted.answer = lambda asked: captioned("a dog" if asked.body == b"dog" else "a wide cat")
+    found = ask(Answered(b"dog", DEFAULTS, "a dog"), Answered(b"cat", wide, "a cat"))
+    asked = {each.body: each for each in scripted.asked}
+    assert len(scripted.asked) == len(asked) == 2
+    assert {each.path for each in scripted.asked} == {"/predictions/captioner/2.0"}
+    options = {
+        photo: {name for name in each.headers if name.startswith("x-caption-")}
+        for photo, each in asked.items()
+    }
+    timing = "x-caption-return-timing"
+    assert options == {b"dog": {timing}, b"cat": {timing, "x-caption-beam-size"}}
+    assert asked[b"cat"].headers["x-caption-beam-size"] == "2"
+    assert sorted(found.pairs) == [
+        Pair("a cat", "a wide cat", 40.5, 12.0, 4),
+        Pair("a dog", "a dog", 40.5, 12.0, 4),
+    ]
+    assert not found.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_new_version_fails_whatever_is_demanded(ask, scripted) -> None:
+    scripted.answer = lambda asked: captioned("a dog") if asked.body == b"dog" else (500, {})
+    answered = [Answered(photo, DEFAULTS, "a dog") for photo in (b"dog", b"cat", b"dog")]
+    found = ask(*answered)
+    assert (found.photos, found.same, len(found.errors)) == (3, 2, 1)
+    assert re.search(r"^errors +1$", found.table(), re.MULTILINE)
+    with pytest.raises(ValueError, match=r"answered 1 of 3 shadowed photos with an error.*500"):
+        found.check(Shadowing(1))
+
+
+def pairs(same: int, others: int) -> list[Pair]:
+    alike = [Pair("a dog", "a dog", 10.0 + i, 20.0 + i, 3) for i in range(same)]
+    return alike + [Pair("a dog", f"a cat {i}", 99.0, 88.0, 4) for i in range(others)]
+
+
+def test_the_table() -> None:
+    assert Comparison(*OLD_AND_NEW, pairs(18, 2)).table().splitlines() == [
+        "shadowed            1.0   2.0",
+        "photos               20    20",
+        "errors                      0",
+        "same caption             0.90",
+        "median, ms         19.5  29.5",
+        "p95, ms            99.0  88.0",
+        "photos in a batch   3.1   1.0",
+        "(ms: in the handler, of the batch that a photo was in)",
+        "captions that differ, such as",
+        "  a dog -> a cat 0",
+        "  a dog -> a cat 1",
+    ]
+    table = Comparison(*OLD_AND_NEW, pairs(1, 9) * 2).table().splitlines()
+    assert sum(" -> " in line for line in table) == len(set(table) - set(table[:-5])) == 5
+    assert "such as" not in Comparison(*OLD_AND_NEW, pairs(3, 0)).table()
+    assert Comparison(*OLD_AND_NEW).table().startswith("no request came")
+    assert "photos" in Comparison(*OLD_AND_NEW, errors=["x"]).table()
+
+
+def test_what_is_demanded() -> None:
+    found = Comparison(*OLD_AND_NEW, pairs(9, 1))
+    for demanded in (None, 0, 0.9):
+        found.check(Shadowing(1, agreement=demanded))
+    with pytest.raises(ValueError, match=r"9 of 10 .* a share of 0\.9000; 0\.91 is demanded"):
+        found.check(Shadowing(1, agreement=0.91))
+    none = Comparison(*OLD_AND_NEW)
+    none.check(Shadowing(1))
+    with pytest.raises(ValueError, match="no request came in 2 min"):
+        none.check(Shadowing(1, 2, 0))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_nothing_is_left_behind(
+    error: type[BaseException], scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = []
+
+    def fail(*_: object) -> None:
+        waiting.extend((tmp_path / FOLDER).glob(f"*{ENDING}"))
+        raise error
+
+    monkeypatch.setattr("captioner.operations.shadow._ask", fail)
+    now = Traffic(tmp_path, [Answered(b"dog", DEFAULTS, "a dog")] * 3)
+    real = now.worker.offer
+    now.worker.offer = lambda *each, batch: [real(*each, batch) for _ in range(3)]
+    client = CaptionClient(scripted.url)
+    with client, pytest.raises(error):
+        shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
+    assert waiting
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_of_the_clock_does_not_end_the_copying(
+    scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers stop by the wall clock; the deploy, whose clock does not step, tells them anew."""
+    ticks, until = iter([0.0, 0.0, 20.0, 30.0, 61.0]), []
+    monkeypatch.setattr(time, "time", lambda: wall)
+    wall = 1e9
+
+    def now() -> float:
+        nonlocal wall
+        tick = next(ticks)
+        if tick == 20:
+            wall += 3600
+        elif tick == 30:
+            until.append(Settings.read(tmp_path / FOLDER).until)
+        return tick
+
+    with CaptionClient(scripted.url) as client:
+        shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1, minutes=1), now)
+    assert until == [1e9 + 3600 + 40]
+
+
+def test_what_a_killed_deploy_left_is_removed(tmp_path: Path) -> None:
+    for name in (FOLDER, f"{FOLDER}.gone"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.copy").write_bytes(b"photo")
+    clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shadow", "0"], "the share to shadow is 0.0; it must be above 0 and at most 1"),
+        (["--shadow", "1.1"], "the share to shadow is 1.1"),
+        (["--shadow", "nan"], "the share to shadow is nan"),
+        (
+            ["--shadow", "1", "--shadow-minutes", "0"],
+            "the minutes to shadow are 0.0; they must be above 0",
+        ),
+        (["--shadow", "1", "--shadow-minutes", "inf"], "the minutes to shadow are inf"),
+        (
+            ["--shadow", "1", "--shadow-agreement", "90"],
+            "the agreement is 90.0; it must be in 0..1",
+        ),
+        (["--shadow-minutes", "3"], "--shadow-minutes needs --shadow"),
+        (["--shadow-agreement", "1"], "--shadow-agreement needs --shadow"),
+    ],
+)
+def test_one_line_names_the_fault(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deploy", "x.mar", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_version_from_before_cannot_be_shadowed(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    new, old = tmp_path / "new" / "captioner.mar", tmp_path / "captioner.mar"
+    package(tiny_checkpoint, "1.0", new)
+    check_shadowable(new, "1.0")
+    with zipfile.ZipFile(new) as source, zipfile.ZipFile(old, "w") as target:
+        for name in source.namelist():
+            if name != "handler/shadow.py":
+                target.writestr(name, source.read(name))
+    with pytest.raises(ValueError, match=r"version 1\.0, which serves, was packaged before"):
+        check_shadowable(old, "1.0")
+
+
+# On TorchServe.
+
+
+class Enough:
+    """A clock for `shadow` that is over once some photos were asked, however fast the machine is.
+
+    They are of so many kinds: with so many different options.
+    """
+
+    def __init__(self, kinds: int = 1) -> None:
+        self.asked: list[Copy] = []
+        self.kinds = kinds
+
+    def __call__(self) -> float:
+        kinds = {str(copy.options) for copy in self.asked}
+        return math.inf if len(self.asked) >= 5 and len(kinds) >= self.kinds else time.monotonic()
+
+
+@pytest.fixture
+def enough(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Enough]:
+    """A function that has the next deploy shadow until there was enough."""
+
+    def next_deploy(kinds: int) -> Enough:
+        clock = Enough(kinds)
+
+        def ask(client: CaptionClient, copy: Copy, found: Comparison) -> None:
+            _ask(client, copy, found)
+            clock.asked.append(copy)
+
+        monkeypatch.setattr("captioner.operations.shadow._ask", ask)
+        monkeypatch.setattr(
+            "captioner.operations.deploy.shadow", functools.partial(shadow, now=clock)
+        )
+        return clock
+
+    return next_deploy
+
+
+def address(site: Site) -> str:
+    return f"{site.place.url}/predictions/captioner"
+
+
+def figures(table: str) -> dict[str, list[float]]:
+    """The numbers of the rows that have some."""
+    rows = [re.fullmatch(r"(.+?) {2,}([\d. ]+)", line) for line in table.splitlines()]
+    return {row[1]: [float(number) for number in row[2].split()] for row in rows if row}
+
+
+def test_callers_get_the_old_versions_answers_until_the_switch(
+    fresh: Site,
+    render,
+    enough: Callable[[int], Enough],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Nobody asks, nothing is demanded.
+    shadowed = ("--shadow", 1, "--shadow-minutes", 0.02)
+    done = run("deploy", fresh.archive("2.0"), *fresh.options(), *shadowed)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "no request came while shadowing: nothing to compare\n"
+    assert fresh.served()[0] == "2.0"
+
+    photo, narrow = render("blue", "square"), {"X-Caption-Beam-Size": "1"}
+    fresh.checkpoints["2.1"] = fresh.checkpoints["2.0"]
+    package(fresh.checkpoints["2.1"], "2.1", fresh.archive("2.1"))
+    said = {version: fresh.says(version, photo) for version in ("2.1", "3.0")}
+    captioner = Captioner.load(fresh.checkpoints["2.1"])
+    said_greedily = captioner.caption([photo], DecodingOptions(beam_size=1))[0][0].text
+    assert len({*said.values(), said_greedily}) == 3
+    before_switch: list[tuple[int, str, str]] = []
+    set_default = Management.set_default
+
+    def switch(self: Management, version: str) -> None:
+        before_switch[:] = [*load.answers, *greedy.answers]
+        set_default(self, version)
+
+    monkeypatch.setattr(Management, "set_default", switch)
+    capsys.readouterr()
+    with (
+        Load(address(fresh), photo, clients=2) as load,
+        Load(address(fresh), photo, clients=2, headers=narrow) as greedy,
+    ):
+        enough(2)
+        deploy(fresh.archive("2.1"), fresh.place, shadowing=Shadowing(1, agreement=1))
+        alike = capsys.readouterr().out
+        seen = set(before_switch)
+        assert seen == {(200, "2.0", said["2.1"]), (200, "2.0", said_greedily)}
+
+        enough(2)
+        deploy(fresh.archive("3.0"), fresh.place, shadowing=Shadowing(0.5))
+        other = capsys.readouterr().out
+        seen = {(status, version) for status, version, _ in before_switch}
+        assert seen == {(200, "2.0"), (200, "2.1")}
+        assert fresh.served() == ("3.0", ["2.1", "3.0"])
+    answers = [*load.answers, *greedy.answers]
+    assert not load.faults + greedy.faults
+    assert {status for status, _, _ in answers} == {200}
+    assert {caption for _, version, caption in answers if version != "3.0"} == {
+        said["2.1"],
+        said_greedily,
+    }
+    print(alike, other, sep="\n")
+
+    found = figures(alike)
+    assert found["photos"][0] > 1
+    assert found["same caption"] == [1.0]
+    assert found["errors"] == [0]
+    assert all(len(found[row]) == 2 and min(found[row]) > 0 for row in ("median, ms", "p95, ms"))
+    assert "captions that differ" not in alike
+    found = figures(other)
+    assert found["photos"][0] > 1
+    assert found["same caption"][0] < 1
+    assert f"  {said['2.1']} -> {said['3.0']}" in other.splitlines()
+
+
+def test_too_little_agreement_changes_nothing(
+    site: Site, render, enough: Callable[[int], Enough], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = render("blue", "square")
+    assert site.says("1.0", photo) != site.says("2.0", photo)
+    before, stored = site.served(), site.stored()
+    clock = enough(1)
+    with (
+        Load(address(site), photo) as load,
+        pytest.raises(
+            DeployFailed, match=r"^version 2\.0 was not deployed: 0 of \d+ shadowed photos"
+        ),
+    ):
+        deploy(site.archive("2.0"), site.place, shadowing=Shadowing(1, agreement=0.01))
+    found = figures(capsys.readouterr().out)
+    assert found["photos"] == [len(clock.asked)] * 2
+    assert found["same caption"] == [0.0]
+    assert not load.faults
+    assert set(load.answers) == {(200, "1.0", site.says("1.0", photo))}
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+def test_agreement_that_nothing_shows(site: Site) -> None:
+    before, stored = site.served(), site.stored()
+    with pytest.raises(DeployFailed, match=r"no request came in 0\.02 min .* 1\.0 serves on"):
+        deploy(site.archive("2.0"), site.place, shadowing=Shadowing(1, 0.02, agreement=0))
+    assert (site.served(), site.stored()) == (before, stored)
+
+
+@pytest.mark.parametrize("moment", ["trying it", "loading it", "asking it"])
+def test_sigterm_leaves_everything_as_it_was(site: Site, render, moment: str) -> None:
+    photo, spool = render("blue", "square"), site.place.store / FOLDER
+    before, stored = site.served(), site.stored()
+    command = [sys.executable, "-m", "captioner", "deploy", site.archive("2.0")]
+    command += [*site.options(), "--shadow", 1, "--shadow-minutes", 10]
+    with (
+        Load(address(site), photo) as load,
+        subprocess.Popen(
+            [*map(str, command)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as deploying,
+    ):
+        try:
+            assert deploying.stderr
+            lines = []
+            for line in deploying.stderr:
+                lines.append(line)
+                if moment in line:
+                    break
+            else:
+                pytest.fail("".join(lines))
+            if moment == "asking it":
+                deadline = time.monotonic() + 60
+                while not list(spool.glob(f"*{ENDING}")):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            deploying.send_signal(signal.SIGTERM)
+            out, err = deploying.communicate(timeout=240)
+        finally:
+            deploying.kill()
+    assert deploying.returncode == 130, err
+    assert out == ""
+    assert err.splitlines()[-1] == "captioner: interrupted"
+    if moment != "trying it":
+        assert "version 2.0 was not deployed; version 1.0 serves on" in err
+    assert (site.served(), site.stored()) == (before, stored)
+    assert not load.faults
+    assert {(status, version) for status, version, _ in load.answers} == {(200, "1.0")}

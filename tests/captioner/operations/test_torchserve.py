@@ -1,0 +1,232 @@
+"""A server that is started is found and stopped, whatever happens meanwhile; with no TorchServe."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from captioner.operations import torchserve
+from captioner.operations.locks import is_locked
+from captioner.operations.package import package
+from captioner.operations.serve import serve
+from captioner.operations.store import FIRST, SERVING, Store
+from captioner.operations.torchserve import Ports, Server
+from captioner.paths import ROOT
+
+# Says who it is, in the server's folder, and runs until it is stopped.
+JAVA = """#!/bin/sh
+echo $$ > java.pid
+exec sleep 600
+"""
+
+# Starts a server, and is killed where its state would be written.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from captioner.operations import torchserve
+from captioner.operations.store import Store
+from captioner.operations.torchserve import Ports, Server
+
+def die(path, content):
+    if path.name == "server.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, content)
+
+real, torchserve.write_whole = torchserve.write_whole, die
+java, folder, store = map(Path, sys.argv[1:])
+server = Server(folder)
+with server.reserve(Store(store)) as reservation:
+    server.start(java, Store(store), Ports.free(), reservation)
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torchserve_imported() -> None:
+    """Its package leaves a file open, and Python would warn of that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("ts")
+
+
+@pytest.fixture(autouse=True)
+def outlives_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would warn of a child that nobody waits for; a server is meant to be one."""
+    monkeypatch.setattr(subprocess.Popen, "__del__", lambda self: None)
+
+
+@pytest.fixture
+def java(tmp_path: Path) -> Path:
+    path = tmp_path / "java"
+    path.write_text(JAVA)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> bytes:
+    path = tmp_path_factory.mktemp("archive") / FIRST
+    package(tiny_checkpoint, "1.0", path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path, archive: bytes) -> Store:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / FIRST).write_bytes(archive)
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "run")
+    try:
+        yield server
+    finally:
+        server.stop()
+        if (pid := java_of(server)) and psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def java_of(server: Server) -> int | None:
+    path = server.folder / "java.pid"
+    return int(path.read_text()) if path.exists() and path.read_text() else None
+
+
+def start(server: Server, java: Path, store: Store) -> psutil.Process:
+    """Start it; returns once Java runs."""
+    with server.reserve(store) as reservation:
+        server.start(java, store, Ports.free(), reservation)
+    process = server.process()
+    assert process
+    while java_of(server) != process.pid:
+        assert server.process()
+        time.sleep(0.01)
+    return process
+
+
+def temp_of(server: Server) -> Path:
+    return Path(json.loads((server.folder / "server.json").read_text())["temp"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_as_the_server_is_started_stops_it(
+    server: Server,
+    java: Path,
+    store: Store,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever it comes: before the state is written, and after."""
+    real = torchserve.write_whole
+
+    def interrupted(path: Path, content: bytes) -> None:
+        if path.name == "server.json":
+            signal.raise_signal(number)
+        real(path, content)
+        if path.name == "server.json":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(torchserve, "write_whole", interrupted)
+    monkeypatch.setattr(torchserve, "find_java", lambda: java)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        serve(server, None, None, store.folder, Ports.free().inference, detach=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert server.process() is None
+    pid = java_of(server)
+    assert pid is None or not psutil.pid_exists(pid)
+    assert not is_locked(store.folder / SERVING)
+    assert server.stop() is False
+
+
+def test_a_kill_before_the_state_is_written_leaves_no_server(
+    server: Server, java: Path, store: Store
+) -> None:
+    command = [sys.executable, "-c", KILLED, java, server.folder, store.folder]
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    while is_locked(store.folder / SERVING):  # what would have become the server ends
+        time.sleep(0.01)
+    assert java_of(server) is None
+    assert start(server, java, store)
+
+
+def test_a_step_of_the_clock_changes_nothing(
+    server: Server, java: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, temp = start(server, java, store), temp_of(server)
+    real = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) + 3600)
+    assert server.process() == process
+    with pytest.raises(ValueError, match="already serving"), server.reserve(store):
+        pass
+    assert server.stop() is True
+    assert not process.is_running()
+    assert not temp.exists()
+
+
+def test_a_server_of_an_earlier_release_is_found(server: Server, java: Path, store: Store) -> None:
+    process = start(server, java, store)
+    state = {"pid": process.pid, "created": process.create_time(), "temp": str(temp_of(server))}
+    (server.folder / "server.json").write_text(json.dumps(state))
+    assert server.process() == process
+
+
+def test_what_a_killed_server_left_goes_with_the_next_start(
+    server: Server, java: Path, store: Store
+) -> None:
+    process, temp = start(server, java, store), temp_of(server)
+    (temp / "unpacked").write_bytes(b"large")
+    process.kill()
+    psutil.wait_procs([process])
+    start(server, java, store)
+    assert not temp.exists()
+    assert temp_of(server).exists()
+
+
+def test_two_servers_share_neither_folder_nor_store(
+    server: Server, java: Path, store: Store, tmp_path: Path, archive: bytes
+) -> None:
+    other = Store(tmp_path / "other")
+    other.folder.mkdir()
+    (other.folder / FIRST).write_bytes(archive)
+    with (
+        server.reserve(store),
+        pytest.raises(ValueError, match="being started from"),
+        Server(server.folder).reserve(other),
+    ):
+        pass
+    process = start(server, java, store)
+    elsewhere = Server(tmp_path / "elsewhere")
+    match = f"process {process.pid} serves from {store.folder}; stop it with .* {server.folder}"
+    with pytest.raises(ValueError, match=match), elsewhere.reserve(store):
+        pass
+    assert not elsewhere.folder.exists()
+    process.kill()  # the lock goes with the server
+    psutil.wait_procs([process])
+    with elsewhere.reserve(store):
+        pass
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    server: Server, java: Path, store: Store, scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(server, java, store)
+    monkeypatch.setenv("HTTP_PROXY", scripted.url)
+    monkeypatch.setenv("http_proxy", scripted.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    scripted.answer = lambda asked: (200, {"caption": "a dog"})
+    server.wait_until_it_answers(f"{scripted.url}/predictions", b"photo", 30.0)
+    assert [asked.path for asked in scripted.asked] == ["/predictions"]  # a proxy gets it whole

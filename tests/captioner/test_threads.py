@@ -1,0 +1,88 @@
+"""How threads wait is set where a process starts, before torch, and never where the user has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from captioner.operations.package import package
+from captioner.operations.store import Record, Store, Stored
+from captioner.operations.torchserve import Ports, Server
+from captioner.threads import POLICY, WAITING, limit_spinning
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAIN = {name: value for name, value in os.environ.items() if name not in {POLICY, *WAITING}}
+
+
+def test_it_is_set_unless_the_user_has() -> None:
+    environment = {"PATH": "/bin"}
+    limit_spinning(environment)
+    assert environment == {"PATH": "/bin", **WAITING}
+    for name in (POLICY, *WAITING):
+        environment = {name: "the user's"}
+        limit_spinning(environment)
+        assert environment == {name: "the user's"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GCC's OpenMP is that of torch for Linux")
+@pytest.mark.parametrize("own", [None, "77"])
+def test_openmp_has_it_on_the_command_line(
+    own: str | None, tiny_checkpoint: Path, tmp_path: Path, render
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(render())
+    arguments = ["caption", "photo.jpg", "--checkpoint", str(tiny_checkpoint)]
+    done = subprocess.run(
+        [sys.executable, "-m", "captioner", *arguments],
+        cwd=tmp_path,
+        env=PLAIN
+        | {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": str(ROOT)}
+        | ({} if own is None else {"GOMP_SPINCOUNT": own}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"GOMP_SPINCOUNT = '{own or WAITING['GOMP_SPINCOUNT']}'" in done.stderr
+
+
+# TorchServe leaves a file open when it is imported.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_and_its_workers_have_it(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (POLICY, *WAITING):
+        monkeypatch.delenv(name, raising=False)
+    java, store = tmp_path / "java", Store(tmp_path / "store")
+    java.write_text(
+        f"#!/bin/sh\nenv > {tmp_path}/new && mv {tmp_path}/new {tmp_path}/seen\nsleep 60\n"
+    )
+    java.chmod(0o755)
+    digest = package(tiny_checkpoint, "1.0", store.folder / "captioner.mar")
+    store.write(Record("1.0", versions={"1.0": Stored("captioner.mar", digest)}))
+    server = Server(tmp_path / "run")
+    with server.reserve(store) as reservation:
+        server.start(java, store, Ports.free(), reservation)
+    try:
+        process = server.process()
+        while process and psutil.pid_exists(process.pid) and not (tmp_path / "seen").exists():
+            time.sleep(0.02)
+        seen = (tmp_path / "seen").read_text().splitlines()
+    finally:
+        server.stop()
+    assert {f"{name}={value}" for name, value in WAITING.items()} <= set(seen)
+
+
+def test_importing_changes_nothing() -> None:
+    code = (
+        "import os;"
+        " import captioner.cli.main, captioner.threads, captioner.operations.torchserve,"
+        " captioner.operations.container, model,"
+        " captioner.client, benchmarks.command, benchmarks.threads;"
+        f" assert os.environ.keys().isdisjoint({[POLICY, *WAITING]})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=PLAIN, check=True)
