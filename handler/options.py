@@ -8,38 +8,27 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from handler.errors import RequestError, quoted
-from model import DecodingOptions
+from model.decoding_options import DecodingOptions, Option, allows, expected, option, options_of
 
 HEADER = "x-caption-"  # before an option's name, with - for _
-MOST_BEAMS, MOST_WORDS, MOST_PENALTY = 10, 50, 2
 # Numbers in headers and forms. Python's own reading would take "1_0" and the digits of any script.
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _DECIMAL = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,99})?|\.[0-9]{1,99})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
-class RequestOptions:
-    """How a photo is captioned and what the reply tells; the fields are the options' names."""
+class RequestOptions(DecodingOptions):
+    """How a photo is captioned and what the reply holds; the fields are the options' names."""
 
-    beam_size: int = DecodingOptions.beam_size
-    num_captions: int = DecodingOptions.num_captions
-    max_length: int = DecodingOptions.max_length
-    length_penalty: float = DecodingOptions.length_penalty
-    consensus: bool = DecodingOptions.consensus
-    return_tokens: bool = False
-    return_attention: bool = False
-    return_timing: bool = False
-    return_image: bool = False
+    return_tokens: bool = option(False, "each word of the caption with its log-probability")
+    return_attention: bool = option(False, "where each word looked, rows of the grid")
+    return_timing: bool = option(False, "how long the parts of captioning took, milliseconds")
+    return_image: bool = option(False, "width, height and format of the photo as it was read")
 
     @property
     def decoding(self) -> DecodingOptions:
-        return DecodingOptions(
-            self.beam_size,
-            self.num_captions,
-            self.max_length,
-            self.length_penalty,
-            self.consensus,
-        )
+        """The options of the search alone."""
+        return DecodingOptions(**{f.name: getattr(self, f.name) for f in fields(DecodingOptions)})
 
     def changed(self, *asked: Mapping[str, Any]) -> RequestOptions:
         """Return these options with what a request asks for, as JSON's values or as texts.
@@ -91,68 +80,47 @@ def from_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def described() -> dict[str, dict[str, Any]]:
-    """Every option's type and range, for people and programs."""
-    whole = {"beam_size": MOST_BEAMS, "num_captions": "beam_size", "max_length": MOST_WORDS}
-    told: dict[str, dict[str, Any]] = {
-        name: {"type": "integer", "minimum": 1, "maximum": most} for name, most in whole.items()
-    }
-    told["length_penalty"] = {"type": "number", "minimum": 0, "maximum": MOST_PENALTY}
-    return {f.name: told.get(f.name, {"type": "boolean"}) for f in fields(RequestOptions)}
+    """Return every option's type and range, for people and programs."""
+    return {each.name: _described(each) for each in OPTIONS.values()}
+
+
+def _described(option: Option) -> dict[str, Any]:
+    if option.type is bool:
+        return {"type": "boolean"}
+    kind = "integer" if option.type is int else "number"
+    maximum = option.at_most or option.maximum
+    return {"type": kind, "minimum": option.minimum, "maximum": maximum}
 
 
 def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that one place of a request names."""
     for name in asked:
-        if name not in _READERS:
+        if name not in OPTIONS:
             raise RequestError.option(
-                f"there is no option {quoted(name)}; there are {', '.join(_READERS)}"
+                f"there is no option {quoted(name)}; there are {', '.join(OPTIONS)}"
             )
-    return {name: _READERS[name](name, value) for name, value in asked.items()}
+    return {name: _value(OPTIONS[name], given) for name, given in asked.items()}
 
 
-def _whole(most: int) -> Any:
-    def read(name: str, value: Any) -> int:
-        number: Any = value
-        if isinstance(value, str):
-            number = int(value) if _WHOLE.fullmatch(value := value.strip(" \t")) else None
-        elif isinstance(value, float) and value.is_integer():
-            number = int(value)  # JSON has one kind of number: 5.0 is 5
-        if type(number) is not int or not 1 <= number <= most:
-            raise RequestError.option(
-                f"{name} is {quoted(value)}; it must be a whole number in 1..{most}"
-            )
-        return number
-
-    return read
-
-
-def _penalty(name: str, value: Any) -> float:
-    number: Any = value
-    if isinstance(value, str):
-        number = float(value) if _DECIMAL.fullmatch(value := value.strip(" \t")) else None
-    if type(number) not in (int, float) or not 0 <= number <= MOST_PENALTY:
+def _value(option: Option, given: Any) -> Any:
+    """Return an option's value, given as JSON's or as text; raises `RequestError`."""
+    value = _from_text(option.type, given.strip(" \t")) if isinstance(given, str) else given
+    if option.type is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 5.0 is 5
+    if not allows(option, value):
         raise RequestError.option(
-            f"{name} is {quoted(value)}; it must be a number in 0..{MOST_PENALTY}"
+            f"{option.name} is {quoted(given)}; it must be {expected(option)}"
         )
-    return float(number)
+    return option.type(value)
 
 
-def _flag(name: str, value: Any) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if isinstance(value, str) and (text := value.strip(" \t").lower()) in known:
-        return known[text]
-    if isinstance(value, bool):
-        return value
-    raise RequestError.option(f"{name} is {quoted(value)}; it must be true or false")
+def _from_text(kind: type, text: str) -> Any:
+    """Return the value that a text stands for, or None."""
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+    if kind is int:
+        return int(text) if _WHOLE.fullmatch(text) else None
+    return float(text) if _DECIMAL.fullmatch(text) else None
 
 
-_READERS: dict[str, Any] = {
-    "beam_size": _whole(MOST_BEAMS),
-    "num_captions": _whole(MOST_BEAMS),
-    "max_length": _whole(MOST_WORDS),
-    "length_penalty": _penalty,
-    "consensus": _flag,
-    "return_tokens": _flag,
-    "return_attention": _flag,
-    "return_timing": _flag,
-    "return_image": _flag,
-}
+OPTIONS = options_of(RequestOptions)

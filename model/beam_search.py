@@ -21,58 +21,11 @@ import torch
 
 from model.consensus import SHARPNESS, Pairs, by_consensus
 from model.decoder import DecoderState, Memory
+from model.decoding_options import DecodingOptions
 from model.word_map import WordMap
 
 # A GPU runs ahead of the host; to be asked which photos still run makes both wait.
 CHECK_EVERY = {"cpu": 1}  # steps; of other devices 4
-
-
-@dataclass(frozen=True)
-class DecodingOptions:
-    """How captions are searched for.
-
-    Parameters
-    ----------
-    beam_size
-        K, hypotheses kept for a photo, 1..20; 1 without a length penalty is greedy.
-    num_captions
-        Captions returned for a photo, 1..beam_size.
-    max_length
-        Words at most, 1..100; three times as many tokens where those are characters, see
-        `model.word_map.WordMap.max_tokens`.
-    length_penalty
-        Exponent of the length in the score, 0..2; 0 is off, more favours longer captions.
-    consensus
-        Rank the K captions found by what they have in common with all that the beams held likely,
-        instead of by score.
-    """
-
-    beam_size: int = 5
-    num_captions: int = 1
-    max_length: int = 18
-    length_penalty: float = 0.7
-    consensus: bool = True
-
-    def __post_init__(self) -> None:
-        for name, most in (("beam_size", 20), ("num_captions", 20), ("max_length", 100)):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number in 1..{most}")
-        if self.num_captions > self.beam_size:
-            raise ValueError(
-                f"num_captions is {self.num_captions}; it must be at most"
-                f" beam_size, {self.beam_size}"
-            )
-        penalty = self.length_penalty
-        if type(penalty) not in (int, float) or not 0 <= penalty <= 2:
-            raise ValueError(f"length_penalty is {penalty!r}; it must be a number in 0..2")
-        if type(self.consensus) is not bool:
-            raise ValueError(f"consensus is {self.consensus!r}; it must be true or false")
-
-    @property
-    def kept(self) -> int:
-        """Captions to be found for a photo."""
-        return self.beam_size if self.consensus else self.num_captions
 
 
 @dataclass(frozen=True)

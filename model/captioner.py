@@ -13,8 +13,9 @@ from typing import Self
 import torch
 
 from model import checkpoint, image
-from model.beam_search import DecodingOptions, Hypothesis, beam_search
+from model.beam_search import Hypothesis, beam_search
 from model.calibration import Calibration
+from model.decoding_options import DecodingOptions
 from model.image import InvalidImage
 from model.inference.devices import choose_precision, keep_memory
 from model.network import ShowAttendTell

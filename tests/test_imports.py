@@ -34,7 +34,7 @@ ORDER = [
         *("config", "word_map", "files", "colour"),
         *("inference.devices", "inference.products", "inference.efficientnet_lite"),
     ],
-    ["inference.folding", "calibration", "consensus", "samples"],
+    ["decoding_options", "inference.folding", "calibration", "consensus", "samples"],
     ["encoder", "decoder", "tiff"],
     ["network", "image"],
     ["beam_search", "checkpoint"],

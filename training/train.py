@@ -17,8 +17,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from model import checkpoint
-from model.beam_search import DecodingOptions
 from model.captioner import Captioner
+from model.decoding_options import DecodingOptions
 from model.files import check_place, locked, write_whole
 from model.inference.devices import has_bf16
 from model.word_map import tokenize

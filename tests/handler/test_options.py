@@ -41,8 +41,8 @@ def test_reads(asked: dict[str, Any], name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"beam_size": "11"}, r"beam_size is '11'; it must be a whole number in 1\.\.10"),
-        ({"beam_size": 0}, r"beam_size is 0; .* 1\.\.10"),
+        ({"beam_size": "21"}, r"beam_size is '21'; it must be a whole number in 1\.\.20"),
+        ({"beam_size": 0}, r"beam_size is 0; .* 1\.\.20"),
         ({"beam_size": 2.5}, r"beam_size is 2\.5; .* whole number"),
         ({"beam_size": "1_0"}, "beam_size is '1_0'"),
         ({"beam_size": "\uff15"}, "beam_size is '\uff15'"),  # a fullwidth 5

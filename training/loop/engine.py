@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.beam_search import DecodingOptions
 from model.captioner import Caption, Captioner
+from model.decoding_options import DecodingOptions
 from model.image import InvalidImage
 from training.data.batches import Batch
 from training.data.datasets import InvalidDataset, TarMember

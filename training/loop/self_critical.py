@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from model.beam_search import DecodingOptions, beam_search
+from model.beam_search import beam_search
+from model.decoding_options import DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.data.batches import Batch

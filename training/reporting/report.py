@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.beam_search import DecodingOptions
 from model.captioner import DEFAULT_OPTIONS, Caption, Captioner
+from model.decoding_options import DecodingOptions
 from model.files import write_whole
 from training.reporting.pictures import (
     ACCENT,
