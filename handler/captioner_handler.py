@@ -41,7 +41,7 @@ from handler.shadow import Answered, Shadow  # noqa: E402
 from handler.workers import Workers  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
 from model.attention_picture import attention_picture  # noqa: E402
-from model.captioner import Seconds  # noqa: E402
+from model.captioner import Timings  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -113,19 +113,19 @@ class CaptionerHandler:
         captionable = {i: each for i, each in enumerate(requests) if isinstance(each, Request)}
         order = budget.admitted(captionable, torch.get_num_threads())
         chosen = [captionable[i] for i in order]
-        seconds = Seconds()
+        timings = Timings()
         try:
-            found = self._captioned(chosen, seconds, started + self.time_limit)
+            found = self._captioned(chosen, timings, started + self.time_limit)
         except Exception as error:  # TorchServe answers the whole batch
             log_answers([failed(each, error) for each in ids], self.model)
             raise
         captions = dict(zip(order, found, strict=False))  # the last are missing if time ran out
         total = time.perf_counter() - started
-        timing = replies.timing(seconds, total)
+        timing = replies.timing(timings, total)
         sent = [self._reply(requests[i], captions.get(i), timing, ids[i]) for i in places]
         for i, reply in enumerate(sent):
             _set_head(context, i, reply)
-        self._report(chosen, found, sent, seconds, total)
+        self._report(chosen, found, sent, timings, total)
         photos = sum(map(len, found))
         log_answers(map(answered, ids, requests, sent), self.model, photos, timing)
         good = [i for i in captions if sent[i].outcome == "ok"]
@@ -165,13 +165,13 @@ class CaptionerHandler:
             return error
 
     def _captioned(
-        self, requests: Sequence[Request], seconds: Seconds, deadline: float
+        self, requests: Sequence[Request], timings: Timings, deadline: float
     ) -> list[list[list[Caption] | InvalidImage]]:
         """Return the captions of each photo of each request, for as many as are done in time."""
         photos = [photo for request in requests for photo in request.photos]
         options = [each.decoding for request in requests for each in request.options]
         try:
-            found = iter(self.captioner.caption_each(photos, options, seconds, deadline))
+            found = iter(self.captioner.caption_each(photos, options, timings, deadline))
         except RuntimeError as error:
             if _is_fatal(error):
                 # Nothing computes on that GPU in this process any more; TorchServe starts another.
@@ -230,7 +230,7 @@ class CaptionerHandler:
         requests: Sequence[Request],
         found: list[list[list[Caption] | InvalidImage]],
         sent: Sequence[Reply],
-        seconds: Seconds,
+        timings: Timings,
         total: float,
     ) -> None:
         """Count a batch: what was captioned, in time, and what was answered."""
@@ -243,7 +243,7 @@ class CaptionerHandler:
             self.metrics.add("captioner_photos_total", len(photos))
             self.metrics.add("captioner_batches_total", 1)
             self.metrics.observe("captioner_batch_seconds", [total])
-            for part, taken in dataclasses.asdict(seconds).items():
+            for part, taken in dataclasses.asdict(timings).items():
                 self.metrics.observe(f"captioner_{part}_seconds", [taken])
             options = [each for request in requests[: len(found)] for each in request.options]
             self.metrics.observe("captioner_beams", [o.beam_size for o in options])

@@ -11,7 +11,7 @@ from handler.errors import RequestError
 from handler.options import RequestOptions
 from handler.parsing import Form, Request
 from model import Caption
-from model.captioner import Seconds
+from model.captioner import Timings
 from model.image import ImageInfo
 
 JSON, PNG = "application/json", "image/png"
@@ -118,9 +118,9 @@ def attention(caption: Caption) -> dict[str, Any]:
     }
 
 
-def timing(seconds: Seconds, total: float) -> dict[str, float]:
+def timing(timings: Timings, total: float) -> dict[str, float]:
     """Milliseconds, of the batch that a request was answered in."""
-    parts = asdict(seconds) | {"total": total}
+    parts = asdict(timings) | {"total": total}
     return {name: round(1e3 * taken, 3) for name, taken in parts.items()}
 
 

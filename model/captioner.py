@@ -40,10 +40,10 @@ class Caption:
 
 
 @dataclass
-class Seconds:
-    """How long the parts of captioning took."""
+class Timings:
+    """The seconds that each part of captioning took, summed over calls."""
 
-    decoding: float = 0.0  # until the photos were there; the next ones are decoded meanwhile
+    decoding: float = 0.0  # waiting for decoded photos; the next batch is decoded meanwhile
     encoding: float = 0.0
     search: float = 0.0
 
@@ -103,7 +103,7 @@ class Captioner:
         self,
         images: Sequence[bytes],
         options: DecodingOptions | Sequence[DecodingOptions] = DEFAULT_OPTIONS,
-        seconds: Seconds | None = None,
+        timings: Timings | None = None,
         deadline: float = math.inf,
     ) -> list[list[Caption] | InvalidImage]:
         """Caption images as `caption` does, but leave a bad one's error in its place.
@@ -112,19 +112,19 @@ class Captioner:
         ----------
         options
             For all images, or for each of them: those with the same ones are searched together.
-        seconds
-            What the parts took is added here.
+        timings
+            The seconds of each part are added to it.
         deadline
             Of `time.perf_counter`. Once it has passed no further images are begun, `BATCH_SIZE` at
             a time, and the list is shorter than the images; the first are captioned always.
         """
         each = [options] * len(images) if isinstance(options, DecodingOptions) else list(options)
-        seconds = seconds or Seconds()
+        timings = timings or Timings()
         found: list[list[Caption] | InvalidImage] = []
         started = time.perf_counter()
         for photos in self._decode_ahead(images):
             decoded = time.perf_counter()
-            seconds.decoding += decoded - started
+            timings.decoding += decoded - started
             errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
             good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
             asked = each[len(found) : len(found) + len(photos)]
@@ -137,8 +137,8 @@ class Captioner:
                     torch.cuda.synchronize(self.device)  # or encoding would end in the search
                 encoded = time.perf_counter()
                 captions = iter(self._caption_each_grid(grid, wanted))
-                seconds.encoding += encoded - decoded
-                seconds.search += time.perf_counter() - encoded
+                timings.encoding += encoded - decoded
+                timings.search += time.perf_counter() - encoded
             found += (error or next(captions) for error in errors)
             started = time.perf_counter()
             if started > deadline:

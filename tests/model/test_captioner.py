@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint
-from model.captioner import Seconds
+from model.captioner import Timings
 from model.inference.devices import choose_precision
 from model.network import ShowAttendTell
 from model.word_map import WordMap
@@ -104,9 +104,9 @@ def test_each_photo_has_its_own_options(
     photos.insert(2, b"not one")
     options = [DecodingOptions(k, n) for k, n in ((1, 1), (5, 3), (9, 1), (5, 3), (2, 2), (1, 1))]
     options.insert(2, DecodingOptions(7))
-    seconds = Seconds()
-    together = facade.caption_each(photos, options, seconds)
-    assert min(seconds.decoding, seconds.encoding, seconds.search) > 0
+    timings = Timings()
+    together = facade.caption_each(photos, options, timings)
+    assert min(timings.decoding, timings.encoding, timings.search) > 0
     for photo, asked, found in zip(photos, options, together, strict=True):
         (alone,) = facade.caption_each([photo], asked)
         if isinstance(alone, InvalidImage):
