@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from model.process import set_up_process  # imports no torch
+
 
 def imports() -> dict[str, object]:
     start = time.perf_counter()
@@ -86,5 +88,6 @@ RUNS: dict[str, Callable[..., dict[str, object]]] = {
 }
 
 if __name__ == "__main__":
+    set_up_process()
     name, *arguments = sys.argv[1:]
     print(json.dumps(RUNS[name](*arguments) | {"megabytes": peak_megabytes()}))

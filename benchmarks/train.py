@@ -26,6 +26,7 @@ from model.config import ModelConfig
 from model.files import check_new, write_whole
 from model.inference.devices import has_bf16
 from model.network import ShowAttendTell
+from model.process import set_up_process
 from training.data.batches import Batch, BatchOrder, TrainingSet, load
 from training.loop.averaging import AveragedWeights
 from training.loop.engine import EpochSoFar, train_one_epoch
@@ -254,4 +255,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    set_up_process()
     main()

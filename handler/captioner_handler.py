@@ -43,6 +43,7 @@ from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E
 from model.attention_picture import attention_picture  # noqa: E402
 from model.captioner import Timings  # noqa: E402
 from model.image import UnsupportedFormat  # noqa: E402
+from model.process import set_up_process  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class CaptionerHandler:
                 )
         config = context.model_yaml_config or {}
         settings = config.get("handler", {})
+        set_up_process()
         Image.core.set_block_size(PILLOW_BLOCK_SIZE)  # type: ignore[attr-defined]
         self.cores = torch.get_num_threads()
         if threads := settings.get("threads", 0):

@@ -17,7 +17,7 @@ from model.beam_search import Hypothesis, beam_search
 from model.calibration import Calibration
 from model.decoding_options import DecodingOptions
 from model.image import InvalidImage
-from model.inference.devices import choose_precision, keep_memory
+from model.inference.devices import choose_precision
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -75,7 +75,6 @@ class Captioner:
         network, word_map = checkpoint.load(folder, device)
         calibration = Calibration.load(folder)
         network.prepare(*dtypes)
-        keep_memory()
         return cls(network, word_map, calibration)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -40,10 +39,6 @@ _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _OTHER_BITS = (
     b"".join(b"\x5a\xc3\x96\x3c\xa5\x69" * 20 + bytes([0xFF, 0xD0 + i]) for i in range(8)) * 2
 )
-
-# Pillow warns of damage that it can read around, and of sizes that are checked here. Said once for
-# the process: `warnings.catch_warnings` is not safe in the threads that decode.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

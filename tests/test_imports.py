@@ -31,7 +31,7 @@ EXCEPTIONS = {("captioner/cli/jobs.py", "benchmarks")}
 # A module of the model may import those in the rows above its own.
 ORDER = [
     [
-        *("config", "word_map", "files", "colour"),
+        *("config", "word_map", "files", "colour", "process"),
         *("inference.devices", "inference.products", "inference.efficientnet_lite"),
     ],
     ["decoding_options", "inference.folding", "calibration", "consensus", "samples"],

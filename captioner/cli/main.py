@@ -15,6 +15,7 @@ from captioner.cli import jobs
 from captioner.cli.messages import complain, described, without_passwords
 from captioner.paths import MODEL_STORE, ROOT, SHIPPED
 from captioner.threads import limit_spinning
+from model.process import set_up_process
 from training.data.formats import READERS
 
 HEALTH_WITH_CURL = """\
@@ -34,6 +35,7 @@ BROKEN_PIPE = 141  # the status that a shell gives a program which SIGPIPE ended
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user did wrong is one line on standard error and status 1."""
     limit_spinning(os.environ)
+    set_up_process()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files that are no UTF-8 are printed as they are; what a narrower encoding lacks
         # is better escaped than fatal.

@@ -1,15 +1,8 @@
-"""Which device to compute on, in which precision, and the memory of the process."""
+"""The choice of a device to compute on and of a precision to compute in."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import torch
-
-# Names of malloc.h for what mallopt sets.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MEBIBYTE = 2**20
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 
@@ -60,19 +53,3 @@ def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, torc
         torch.bfloat16 if name == "bfloat16" else torch.float32,
         torch.float32 if name == "float32" else torch.bfloat16,
     )
-
-
-def keep_memory() -> None:
-    """Have glibc reuse the memory that one layer frees for the next, instead of returning it.
-
-    A page that comes from the system is cleared first, and a layer's output is thousands of pages:
-    left to itself glibc sometimes spends more time on that than the convolutions take.
-    """
-    if sys.platform != "linux":
-        return
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
-        return  # another C library
-    library.malloc_trim(0)  # what loading left over
-    library.mallopt(M_TRIM_THRESHOLD, 256 * MEBIBYTE)
-    library.mallopt(M_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the most that glibc allows
