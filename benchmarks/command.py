@@ -15,7 +15,7 @@ TRAINING = "train"  # has options of its own
 AGAINST = "against"  # needs something to compare with
 SERVING = "serve"  # takes minutes
 SWAPPING = "swap"  # takes half an hour
-DECODING = "decoding"  # tells what `model.decoding_cost` estimates, not how fast captions are made
+DECODING = "decoding"  # tells what `model.image.cost` estimates, not how fast captions are made
 THREADS = "threads"  # takes minutes, and neighbours of its own slow the machine
 WHAT = {
     "search": "the beam search alone: what photos, beams and words cost",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.report import Line, Options, Report, columns
 from model import image
-from model.decoding_cost import estimate
+from model.image.cost import estimate
 
 SIDE, QUICK_SIDE = 2000, 100  # pixels
 SMALL = 240  # pixels, what an encoder reads

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from handler.errors import RequestError
 from handler.parsing import Request
 from model import InvalidImage
-from model.decoding_cost import DecodingCost, estimate
+from model.image.cost import DecodingCost, estimate
 
 # Of a request's photos together; each of them alone is within both.
 MAX_PIXELS = 400_000_000
-MAX_SECONDS = 8.0  # of one core, as `model.decoding_cost` estimates them
+MAX_SECONDS = 8.0  # of one core, as `model.image.cost` estimates them
 # A batch is decoded by as many cores as the worker has threads: so long its requests wait for it.
 MAX_BATCH_SECONDS = 8.0  # estimated
 # Of TorchServe's responseTimeout, after which the worker is killed: later no photo is begun.

@@ -22,7 +22,7 @@ from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings, Shadow
 from handler.workers import Workers
 from model import Captioner, DecodingOptions
 from model.calibration import Calibration
-from model.decoding_cost import estimate
+from model.image.cost import estimate
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 

@@ -102,7 +102,7 @@ def prepare(
         "version": VERSION,
         "source_digest": source_digest(listed),
         "image_size": image_size,
-        "decoding": image.DECODING,
+        "decoding": image.DECODING_VERSION,
         "seed": seed,
         "val_share": val_share,
     }

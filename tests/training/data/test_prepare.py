@@ -189,11 +189,11 @@ def test_photos_of_two_ways_of_decoding_are_not_mixed(
     out = tmp_path / "out"
     prepare(source, out, SIZE)
     with monkeypatch.context() as patch:
-        patch.setattr(image, "DECODING", image.DECODING + 1)
+        patch.setattr(image, "DECODING_VERSION", image.DECODING_VERSION + 1)
         with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
             prepare(source, out, SIZE)
     told = described(out)
-    assert told.pop("decoding") == image.DECODING
+    assert told.pop("decoding") == image.DECODING_VERSION
     (out / "dataset.json").write_text(json.dumps(told))  # as it was before that was noted
     with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
         prepare(source, out, SIZE)

@@ -1,4 +1,4 @@
-"""How long a photo takes to decode, estimated from its header before any of it is decoded.
+"""The time that decoding a photo will take, estimated from its header before it is decoded.
 
 The figures are upper bounds; ``captioner bench decoding`` compares them with what flat, noisy,
 transparent and progressive photos of every format take.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from model import image
+from model.image.header import read_header
 
-# Seconds of one core of an AMD EPYC (Zen 4): for a million pixels, and for a million bytes of file.
-# A flat photo has next to no bytes and costs its pixels alone, noise costs its bytes besides.
+# Seconds of one core of an AMD EPYC (Zen 4) for a million pixels, and for a million bytes of file.
+# A photo of one colour has few bytes and costs its pixels alone; noise costs its bytes besides.
 COSTS = {
     "JPEG": (0.010, 0.03),
     "PNG": (0.050, 0.014),
@@ -22,7 +22,7 @@ COSTS = {
     "AVIF": (0.045, 0.1),
     "HEIC": (0.030, 0.12),
 }
-SCAN_COST = 0.0015  # for a million pixels, of each scan of a progressive JPEG
+SCAN_COST = 0.0015  # seconds for a million pixels, for each scan of a progressive JPEG
 
 
 class DecodingCost(NamedTuple):
@@ -33,16 +33,16 @@ class DecodingCost(NamedTuple):
 
 
 def estimate(photo: bytes) -> DecodingCost:
-    """Estimate what decoding a photo costs.
+    """Estimate the cost of decoding a photo.
 
     Raises
     ------
     model.InvalidImage
-        Its header is none, or beyond the limits of `model.image`.
+        The header cannot be read, or the photo exceeds the limits of `model.image`.
     """
-    header = image.read_header(photo)
-    a_megapixel, a_megabyte = COSTS[header.format]
+    header = read_header(photo)
+    per_megapixel, per_megabyte = COSTS[header.format]
     if header.format == "JPEG":
-        a_megapixel += SCAN_COST * header.scans
-    seconds = (a_megapixel * header.pixels + a_megabyte * len(photo)) / 1e6
+        per_megapixel += SCAN_COST * header.scans
+    seconds = (per_megapixel * header.pixels + per_megabyte * len(photo)) / 1e6
     return DecodingCost(header.pixels, seconds)

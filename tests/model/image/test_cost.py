@@ -4,7 +4,7 @@ import pytest
 from PIL import ImageFile
 
 from model import InvalidImage, image
-from model.decoding_cost import COSTS, SCAN_COST, estimate
+from model.image.cost import COSTS, SCAN_COST, estimate
 from tests.hostile import crafted, png, valid_photos
 
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from model import image
-from tests.model.encodings import HEIGHT, RGB, WIDTH, Array, Encoded, encodings
+from tests.model.image.encodings import encodings
+from tests.model.image.pictures import HEIGHT, RGB, WIDTH, Array, Encoded
 
 # Those that may be refused, by name; if they are shown, then right.
 MAY_BE_REFUSED = re.compile(
@@ -42,7 +43,7 @@ def known() -> dict[str, Encoded]:
 
 
 def shown(data: bytes) -> Array:
-    return np.asarray(image.open_rgb(data, least=10_000))
+    return np.asarray(image.open_rgb(data, min_side=10_000))
 
 
 def difference(one: Array, other: Array) -> float:

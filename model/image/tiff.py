@@ -1,4 +1,4 @@
-"""TIFFs that Pillow reads wrong: how to read them, or what they are called when refused."""
+"""TIFFs that Pillow reads wrong or not at all: they are read here, or refused by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageChops, TiffImagePlugin
 from PIL.ExifTags import Base
 
-from model.samples import opaque
+from model.image.samples import flatten
 
 ADVICE = "save it with 8 bits a channel, or as PNG"
 
@@ -19,10 +19,10 @@ _NEGATIVE, _GREY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6  # photometri
 _NAMES = {_NEGATIVE: "grey", _GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _CMYK: "CMYK"}
 _NAMES |= {_YCBCR: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 _MODES = {_NEGATIVE: "L", _GREY: "L", _RGB: "RGB", _CMYK: "CMYK", _YCBCR: "YCbCr"}
-_ASSOCIATED = 1  # of alpha: the colours are multiplied by it
-# Separate planes that Pillow reads right, if they have 8 bits: interpretation and samples.
-_PILLOWS = {(_RGB, 3), (_RGB, 4), (_CMYK, 4)}
-# What describes a plane as much as the whole.
+_ASSOCIATED = 1  # a kind of alpha: the colours are multiplied by it
+# Interpretation and samples of separate planes of 8 bits that Pillow reads right.
+_READ_BY_PILLOW = {(_RGB, 3), (_RGB, 4), (_CMYK, 4)}
+# Tags that describe one plane as they describe the whole.
 _SHARED = (
     Base.ImageWidth, Base.ImageLength, Base.Compression, Base.FillOrder, Base.Orientation,
     Base.RowsPerStrip, Base.Predictor, Base.TileWidth, Base.TileLength, Base.JPEGTables,
@@ -34,21 +34,21 @@ _SHORTS = {
 }  # fmt: skip
 _STRIPS = Base.StripOffsets, Base.StripByteCounts
 _TILES = Base.TileOffsets, Base.TileByteCounts
-_SHORT, _LONG, _UNDEFINED = 3, 4, 7  # kinds of values
+_SHORT, _LONG, _UNDEFINED = 3, 4, 7  # types of values
 
 
 def depth(image: Image.Image) -> int:
-    """Return the bits a sample of an opened TIFF."""
+    """Return the bits of a sample of an opened TIFF."""
     return max(map(int, _tags(image).get(Base.BitsPerSample, (1,))))
 
 
 def is_negative(image: Image.Image) -> bool:
-    """Whether 0 is white; Pillow itself sees to that where samples have up to 8 bits."""
+    """Whether 0 is white and Pillow ignores it, as it does for samples of more than 8 bits."""
     return depth(image) > 8 and _interpretation(_tags(image)) == _NEGATIVE
 
 
 def unsupported(image: Image.Image) -> str | None:
-    """Say what an opened TIFF is, if Pillow would show it wrong and `planes` cannot mend that."""
+    """Describe an opened TIFF that Pillow and `load_planes` would show wrong; else None."""
     tags = _tags(image)
     if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         return "of signed numbers"
@@ -62,11 +62,11 @@ def unsupported(image: Image.Image) -> str | None:
         bits = {_NEGATIVE: (8,), _PALETTE: (1, 2, 4)}.get(interpretation, ())
         unpacked = tags.get(Base.Compression, 1) == 1
         wrong = unpacked and tags.get(_FILL_ORDER) == _REVERSED and depth(image) in bits
-    return _kind(tags, tags.prefix) if wrong else None
+    return _description(tags, tags.prefix) if wrong else None
 
 
 def unopened(data: bytes) -> str | None:
-    """Say what a TIFF is that Pillow does not open; None if it is none, or damaged."""
+    """Describe a TIFF that Pillow does not open; None for damaged TIFFs and other files."""
     if data[:4] == b"MM\0+":
         return "that is large (BigTIFF) and in big-endian order"
     big = data[:4] == b"II+\0"
@@ -80,22 +80,23 @@ def unopened(data: bytes) -> str | None:
         tags.load(file)  # leaves out what lies beyond the end
         count = int.from_bytes(data[start : start + room], "little" if data[:2] == b"II" else "big")
         whole = count > 0 and len(tags) == count and Base.ImageWidth in tags
-        return _kind(tags, data[:2]) if whole else None
-    except Exception:  # as Pillow's decoders
+        return _description(tags, data[:2]) if whole else None
+    except Exception:  # Pillow's decoders raise nearly every type there is
         return None
 
 
-def _kind(tags: Any, order: bytes) -> str:
+def _description(tags: Any, order: bytes) -> str:
+    """Return the layout of a TIFF's samples in words, such as "of 3 x 16-bit RGB samples"."""
     bits = max(map(int, tags.get(Base.BitsPerSample, (1,))))
     count = int(tags.get(Base.SamplesPerPixel, 1))
     name = _NAMES.get(_interpretation(tags), "other")
-    of = f"of {count} x {bits}-bit {name} samples"
-    of += " that are signed" if _SIGNED in tags.get(_SAMPLE_FORMAT, ()) else ""
-    of += " in separate planes" if tags.get(_PLANAR) == _SEPARATE else ""
-    of += " with reversed bits" if tags.get(_FILL_ORDER) == _REVERSED else ""
+    text = f"of {count} x {bits}-bit {name} samples"
+    text += " that are signed" if _SIGNED in tags.get(_SAMPLE_FORMAT, ()) else ""
+    text += " in separate planes" if tags.get(_PLANAR) == _SEPARATE else ""
+    text += " with reversed bits" if tags.get(_FILL_ORDER) == _REVERSED else ""
     packing = int(tags.get(Base.Compression, 1))
-    of += "" if packing in TiffImagePlugin.COMPRESSION_INFO else f" in compression {packing}"
-    return of + (" in big-endian order" if order == b"MM" and bits > 8 else "")
+    text += "" if packing in TiffImagePlugin.COMPRESSION_INFO else f" in compression {packing}"
+    return text + (" in big-endian order" if order == b"MM" and bits > 8 else "")
 
 
 def _tags(image: Image.Image) -> Any:
@@ -107,16 +108,16 @@ def _interpretation(tags: Any) -> int:
 
 
 def _is_separate(image: Image.Image) -> bool:
-    """Whether a TIFF's channels lie one after another in a way that Pillow does not read."""
+    """Whether a TIFF has its channels one after another in a way that Pillow does not read."""
     tags = _tags(image)
     if tags.get(_PLANAR) != _SEPARATE:
         return False
     layout = _interpretation(tags), int(tags.get(Base.SamplesPerPixel, 1))
-    return depth(image) != 8 or layout not in _PILLOWS or bool(tags.get(_EXTRA))
+    return depth(image) != 8 or layout not in _READ_BY_PILLOW or bool(tags.get(_EXTRA))
 
 
-def planes(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Read a TIFF's channels one by one, each as a grey TIFF, where Pillow does not read them.
+def load_planes(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Load a TIFF's channels one by one, each as a grey TIFF, where Pillow does not read them.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def planes(image: Image.Image, data: bytes) -> Image.Image | None:
 
     Returns
     -------
-    A loaded image of 8 bits, or as deep as it was if it has one channel; None if Pillow reads it.
+    A loaded image of 8 bits, or of the TIFF's depth if it has one channel; None if Pillow reads it.
     """
     if not _is_separate(image):
         return None
@@ -137,7 +138,7 @@ def planes(image: Image.Image, data: bytes) -> Image.Image | None:
         return _plane(tags, data, 0, 1, interpretation)
     mode = _MODES[interpretation]
     bands = [
-        opaque(_plane(tags, data, i, count, _GREY), "L", bits=depth(image))
+        flatten(_plane(tags, data, i, count, _GREY), "L", bits=depth(image))
         for i in range(min(count, Image.getmodebands(mode) + 1))
     ]
     alpha = bands[-1] if tags.get(_EXTRA, (0,))[0] and mode in ("L", "RGB") else None
@@ -152,13 +153,13 @@ def planes(image: Image.Image, data: bytes) -> Image.Image | None:
     return merged
 
 
-def _plane(tags: Any, data: bytes, place: int, count: int, interpretation: int) -> Image.Image:
-    """One channel: the same file with another table of tags, at its end."""
+def _plane(tags: Any, data: bytes, number: int, count: int, interpretation: int) -> Image.Image:
+    """Load one channel: as the same file with another table of tags, at its end."""
     table: dict[int, Any] = {tag: tags[tag] for tag in _SHARED if tag in tags}
     offsets, sizes = _STRIPS if Base.TileOffsets not in tags else _TILES
     for tag in (offsets, sizes):
         parts = len(tags[tag]) // count
-        table[tag] = tags[tag][place * parts : (place + 1) * parts]
+        table[tag] = tags[tag][number * parts : (number + 1) * parts]
     table[Base.PhotometricInterpretation] = interpretation
     table[Base.BitsPerSample] = int(tags.get(Base.BitsPerSample, (1,))[0])
     order = "<" if tags.prefix == b"II" else ">"
@@ -171,7 +172,7 @@ def _plane(tags: Any, data: bytes, place: int, count: int, interpretation: int) 
 
 
 def _table(tags: dict[int, Any], order: str, at: int) -> bytes:
-    """A TIFF's table of tags, for the place ``at`` in a file."""
+    """Return the bytes of a TIFF's table of tags that is to lie at the place ``at`` in its file."""
     entries, beyond = struct.pack(f"{order}H", len(tags)), b""
     end = at + 2 + 12 * len(tags) + 4
     for tag, value in sorted(tags.items()):
