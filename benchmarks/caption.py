@@ -19,6 +19,7 @@ from benchmarks.tutorial import MOST_STEPS, TutorialCaptioner
 from model import Captioner, DecodingOptions, checkpoint, image
 from model.captioner import Caption
 from model.inference.devices import has_bf16
+from model.inference.products import convolution_operators, product_operators
 
 Shape = Sequence[int]
 
@@ -37,15 +38,10 @@ def convolution_operations(x: Shape, weight: Shape, *_: Any, out_shape: Shape, *
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
-# What `model.inference.products` calls; torch's counter knows only torch's own.
+# Torch's counter does not know the private operators that a prepared network calls.
 OPERATIONS: dict[Any, Any] = {
-    getattr(library, name): operations
-    for library, name, operations in (
-        (torch.ops.mkldnn, "_linear_pointwise", product_operations),
-        (torch.ops.mkldnn, "_convolution_pointwise", convolution_operations),
-        (torch.ops.quantized, "linear_dynamic_fp16", product_operations),
-    )
-    if hasattr(library, name)
+    **dict.fromkeys(product_operators(), product_operations),
+    **dict.fromkeys(convolution_operators(), convolution_operations),
 }
 
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from model.consensus import SHARPNESS, Pairs, by_consensus
-from model.decoder import DecoderState, Memory
 from model.decoding_options import DecodingOptions
+from model.decoding_step import DecoderState, Memory
 from model.word_map import WordMap
 
 # A GPU runs ahead of the host; to be asked which photos still run makes both wait.

@@ -1,4 +1,4 @@
-"""The facade: bytes of photos in, captions out. Serving, scripts and scores all come this way."""
+"""The facade: bytes of photos in, captions out. Serving, the command line and scores all use it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from model.calibration import Calibration
 from model.decoding_options import DecodingOptions
 from model.image import InvalidImage
 from model.inference.devices import choose_precision
+from model.inference.prepared import PreparedNetwork, prepare
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 DEFAULT_OPTIONS = DecodingOptions()
 BATCH_SIZE = 32  # photos that are searched together
-# Photos that are encoded together on a CPU: what passes between two layers then stays in the cache.
-ENCODER_BATCH = 6
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class Caption:
     """One caption of a photo."""
 
     text: str
-    log_prob: float  # natural logarithm, of the words and the end
+    log_prob: float  # natural logarithm of the probability of the words and the end
     words: list[str]  # T, as the word map has them
     word_log_probs: list[float]
-    attention: torch.Tensor  # where each word looked, sums to 1, shape = (T, h, w)
-    confidence: float | None = None  # see `model.calibration`; None where a checkpoint has none
+    attention: torch.Tensor  # weights over the grid for each word, summing to 1, shape = (T, h, w)
+    confidence: float | None = None  # see `model.calibration`; None without a calibration
 
 
 @dataclass
 class Timings:
-    """The seconds that each part of captioning took, summed over calls."""
+    """The seconds that each part of captioning took, summed over batches."""
 
     decoding: float = 0.0  # waiting for decoded photos; the next batch is decoded meanwhile
     encoding: float = 0.0
@@ -49,11 +48,22 @@ class Timings:
 
 
 class Captioner:
-    """A network in evaluation mode with its word map."""
+    """A network with its word map, ready to caption.
+
+    Parameters
+    ----------
+    network
+        Prepared for inference, or as it is trained; the latter is put into evaluation mode.
+    """
 
     def __init__(
-        self, network: ShowAttendTell, word_map: WordMap, calibration: Calibration | None = None
+        self,
+        network: ShowAttendTell | PreparedNetwork,
+        word_map: WordMap,
+        calibration: Calibration | None = None,
     ) -> None:
+        if isinstance(network, ShowAttendTell):
+            network.eval()
         self.network = network
         self.word_map = word_map
         self.calibration = calibration
@@ -62,7 +72,12 @@ class Captioner:
     def load(
         cls, folder: str | Path, device: str | torch.device = "cpu", precision: str = "auto"
     ) -> Self:
-        """From a checkpoint folder, prepared for inference; see `device.choose_precision`.
+        """Load a checkpoint folder and prepare its network for inference.
+
+        Parameters
+        ----------
+        precision
+            See `model.inference.devices.choose_precision`.
 
         Raises
         ------
@@ -74,8 +89,7 @@ class Captioner:
         dtypes = choose_precision(precision, torch.device(device))
         network, word_map = checkpoint.load(folder, device)
         calibration = Calibration.load(folder)
-        network.prepare(*dtypes)
-        return cls(network, word_map, calibration)
+        return cls(prepare(network, *dtypes), word_map, calibration)
 
     @property
     def device(self) -> torch.device:
@@ -84,12 +98,12 @@ class Captioner:
     def caption(
         self, images: Sequence[bytes], options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
-        """For each image its captions, best first.
+        """Return the captions of each image, best first.
 
         Raises
         ------
         InvalidImage
-            The first image that is none, with its position in the list.
+            Names the first image that is no photo by its position in the list.
         """
         captions = []
         for i, found in enumerate(self.caption_each(images, options)):
@@ -105,40 +119,26 @@ class Captioner:
         timings: Timings | None = None,
         deadline: float = math.inf,
     ) -> list[list[Caption] | InvalidImage]:
-        """Caption images as `caption` does, but leave a bad one's error in its place.
+        """Caption images as `caption` does, but leave the error of a bad image in its place.
 
         Parameters
         ----------
         options
-            For all images, or for each of them: those with the same ones are searched together.
+            For all images, or for each of them: those with equal options are searched together.
         timings
             The seconds of each part are added to it.
         deadline
-            Of `time.perf_counter`. Once it has passed no further images are begun, `BATCH_SIZE` at
-            a time, and the list is shorter than the images; the first are captioned always.
+            A time of `time.perf_counter`. Images are captioned `BATCH_SIZE` at a time; once the
+            deadline has passed no further batch is begun, and the list that is returned is shorter
+            than the images. The first batch is always captioned.
         """
         each = [options] * len(images) if isinstance(options, DecodingOptions) else list(options)
         timings = timings or Timings()
         found: list[list[Caption] | InvalidImage] = []
         started = time.perf_counter()
         for photos in self._decode_ahead(images):
-            decoded = time.perf_counter()
-            timings.decoding += decoded - started
-            errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
-            good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
-            asked = each[len(found) : len(found) + len(photos)]
-            wanted = [o for o, error in zip(asked, errors, strict=True) if error is None]
-            photos.clear()
-            captions: Iterator[list[Caption]] = iter(())
-            if good:
-                grid = self.encode(_stacked(good))
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize(self.device)  # or encoding would end in the search
-                encoded = time.perf_counter()
-                captions = iter(self._caption_each_grid(grid, wanted))
-                timings.encoding += encoded - decoded
-                timings.search += time.perf_counter() - encoded
-            found += (error or next(captions) for error in errors)
+            timings.decoding += time.perf_counter() - started
+            found += self._caption_decoded(photos, each[len(found) :], timings)
             started = time.perf_counter()
             if started > deadline:
                 break
@@ -147,34 +147,21 @@ class Captioner:
     def caption_photos(
         self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
-        """Of photos decoded by `model.image.decode`, stacked, shape = (B, 3, H, W)."""
+        """Caption photos that `model.image.decode` returned, stacked, shape = (B, 3, H, W)."""
         return self.caption_grid(self.encode(photos), options)
 
     @torch.inference_mode()
     def encode(self, photos: torch.Tensor) -> torch.Tensor:
-        """Photos (B, 3, H, W) to grids (B, P, D), a few at a time where that is faster."""
-        return self.network.encoder.in_parts(photos, ENCODER_BATCH)
+        """Encode photos (B, 3, H, W) to grids (B, P, D)."""
+        return self.network.encoder.in_micro_batches(photos)
 
     def caption_grid(
         self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
     ) -> list[list[Caption]]:
-        """Of photos encoded already, shape = (B, P, D)."""
+        """Caption photos that are encoded already, shape = (B, P, D), of any type and device."""
+        grid = grid.to(self.network.encoder.image_mean)  # the type and device of the parameters
         found = beam_search(self.network.decoder, grid, self.word_map, options)
         return [[self._caption(hypothesis) for hypothesis in each] for each in found]
-
-    def _caption_each_grid(
-        self, grid: torch.Tensor, options: Sequence[DecodingOptions]
-    ) -> list[list[Caption]]:
-        """As `caption_grid`, with options for each photo."""
-        rows: dict[DecodingOptions, list[int]] = {}
-        for row, asked in enumerate(options):
-            rows.setdefault(asked, []).append(row)
-        if len(rows) == 1:
-            return self.caption_grid(grid, options[0])
-        found: dict[int, list[Caption]] = {}
-        for asked, those in rows.items():
-            found |= zip(those, self.caption_grid(grid[those], asked), strict=True)
-        return [found[row] for row in range(len(options))]
 
     def warm_up(self, options: DecodingOptions = DEFAULT_OPTIONS) -> None:
         """Caption a grey square, so that the first photo does not pay for first-time set-up."""
@@ -182,7 +169,7 @@ class Captioner:
         self.caption_photos(torch.full((1, 3, size, size), 127, dtype=torch.uint8), options)
 
     def _decode_ahead(self, images: Sequence[bytes]) -> Iterator[list[torch.Tensor | InvalidImage]]:
-        """Batches of decoded photos; while one is captioned, threads decode the next."""
+        """Yield batches of decoded photos; while one is captioned, threads decode the next."""
         batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             try:
@@ -191,7 +178,7 @@ class Captioner:
                     photos = [future.result() for future in decoding]
                     decoding = [pool.submit(self._decode, data) for data in following]
                     yield photos
-            finally:  # who wants no more does not wait for what was not begun
+            finally:  # a caller that stops early does not wait for photos that are not begun
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, data: bytes) -> torch.Tensor | InvalidImage:
@@ -199,6 +186,43 @@ class Captioner:
             return image.decode(data, self.network.config.image_size)
         except InvalidImage as error:
             return error
+
+    def _caption_decoded(
+        self,
+        photos: list[torch.Tensor | InvalidImage],
+        options: Sequence[DecodingOptions],
+        timings: Timings,
+    ) -> list[list[Caption] | InvalidImage]:
+        """Caption one batch; ``photos`` is emptied, and ``options`` may go on beyond it."""
+        started = time.perf_counter()
+        errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
+        good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
+        wanted = [o for o, error in zip(options, errors, strict=False) if error is None]
+        photos.clear()
+        captions: Iterator[list[Caption]] = iter(())
+        if good:
+            grid = self.encode(_stack(good))
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # or encoding would end in the search
+            encoded = time.perf_counter()
+            captions = iter(self._caption_each_grid(grid, wanted))
+            timings.encoding += encoded - started
+            timings.search += time.perf_counter() - encoded
+        return [error or next(captions) for error in errors]
+
+    def _caption_each_grid(
+        self, grid: torch.Tensor, options: Sequence[DecodingOptions]
+    ) -> list[list[Caption]]:
+        """Run `caption_grid` with options for each photo: once for all that have equal options."""
+        rows: dict[DecodingOptions, list[int]] = {}
+        for row, wanted in enumerate(options):
+            rows.setdefault(wanted, []).append(row)
+        if len(rows) == 1:
+            return self.caption_grid(grid, options[0])
+        found: dict[int, list[Caption]] = {}
+        for wanted, chosen in rows.items():
+            found |= zip(chosen, self.caption_grid(grid[chosen], wanted), strict=True)
+        return [found[row] for row in range(len(options))]
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         # Photos are squashed to squares, so grids are squares too.
@@ -215,8 +239,8 @@ class Captioner:
         )
 
 
-def _stacked(photos: list[torch.Tensor]) -> torch.Tensor:
-    """As `torch.stack`, and each photo's own memory is given back."""
+def _stack(photos: list[torch.Tensor]) -> torch.Tensor:
+    """Stack photos and empty the list, so that the memory of each is freed."""
     together = torch.stack(photos)
     photos.clear()
     return together

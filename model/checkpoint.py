@@ -47,15 +47,11 @@ def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: s
     Raises
     ------
     ValueError
-        The folder holds something else, the word map does not fit the network, the network is
-        prepared for inference, or a weight does not fit half precision.
+        The folder holds something else, the word map does not fit the network, or a weight does
+        not fit half precision.
     """
     folder = Path(folder)
     check_writable(folder)
-    if network.prepared:
-        raise ValueError(
-            "a network prepared for inference has lost its BatchNorms; save one from load()"
-        )
     if len(word_map) != network.config.vocabulary_size:
         raise ValueError(
             f"the word map has {len(word_map)} words, the network {network.config.vocabulary_size}"

@@ -1,4 +1,4 @@
-"""A convolutional backbone without its head: photos -> grid of features."""
+"""The encoder: a convolutional backbone without its head, from photos to grids of features."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from torch import nn
 
 from model.config import TIMM_PREFIX, ModelConfig
 from model.inference.efficientnet_lite import VARIANTS, EfficientNetLite
-from model.inference.folding import folded
+
+# Photos that a CPU encodes together: the output of a layer then stays in its cache until the next.
+MICRO_BATCH = 6
 
 
 class Encoder(nn.Module):
-    """Photos (B, 3, H, W) to grids (B, P, D); Xu et al. 2015, section 3.1.1.
+    """A backbone that turns photos (B, 3, H, W) into grids (B, P, D); Xu et al. 2015, 3.1.1.
 
-    Built with random weights: nothing is fetched here. ``feature_size`` is D.
+    It is built with random weights: nothing is fetched here. ``feature_size`` is D.
 
     Raises
     ------
     ValueError
-        timm knows no backbone of that name, or the backbone gives no feature map.
+        timm has no backbone of that name, or (when it runs) the backbone gives no feature map.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -45,7 +47,8 @@ class Encoder(nn.Module):
         self.image_std: torch.Tensor
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
-        """
+        """Encode photos.
+
         Parameters
         ----------
         photos
@@ -59,7 +62,7 @@ class Encoder(nn.Module):
         shift, scale = -self.image_mean / self.image_std, 1 / (255 * self.image_std)
         normalised = torch.addcmul(shift, photos.to(self.image_mean.dtype), scale)
         dtype = next(self.backbone.parameters()).dtype
-        features = _feature_map(self.backbone, normalised.to(dtype))
+        features = feature_map(self.backbone, normalised.to(dtype))
         if features.ndim != 4 or features.shape[1] != self.feature_size:
             raise ValueError(
                 f"encoder {self.name} gives {tuple(features.shape)}, not a feature map of"
@@ -68,39 +71,32 @@ class Encoder(nn.Module):
         pooled: torch.Tensor = self.pool(features).to(self.image_mean.dtype)
         return pooled.flatten(2).transpose(1, 2)
 
-    def in_parts(self, photos: torch.Tensor, few: int) -> torch.Tensor:
-        """As `forward`, of photos on any device; on a CPU at most ``few`` of them at a time.
+    def in_micro_batches(self, photos: torch.Tensor, size: int = MICRO_BATCH) -> torch.Tensor:
+        """Encode photos that lie on any device; on a CPU at most ``size`` of them at a time.
 
-        Large results of a layer leave the CPU's cache and come from the system page by page.
+        The results of a layer for more photos would leave the CPU's cache, and the system would
+        provide their memory page by page.
         """
         device = self.image_mean.device
-        count = math.ceil(len(photos) / few) if device.type == "cpu" else 1
+        count = math.ceil(len(photos) / size) if device.type == "cpu" else 1
         return torch.cat([self(part.to(device)) for part in torch.tensor_split(photos, count)])
 
     def put_channels_last(self) -> None:
-        """Lay weights out with the channels innermost: twice as fast on a CPU."""
+        """Lay the weights out with the channels innermost, which is twice as fast on a CPU."""
         self.backbone = self.backbone.to(memory_format=torch.channels_last)
-
-    def prepare(self, dtype: torch.dtype) -> None:
-        """Fold every BatchNorm into its convolution and convolve in ``dtype``; for inference."""
-        if self.image_size % 32 == 0:
-            self.backbone = folded(self.backbone.eval(), _feature_map, dtype)
-        else:
-            self.backbone = self.backbone.to(dtype)
-        self.put_channels_last()
 
     def fine_tune(self, enable: bool = True) -> None:
         """Let the upper stages learn, or freeze all. The lower stages are always frozen.
 
-        Upper are a ResNet's convolutional blocks 2 to 4; of a timm backbone, all but the stem and
-        the first third of its stages.
+        The upper stages are a ResNet's convolutional blocks 2 to 4, and all of a timm backbone but
+        its stem and the first third of its stages.
         """
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(enable and name in self._upper)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but frozen layers stay in evaluation mode: statistics included."""
+        """Switch to training mode or back; frozen layers keep evaluation mode and statistics."""
         super().train(mode)
         for module in self.backbone.modules():
             parameters = list(module.parameters())
@@ -109,14 +105,14 @@ class Encoder(nn.Module):
         return self
 
 
-def _feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
-    # timm's own forward would add pooling and a head; its feature map comes before them.
+def feature_map(backbone: nn.Module, photos: torch.Tensor) -> torch.Tensor:
+    """Run a backbone on normalised photos, to (B, D, h, w), without timm's pooling and head."""
     features: torch.Tensor = getattr(backbone, "forward_features", backbone)(photos)
     return features
 
 
 def _resnet(name: str) -> tuple[nn.Module, int, frozenset[str]]:
-    import torchvision  # here, because a timm backbone needs none of it
+    import torchvision  # here, because timm backbones do not need it
 
     resnet = torchvision.models.get_model(name, weights=None)
     # Without pooling and classification; numbered children keep the tutorial's parameter names.
@@ -131,7 +127,7 @@ def _timm(name: str) -> tuple[nn.Module, int, frozenset[str]]:
         lite = EfficientNetLite(timm_name)
         return lite, lite.num_features, lite.upper()
 
-    import timm  # here, because it is slow and the others need none of it
+    import timm  # here, because it is slow to import and other backbones do not need it
 
     if not timm.is_model(timm_name):
         raise ValueError(f"encoder is {name!r}, but timm has no model {timm_name!r}")

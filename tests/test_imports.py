@@ -30,7 +30,7 @@ EXCEPTIONS = {("captioner/cli/jobs.py", "benchmarks")}
 
 # A module of the model may import those in the rows above its own.
 ORDER = [
-    ["config", "word_map", "files", "process", "decoding_options"],
+    ["config", "word_map", "files", "process", "decoding_options", "decoding_step"],
     ["inference.devices", "inference.products", "inference.efficientnet_lite"],
     ["inference.folding", "calibration", "consensus"],
     ["image.errors", "image.profiles"],
@@ -43,7 +43,7 @@ ORDER = [
     ["image", "image.cost"],
     ["encoder", "decoder"],
     ["network"],
-    ["beam_search", "checkpoint"],
+    ["beam_search", "checkpoint", "inference.prepared"],
     ["captioner", "attention_picture"],
 ]
 

@@ -1,6 +1,7 @@
-"""The same backbone with less memory traffic, for inference.
+"""Folding: a copy of a backbone with less memory traffic, for inference.
 
-In evaluation mode BatchNorm is a scale and a shift per channel, and so is a part of a convolution.
+In evaluation mode BatchNorm is a scale and a shift for each channel, and a convolution can do that
+itself.
 """
 
 from __future__ import annotations
@@ -13,79 +14,80 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.inference.products import (
-    ACTIVATIONS,
-    ActivatedConvolution,
-    PointwiseConvolution,
-    has_onednn,
-    is_pointwise,
-)
+from model.inference.products import ACTIVATIONS, activated
+
+Pair = tuple[nn.Conv2d, nn.BatchNorm2d]  # the second reads the first one's output
+MAX_ERROR = 1e-3  # of the copy's output, relative to the backbone's
 
 
 @torch.no_grad()
-def folded(
+def fold(
     backbone: nn.Module,
     run: Callable[[nn.Module, torch.Tensor], torch.Tensor],
     dtype: torch.dtype,
 ) -> nn.Module:
-    """A copy of the backbone, in evaluation mode, without the BatchNorms that follow a convolution.
+    """Return a copy of a backbone, for inference, that computes the same with fewer modules.
 
-    Which convolution feeds which BatchNorm is seen on a small picture, not guessed from names.
-    Convolutions pad by themselves: see `_padding_itself`.
+    BatchNorms that follow a convolution are folded into it, activations that follow are applied by
+    it, and it pads by itself: see `_padding_itself`. Which convolution feeds which BatchNorm is
+    observed on a small picture, not guessed from names.
 
     Parameters
     ----------
     run
-        What calls the backbone with photos, shape = (B, 3, H, W).
+        A function that runs the backbone on photos, shape = (B, 3, H, W).
     dtype
-        What the copy computes in.
+        The type that the copy computes in.
 
     Returns
     -------
-    The copy, for photos whose sides 32 divides; the backbone itself if the copy does not see the
-    same in the picture.
+    The copy, for photos whose sides are multiples of 32; a plain copy if the folded one does not
+    compute the same for the picture.
     """
-    copied = copy.deepcopy(backbone)
-    parameter = next(copied.parameters())
+    folded = copy.deepcopy(backbone).eval()
+    parameter = next(folded.parameters())
     picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(parameter)
-    pairs, before = _watch(copied, lambda: run(copied, picture))
-    names = {module: name for name, module in copied.named_modules()}
+    pairs, before = _observe(folded, lambda: run(folded, picture))
+    names = {module: name for name, module in folded.named_modules()}
     for convolution, norm in pairs:
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        convolution.weight, convolution.bias = fuse_conv_bn_weights(
-            convolution.weight,
-            convolution.bias,
-            norm.running_mean,
-            norm.running_var,
-            norm.eps,
-            norm.weight,
-            norm.bias,
-        )
-        # timm's BatchNorm brings its activation along.
-        copied.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+        _merge(convolution, norm)
+        # timm's BatchNorm contains its activation.
+        folded.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
     for module, name in names.items():
         if type(module).__name__ == "Conv2dSame":
-            copied.set_submodule(name, _padding_itself(module))
-    error = (run(copied, picture) - before).norm() / before.norm()
-    if not error < 1e-3:
-        return backbone.to(dtype)
-    copied.to(dtype)
+            folded.set_submodule(name, _padding_itself(module))
+    error = (run(folded, picture) - before).norm() / before.norm()
+    if not error < MAX_ERROR:
+        return copy.deepcopy(backbone).eval().to(dtype)
+    folded.to(dtype)
     for convolution, norm in pairs:
-        placed, activation = (copied.get_submodule(names[m]) for m in (convolution, norm))
-        if type(placed) is not nn.Conv2d:  # timm's that pads
-            continue
-        if type(activation) in ACTIVATIONS and has_onednn(placed.weight):
-            kind = PointwiseConvolution if is_pointwise(placed) else ActivatedConvolution
-            copied.set_submodule(names[convolution], kind(placed, activation))
-            copied.set_submodule(names[norm], nn.Identity())
-    return copied
+        placed, activation = (folded.get_submodule(names[m]) for m in (convolution, norm))
+        # A convolution of timm's that still pads is left as it is.
+        if type(placed) is nn.Conv2d and type(activation) in ACTIVATIONS:
+            folded.set_submodule(names[convolution], activated(placed, activation))
+            folded.set_submodule(names[norm], nn.Identity())
+    return folded
+
+
+def _merge(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Give a convolution the scale and shift of the BatchNorm that follows it."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight,
+        convolution.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
 
 
 def _padding_itself(same: nn.Conv2d) -> nn.Conv2d:
-    """A convolution with TensorFlow's SAME padding that need not copy its input to pad it.
+    """Return a convolution with TensorFlow's SAME padding that need not copy its input to pad it.
 
-    With stride 2 and an even input SAME is one more on the right and below than on the left and
+    With stride 2 and an even input, SAME is one more on the right and below than on the left and
     above. A row and a column of zeros before the kernel make that symmetric.
     """
     if same.stride != (2, 2) or same.dilation != (1, 1):
@@ -105,12 +107,12 @@ def _padding_itself(same: nn.Conv2d) -> nn.Conv2d:
     return convolution
 
 
-def _watch(
+def _observe(
     backbone: nn.Module, run: Callable[[], torch.Tensor]
-) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
-    """What runs, and the BatchNorms that read a convolution's output."""
+) -> tuple[list[Pair], torch.Tensor]:
+    """Run a backbone; return the BatchNorms that read a convolution's output, and the result."""
     outputs: list[tuple[torch.Tensor, nn.Conv2d]] = []
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    pairs: list[Pair] = []
 
     def remember(convolution: nn.Module, _: object, output: torch.Tensor) -> None:
         assert isinstance(convolution, nn.Conv2d)

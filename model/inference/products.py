@@ -1,16 +1,25 @@
 """Products and convolutions with fixed weights, for inference.
 
-Where torch has oneDNN or FBGEMM for the CPU they call those as code from `torch.compile` and
-quantised models do, without needing a compiler; elsewhere they are torch's own.
+All calls of torch's private operators, `torch.ops.mkldnn` (oneDNN) and `torch.ops.quantized`
+(FBGEMM), stand in this file. Code from `torch.compile` and quantised models call them too; here no
+compiler is needed. What is gained: weights are laid out once and not in every call, those of the
+decoder are read in half precision, and a convolution and its activation are one pass over memory.
+
+Where an operator does not exist, or a small trial shows that it does not do what this file expects,
+torch's public functions compute the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# What oneDNN calls the activations it applies before an output leaves the cache.
+# oneDNN's names of the activations that it applies before an output leaves the cache.
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
     nn.ReLU: ("relu", []),
@@ -18,15 +27,15 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),
     nn.SiLU: ("swish", []),
 }
+TRIAL = [[1.0, 0.5], [0.25, 2.0]]  # a matrix that all types hold exactly
 
 
 class Product:
     """``x W^T + b``, with the weights laid out as the CPU's product wants them.
 
     `torch.nn.functional.linear` does that in every call, which for a few rows takes longer than the
-    product. Weights that half precision holds exactly, as it does a checkpoint's, are kept in it: a
-    few rows take as long as reading the weights does, and what is computed, in float32, is the
-    same.
+    product. Weights that half precision holds exactly, such as a checkpoint's, are kept in it: the
+    time for a few rows is that of reading the weights. The result, in float32, is the same.
 
     Parameters
     ----------
@@ -42,11 +51,11 @@ class Product:
             self._weight = torch.ops.quantized.linear_prepack_fp16(self._weight, self._bias)
             self._compute = self._by_fbgemm
         elif has_onednn(weight):
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, None)
+            self._weight = _packed(self._weight)
             self._compute = self._by_onednn
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., in) with two or more dimensions to (..., out), in the type of the weights."""
+        """Multiply (..., in), of two or more dimensions, to (..., out), in the weights' type."""
         return self._compute(x)
 
     def _by_torch(self, x: torch.Tensor) -> torch.Tensor:
@@ -57,66 +66,55 @@ class Product:
         return product
 
     def _by_onednn(self, x: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._weight, self._bias, "none", [], ""
-        )
-        return product
+        return _linear(x, self._weight, self._bias, "none", [])
 
 
-class ActivatedConvolution(nn.Module):
-    """A convolution and its activation in one, where `has_onednn` of its weight.
+def activated(convolution: nn.Conv2d, activation: nn.Module) -> nn.Module:
+    """Return one module that convolves and then applies the activation, as fast as is possible.
 
     Parameters
     ----------
     activation
         Its type is one of `ACTIVATIONS`.
     """
+    if not has_onednn(convolution.weight):
+        return nn.Sequential(convolution, activation)
+    kind = PointwiseConvolution if is_pointwise(convolution) else ActivatedConvolution
+    return kind(convolution, *ACTIVATIONS[type(activation)])
 
-    def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
+
+class ActivatedConvolution(nn.Module):
+    """A convolution and its activation in one call of oneDNN; see `activated`."""
+
+    def __init__(self, convolution: nn.Conv2d, name: str, bounds: list[float]) -> None:
         super().__init__()
         self.convolution = convolution
-        self._name, self._bounds = ACTIVATIONS[type(activation)]
+        self._name, self._bounds = name, bounds
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        c = self.convolution
-        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x,
-            c.weight,
-            c.bias,
-            list(c.padding),
-            list(c.stride),
-            list(c.dilation),
-            c.groups,
-            self._name,
-            self._bounds,
-            "",
-        )
-        return result
+        return _convolution(x, self.convolution, self._name, self._bounds)
 
 
 class PointwiseConvolution(nn.Module):
-    """`ActivatedConvolution` with a kernel of one pixel, as the product that it is: faster.
+    """A convolution with a kernel of one pixel, computed as a product, which is faster.
 
-    What it reads is copied unless it is laid out with the channels innermost.
+    Its input is copied unless it is laid out with the channels innermost.
     """
 
-    def __init__(self, convolution: nn.Conv2d, activation: nn.Module) -> None:
+    def __init__(self, convolution: nn.Conv2d, name: str, bounds: list[float]) -> None:
         super().__init__()
-        weight = convolution.weight.detach().flatten(1).contiguous()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+        self._weight = _packed(convolution.weight.detach().flatten(1).contiguous())
         self._bias = None if convolution.bias is None else convolution.bias.detach()
-        self._name, self._bounds = ACTIVATIONS[type(activation)]
+        self._name, self._bounds = name, bounds
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pixels = x.permute(0, 2, 3, 1).contiguous()  # (B, h, w, channels)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            pixels, self._weight, self._bias, self._name, self._bounds, ""
-        )
+        product = _linear(pixels, self._weight, self._bias, self._name, self._bounds)
         return product.permute(0, 3, 1, 2)
 
 
 def is_pointwise(convolution: nn.Conv2d) -> bool:
-    """Whether every pixel of the output reads just one of the input, and one after another."""
+    """Whether each pixel of the output reads one pixel of the input, the one at its own place."""
     return (
         convolution.kernel_size == (1, 1)
         and convolution.stride == (1, 1)
@@ -126,21 +124,112 @@ def is_pointwise(convolution: nn.Conv2d) -> bool:
 
 
 def has_onednn(weight: torch.Tensor) -> bool:
-    """Whether products with this weight can be computed so."""
-    known = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if weight.device.type != "cpu" or not known:
-        return False
-    if weight.dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype == torch.float32
+    """Whether oneDNN's operators can compute with this weight."""
+    on_cpu = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return on_cpu and bool(available) and _onednn_works(weight.dtype)
 
 
 def has_fbgemm(weight: torch.Tensor) -> bool:
-    """Whether products of float32 with this weight in half precision can be computed so."""
+    """Whether FBGEMM can multiply float32 with this weight in half precision."""
     quantised = torch.backends.quantized
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
         and "fbgemm" in quantised.supported_engines
         and quantised.engine in ("fbgemm", "x86")
+        and _fbgemm_works()
     )
+
+
+def product_operators() -> list[Any]:
+    """Return the private operators that are products, for counters of operations."""
+    return [
+        getattr(library, name)
+        for library, name in (
+            (torch.ops.mkldnn, "_linear_pointwise"),
+            (torch.ops.quantized, "linear_dynamic_fp16"),
+        )
+        if hasattr(library, name)
+    ]
+
+
+def convolution_operators() -> list[Any]:
+    """Return the private operators that are convolutions, for counters of operations."""
+    name = "_convolution_pointwise"
+    return [getattr(torch.ops.mkldnn, name)] if hasattr(torch.ops.mkldnn, name) else []
+
+
+def _packed(weight: torch.Tensor) -> torch.Tensor:
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return packed
+
+
+def _linear(
+    x: torch.Tensor,
+    packed: torch.Tensor,
+    bias: torch.Tensor | None,
+    activation: str,
+    bounds: list[float],
+) -> torch.Tensor:
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        x, packed, bias, activation, bounds, ""
+    )
+    return product
+
+
+def _convolution(
+    x: torch.Tensor, c: nn.Conv2d, activation: str, bounds: list[float]
+) -> torch.Tensor:
+    result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x,
+        c.weight,
+        c.bias,
+        list(c.padding),
+        list(c.stride),
+        list(c.dilation),
+        c.groups,
+        activation,
+        bounds,
+        "",
+    )
+    return result
+
+
+@cache
+def _onednn_works(dtype: torch.dtype) -> bool:
+    """Try a small product and convolution of that type against torch's own."""
+
+    def agree() -> bool:
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        matrix = torch.tensor(TRIAL, dtype=dtype)
+        product = _linear(matrix, _packed(matrix), None, "none", [])
+        convolution = nn.Conv2d(1, 1, 2, bias=False).to(dtype)
+        convolution.weight.copy_(4 * matrix)
+        clamped = _convolution(matrix[None, None], convolution, "hardtanh", [0.0, 6.0])
+        return torch.equal(product, matrix @ matrix.T) and clamped.item() == 6
+
+    return _succeeds(agree)
+
+
+@cache
+def _fbgemm_works() -> bool:
+    """Try a small product in half precision against torch's own."""
+
+    def agree() -> bool:
+        matrix = torch.tensor(TRIAL)
+        packed = torch.ops.quantized.linear_prepack_fp16(matrix, None)
+        product = torch.ops.quantized.linear_dynamic_fp16(matrix, packed)
+        return torch.equal(product, matrix @ matrix.T)
+
+    return _succeeds(agree)
+
+
+def _succeeds(trial: Callable[[], bool]) -> bool:
+    """Whether a trial of private operators is true; one that they make fail is not."""
+    try:
+        with torch.inference_mode():
+            return trial()
+    except (AttributeError, RuntimeError, TypeError):  # another torch has them otherwise
+        return False

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from model.beam_search import DecodingOptions, Hypothesis, beam_search
-from model.decoder import DecoderState, Memory, Products
+from model.decoding_step import DecoderState, Memory, Products
 from model.network import ShowAttendTell
 from model.word_map import CHARACTERS_PER_WORD, SPECIAL, WordMap
 
@@ -46,7 +46,7 @@ class ScriptedDecoder:
         self, tokens: torch.Tensor, state: DecoderState, memory: Memory
     ) -> tuple[DecoderState, torch.Tensor]:
         assert len(memory.grid) == len(tokens)
-        photo, last, _ = state.of_beams(state.hidden).unbind(-1)
+        photo, last, _ = state.rows_to_beams(state.hidden).unbind(-1)
         hidden = torch.stack([photo, tokens.to(photo), last], dim=-1)
         alpha = torch.nn.functional.one_hot(tokens, V).to(photo)
         return DecoderState(hidden, hidden), alpha

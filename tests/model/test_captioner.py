@@ -116,6 +116,20 @@ def test_each_photo_has_its_own_options(
         assert [c.log_prob for c in found] == pytest.approx([c.log_prob for c in alone])
 
 
+def test_a_network_in_training_mode_is_put_into_evaluation_mode(
+    network: ShowAttendTell, word_map: WordMap
+) -> None:
+    Captioner(network.train(), word_map)
+    assert not any(module.training for module in network.modules())
+
+
+def test_a_grid_of_any_type_is_captioned(network: ShowAttendTell, word_map: WordMap) -> None:
+    facade = Captioner(network.double(), word_map)
+    grid = torch.rand(2, 9, network.encoder.feature_size).half()
+    found, wanted = (facade.caption_grid(each) for each in (grid, grid.double()))
+    assert [c[0].log_prob for c in found] == [c[0].log_prob for c in wanted]
+
+
 def test_confidence_is_the_checkpoints(tmp_path: Path, tiny_checkpoint: Path, render) -> None:
     loaded = Captioner.load(tiny_checkpoint)
     calibration = loaded.calibration
@@ -124,27 +138,6 @@ def test_confidence_is_the_checkpoints(tmp_path: Path, tiny_checkpoint: Path, re
         assert caption.confidence == calibration.confidence(caption.log_prob, len(caption.words))
     loaded.calibration = None
     assert loaded.caption([render()])[0][0].confidence is None
-
-
-@pytest.mark.parametrize("shipped", [False, True])
-def test_prepared_writes_what_the_plain_network_writes(
-    network: ShowAttendTell, word_map: WordMap, shipped: bool
-) -> None:
-    if shipped:
-        network, word_map = checkpoint.load(SHIPPED)
-    facade, options = Captioner(network.double(), word_map), DecodingOptions(5, 5)
-    size = network.config.image_size
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    photos = torch.nn.functional.interpolate(coarse, (size, size))
-    plain = facade.caption_photos(photos, options)
-    network.prepare(torch.float64, torch.float64)
-    for before, after in zip(plain, facade.caption_photos(photos, options), strict=True):
-        assert [c.words for c in after] == [c.words for c in before]
-        for one, other in zip(after, before, strict=True):
-            assert one.log_prob == pytest.approx(other.log_prob, abs=1e-9)
-            assert one.word_log_probs == pytest.approx(other.word_log_probs, abs=1e-9)
-            torch.testing.assert_close(one.attention, other.attention)
 
 
 @pytest.mark.parametrize(
@@ -174,13 +167,6 @@ def test_auto_is_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> N
         assert choose_precision("auto", cpu) == choose_precision(name, cpu)
     with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32"):
         Captioner.load(SHIPPED, precision="half")
-
-
-def test_a_prepared_network_is_not_saved(tmp_path: Path) -> None:
-    loaded = Captioner.load(SHIPPED)
-    with pytest.raises(ValueError, match="prepared for inference"):
-        checkpoint.save(tmp_path / "again", loaded.network, loaded.word_map, "")
-    assert not (tmp_path / "again").exists()
 
 
 def test_warm_up_changes_nothing(network: ShowAttendTell, word_map: WordMap, render) -> None:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from model.decoder import Decoder, DecoderState
+from model.decoder import Decoder
+from model.decoding_step import DecoderState, attend, attend_by_row
+from model.inference.prepared import PreparedDecoder
 from model.network import ShowAttendTell
 
 CAPTIONS = torch.tensor(
@@ -134,7 +136,7 @@ def test_a_step_is_the_papers(
         for b in range(2)
     ]
     if prepared:
-        network.prepare(torch.float64, torch.float64)
+        decoder = PreparedDecoder(decoder, torch.float64)
     with torch.set_grad_enabled(not prepared):
         after, alpha = decoder.step(tokens, state, decoder.memory(grid))
     for b in range(2):
@@ -143,14 +145,15 @@ def test_a_step_is_the_papers(
             torch.testing.assert_close(found, expected[b][k])
 
 
-def test_attention_of_rows_is_the_same(network: ShowAttendTell) -> None:
-    """Beams of the second photo have all one row, of the first each its own."""
+def test_attention_by_row_is_the_same(network: ShowAttendTell) -> None:
+    """The beams of the second photo share one row, those of the first have one each."""
     attention = network.double().decoder.attention
+    full_att = attention.full_att
     projected = torch.randn(2, 9, attention.encoder_att.out_features, dtype=torch.float64)
     rows = torch.randn(4, projected.shape[-1], dtype=torch.float64)
-    every_beam = attention(projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])])
-    of_rows = attention.of_rows(projected, rows, [3, 1])
-    torch.testing.assert_close(of_rows, torch.cat([every_beam[0], every_beam[1, :1]]))
+    every_beam = attend(full_att, projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])])
+    by_row = attend_by_row(full_att, projected, rows, [3, 1])
+    torch.testing.assert_close(by_row, torch.cat([every_beam[0], every_beam[1, :1]]))
 
 
 def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttendTell) -> None:
@@ -159,21 +162,13 @@ def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttend
     tokens = torch.tensor([[1], [2]])
     with torch.inference_mode():
         plain, _ = decoder.step(tokens, decoder.init_state(grid), decoder.memory(grid))
-        network.prepare(torch.float32, torch.bfloat16)
+        decoder = PreparedDecoder(decoder, torch.bfloat16)
         memory = decoder.memory(grid)
         state, alpha = decoder.step(tokens, decoder.init_state(grid), memory)
         scores = decoder.scores(state.hidden)
     assert memory.grid.dtype == memory.products.dtype == torch.bfloat16
     assert {state.hidden.dtype, state.cell.dtype, alpha.dtype, scores.dtype} == {torch.float32}
     assert 0 < (state.hidden - plain.hidden).abs().max() < 0.02
-
-
-def test_a_prepared_network_is_not_trained(network: ShowAttendTell) -> None:
-    network.prepare(torch.float32, torch.float32)
-    assert not any(p.requires_grad for p in network.parameters())
-    with pytest.raises(RuntimeError, match="freshly loaded"):
-        network.train()
-    network.eval()
 
 
 def test_beams_are_independent_rows(network: ShowAttendTell, device: torch.device) -> None:
@@ -205,7 +200,7 @@ def test_beams_that_go_on_from_the_same_words_share_a_row(
     apart = DecoderState(*(part[images[:, None], beams] for part in (hidden, cell)))
     if device.type == "cpu":
         assert len(shared.hidden) == len(shared.cell) == 2 + 3
-    torch.testing.assert_close(shared.of_beams(shared.cell), apart.cell)
+    torch.testing.assert_close(shared.rows_to_beams(shared.cell), apart.cell)
     for found, expected in zip(
         decoder.step(tokens, shared, memory), decoder.step(tokens, apart, memory), strict=True
     ):

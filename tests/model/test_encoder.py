@@ -8,6 +8,7 @@ from torch import nn
 
 from model.config import ModelConfig
 from model.encoder import Encoder
+from model.inference.prepared import prepare_encoder
 
 
 def photos(count: int, height: int, width: int) -> torch.Tensor:
@@ -74,11 +75,11 @@ def test_prepared_sees_the_same(name: str, dtype: torch.dtype, device: torch.dev
     encoder.to(device)
     with torch.inference_mode():
         before = encoder(seen)
-        encoder.to(dtype).prepare(dtype)
-        after = encoder(seen)
+        prepared = prepare_encoder(encoder.to(dtype), dtype)
+        after = prepared(seen)
     assert after.dtype == dtype
     assert (after - before).norm() / before.norm() < (1e-4 if dtype == torch.float32 else 1e-9)
-    left = sum(isinstance(m, nn.BatchNorm2d) for m in encoder.modules())
+    left = sum(isinstance(m, nn.BatchNorm2d) for m in prepared.modules())
     assert left == 0 or (left < len(norms) and "densenet" in name)
 
 
@@ -86,9 +87,9 @@ def test_convolves_in_bfloat16(config: ModelConfig) -> None:
     encoder = Encoder(config).eval()
     with torch.inference_mode():
         before = encoder(photos(2, 96, 96))
-        encoder.prepare(torch.bfloat16)
-        after = encoder(photos(2, 96, 96))
-    assert next(encoder.backbone.parameters()).dtype == torch.bfloat16
+        prepared = prepare_encoder(encoder, torch.bfloat16)
+        after = prepared(photos(2, 96, 96))
+    assert next(prepared.backbone.parameters()).dtype == torch.bfloat16
     assert after.dtype == torch.float32
     assert 0 < (after - before).norm() / before.norm() < 0.05
 

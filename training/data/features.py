@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.captioner import ENCODER_BATCH
 from model.encoder import Encoder
+from model.inference.prepared import prepare_encoder
 from training.data import grid_cache
 from training.data.prepared import Prepared
 from training.processes import Processes
@@ -25,14 +24,13 @@ class FrozenEncoder:
     """What an encoder computes, folded as for captioning: on a CPU in a third of the time."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._encoder = copy.deepcopy(encoder).eval().requires_grad_(False)
-        self._encoder.prepare(next(encoder.parameters()).dtype)
+        self._encoder = prepare_encoder(encoder, next(encoder.parameters()).dtype)
 
     @torch.no_grad()
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
         """As `Encoder.forward`."""
         with torch.autocast(photos.device.type, enabled=False):
-            return self._encoder.in_parts(photos, ENCODER_BATCH)
+            return self._encoder.in_micro_batches(photos)
 
 
 def cached_grids(

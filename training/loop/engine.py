@@ -149,16 +149,14 @@ def describe(
     rows
         Those to caption.
     """
-    captioner.network.eval()
     mine = rows[processes.rank :: processes.world]
-    dtype = captioner.network.decoder.fc.weight.dtype
     written: list[Written] = []
     for start in range(0, len(mine), VALIDATION_BATCH):
         batch = torch.from_numpy(images[mine[start : start + VALIDATION_BATCH]])
         if batch.dtype == torch.uint8:
             found = captioner.caption_photos(batch, options)
         else:
-            found = captioner.caption_grid(batch.to(processes.device, dtype), options)
+            found = captioner.caption_grid(batch, options)
         written += map(_written, found)
     shares = processes.gather(written)
     return [shares[i % processes.world][i // processes.world] for i in range(len(rows))]

@@ -12,7 +12,7 @@ from model.encoder import Encoder
 
 # Photos encoded together on a CPU: what is kept for the gradients is more than its cache holds, but
 # larger blocks of it come from the system anew, page by page, for every layer and batch.
-FEW = 8
+MICRO_BATCH = 8
 
 
 class LearningEncoder:
@@ -24,7 +24,7 @@ class LearningEncoder:
     def __call__(self, photos: torch.Tensor) -> torch.Tensor:
         """As `Encoder.forward`."""
         with depthwise_in_float32(self._encoder):
-            return self._encoder.in_parts(photos, FEW)
+            return self._encoder.in_micro_batches(photos, MICRO_BATCH)
 
 
 @contextmanager

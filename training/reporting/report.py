@@ -185,7 +185,6 @@ def write_samples(
     """
     if not len(photos) or len(photos) != len(references):
         raise ValueError(f"{out}: {len(photos)} photos and {len(references)} references to show")
-    captioner.network.eval()
     captions = [found[0] for found in captioner.caption_photos(photos, options)]
     pixels = list(photos.permute(0, 2, 3, 1).cpu().numpy())
     grid = _grid(pixels, captions, [_sentence(texts) for texts in references], title)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,9 +13,18 @@ from model.inference.products import (
     ActivatedConvolution,
     PointwiseConvolution,
     Product,
+    activated,
     has_fbgemm,
     has_onednn,
     is_pointwise,
+)
+
+# Not by `has_onednn` and `has_fbgemm`: if those were wrong, nothing else would show it.
+onednn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN"
+)
+fbgemm = pytest.mark.skipif(
+    torch.backends.quantized.engine not in ("fbgemm", "x86"), reason="no FBGEMM for this CPU"
 )
 
 
@@ -37,7 +48,7 @@ def test_a_product_is_linear(
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.skipif(not has_fbgemm(torch.zeros(1)), reason="no FBGEMM for this CPU")
+@fbgemm
 def test_half_precision_is_for_weights_that_it_holds() -> None:
     """All that half precision has are kept to the last bit, its smallest and largest too."""
     halves = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.half).float()
@@ -47,17 +58,19 @@ def test_half_precision_is_for_weights_that_it_holds() -> None:
     assert torch.equal(Product(almost)(torch.eye(2)), almost.T)
 
 
-@pytest.mark.skipif(not has_onednn(torch.zeros(1)), reason="torch was built without oneDNN")
+@onednn
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_activated_convolution_is_both(activation: type[nn.Module]) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2).requires_grad_(False)
     x = 10 * torch.randn(2, 4, 9, 8)
-    found = ActivatedConvolution(convolution, activation())(x)
+    module = activated(convolution, activation())
+    assert isinstance(module, ActivatedConvolution)
+    found = module(x)
     torch.testing.assert_close(found, activation()(convolution(x)), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not has_onednn(torch.zeros(1)), reason="torch was built without oneDNN")
+@onednn
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -68,7 +81,9 @@ def test_a_pointwise_convolution_is_a_product(
     convolution = nn.Conv2d(4, 6, 1, bias=biased).requires_grad_(False)
     assert is_pointwise(convolution)
     x = (10 * torch.randn(2, 4, 9, 8)).to(memory_format=layout)
-    found = PointwiseConvolution(convolution, activation())(x)
+    module = activated(convolution, activation())
+    assert isinstance(module, PointwiseConvolution)
+    found = module(x)
     torch.testing.assert_close(found, activation()(convolution(x)), rtol=1e-4, atol=1e-4)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
@@ -86,11 +101,47 @@ def test_other_convolutions_are_no_products(convolution: nn.Conv2d) -> None:
     assert not is_pointwise(convolution)
 
 
-def test_only_what_onednn_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+@onednn
+def test_onednn_is_used_where_torch_has_it() -> None:
+    assert has_onednn(torch.zeros(1))
+
+
+@fbgemm
+def test_fbgemm_is_used_where_torch_has_it() -> None:
+    assert has_fbgemm(torch.zeros(1))
+
+
+def test_only_what_onednn_computes() -> None:
     assert not has_onednn(torch.zeros(1, dtype=torch.float64))
     assert not has_onednn(torch.zeros(1, device="meta"))
-    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
-    monkeypatch.setattr(products, "has_fbgemm", lambda weight: False)
-    assert not has_onednn(torch.zeros(1))
-    product = products.Product(torch.eye(3))
-    torch.testing.assert_close(product(torch.ones(2, 3)), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("fault", ["missing", "changed", "wrong"])
+def test_operators_that_are_not_as_expected_are_not_used(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        """Private operators as another torch might have them."""
+
+        def __getattr__(self, name: str) -> Any:
+            if fault == "missing":
+                raise AttributeError(name)
+            if fault == "changed":
+                return lambda: None
+            return lambda x, *_: x
+
+    weight = torch.tensor([[1.0, 0.5], [0.25, 2.0]])
+    convolution = nn.Conv2d(2, 2, 1).requires_grad_(False)
+    x = torch.randn(1, 2, 3, 3)
+    for name in ("mkldnn", "quantized"):
+        monkeypatch.setattr(torch.ops, name, Library())
+    for trial in (products._onednn_works, products._fbgemm_works):
+        trial.cache_clear()
+    try:
+        assert not has_onednn(weight)
+        assert not has_fbgemm(weight)
+        assert torch.equal(Product(weight)(weight), weight @ weight.T)
+        assert torch.equal(activated(convolution, nn.ReLU())(x), convolution(x).relu())
+    finally:
+        for trial in (products._onednn_works, products._fbgemm_works):
+            trial.cache_clear()

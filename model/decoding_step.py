@@ -1,0 +1,147 @@
+"""One decoding step: attend to the grid, read a word, update the LSTM (Xu et al. 2015, 3.1.2).
+
+The step is written once. It computes with `Products`, which are made of weights that still learn by
+`model.decoder` and of weights arranged for speed by `model.inference.prepared`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Products(NamedTuple):
+    """The products of a step with its weights.
+
+    Everything that reads the hidden state is one product. The LSTM reads a word's embedding e and
+    the attended features z: ``W_ih [e; z] = W_e e + W_z z``.
+    """
+
+    dtype: torch.dtype  # of the products' arguments
+    project: Function  # encoder_att: (..., D) to (..., A)
+    hidden: Function  # [decoder_att; f_beta; W_hh] with all biases: (..., H) to (..., A + D + 4H)
+    attended: Function  # W_z: (..., D) to (..., 4H)
+    word: Function  # W_e e: tokens (...) to (..., 4H)
+    full_att: nn.Linear  # (..., A) to (..., 1)
+
+
+class Memory(NamedTuple):
+    """The part of a search that no step changes; the beams of a photo share it."""
+
+    grid: torch.Tensor  # shape = (B, P, D)
+    projected: torch.Tensor  # the grid brought to the attention size, shape = (B, P, A)
+    products: Products
+
+    def select(self, images: torch.Tensor | slice) -> Memory:
+        """Return the memory of some of the images."""
+        return Memory(self.grid[images], self.projected[images], self.products)
+
+
+class DecoderState(NamedTuple):
+    """The part of a search that every step changes.
+
+    A step attends before it reads its word. Until then, beams that continue the same words have the
+    same state, and on a CPU that state is computed once: as one of R rows, which ``row`` names for
+    each beam.
+    """
+
+    hidden: torch.Tensor  # shape = (B, K, H); with ``row``, (R, H)
+    cell: torch.Tensor  # the same shape
+    row: torch.Tensor | None = None  # each beam's row, ascending over photos, shape = (B, K)
+
+    def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
+        """Return the state of chosen ``beams`` (b, k) of chosen ``images`` (b,)."""
+        assert self.row is None
+        if beams.device.type != "cpu":  # a GPU would make the host wait for the number of rows
+            images = images.unsqueeze(1)
+            return DecoderState(self.hidden[images, beams], self.cell[images, beams])
+        width = self.hidden.shape[1]
+        beam = width * torch.arange(len(images)).unsqueeze(1) + beams
+        kept, row = torch.unique(beam, return_inverse=True)
+        hidden, cell = (part[images[kept // width], kept % width] for part in self[:2])
+        return DecoderState(hidden, cell, row)
+
+    def rows_to_beams(self, x: torch.Tensor) -> torch.Tensor:
+        """Repeat the values of rows, (R, ...), for each of their beams, (B, K, ...)."""
+        if self.row is None:
+            return x
+        return x.index_select(0, self.row.flatten()).view(*self.row.shape, *x.shape[1:])
+
+    def beams_to_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """Take values that the beams of a row share, (B, K, ...), once for each row, (R, ...)."""
+        if self.row is None:
+            return x
+        row = self.row.flatten()
+        some = row.new_empty(len(self.hidden)).scatter_(0, row, torch.arange(len(row)))
+        return x.flatten(0, 1).index_select(0, some)
+
+
+def decoding_step(
+    tokens: torch.Tensor, state: DecoderState, memory: Memory
+) -> tuple[DecoderState, torch.Tensor]:
+    """Attend to the grid with the old state, then read one word.
+
+    Parameters
+    ----------
+    tokens
+        Previous words, shape = (B, K).
+
+    Returns
+    -------
+    The state to score the next word from, (B, K, H), and alpha, shape = (B, K, P).
+    """
+    products = memory.products
+    sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
+    from_hidden = products.hidden(state.hidden.to(products.dtype))
+    query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
+    if state.row is None:
+        alpha = attend(products.full_att, memory.projected, query)
+    else:
+        rows_per_photo = state.row.amax(dim=1) - state.row.amin(dim=1) + 1
+        alpha = attend_by_row(products.full_att, memory.projected, query, rows_per_photo.tolist())
+        alpha = state.rows_to_beams(alpha)
+    attended = gate.sigmoid() * state.beams_to_rows(alpha.to(products.dtype) @ memory.grid)
+    gates = products.word(tokens).to(state.cell.dtype)
+    gates = gates + state.rows_to_beams(products.attended(attended) + recurrent)
+    # The order of `nn.LSTMCell`: input gate, forget gate, candidate, output gate.
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = f.sigmoid() * state.rows_to_beams(state.cell) + i.sigmoid() * g.tanh()
+    return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha
+
+
+def attend(full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Return alpha, the share of each position, ``softmax(full_att(relu(projected + query)))``.
+
+    Parameters
+    ----------
+    projected
+        ``encoder_att(grid)``, shape = (B, P, A).
+    query
+        ``decoder_att(hidden)``, shape = (B, K, A).
+
+    Returns
+    -------
+    shape = (B, K, P)
+    """
+    joint = projected.unsqueeze(1) + query.unsqueeze(2)  # (B, K, P, A)
+    energy: torch.Tensor = full_att(joint.relu_()).squeeze(-1)
+    return energy.softmax(dim=-1)
+
+
+def attend_by_row(
+    full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor, rows_per_photo: list[int]
+) -> torch.Tensor:
+    """Compute `attend` for the queries of a `DecoderState`'s rows, (R, A), to (R, P).
+
+    It goes photo by photo, so that large results stay in the CPU's cache, and takes half the steps:
+    ``w relu(p + q) = w max(p, -q) + w q``. The second term, like the bias, is the same at every
+    position and does not change the softmax.
+    """
+    weight = full_att.weight[0]
+    each = zip(projected, torch.split(query.neg().unsqueeze(1), rows_per_photo), strict=True)
+    return torch.cat([torch.maximum(p, q) @ weight for p, q in each]).softmax(dim=-1)
