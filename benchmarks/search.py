@@ -23,8 +23,9 @@ from benchmarks.measure import Times, in_turn, ratio
 from benchmarks.report import Line, Options, Report, columns
 from benchmarks.tutorial import MOST_STEPS, TutorialCaptioner, pooled
 from model import Captioner, DecodingOptions, checkpoint, image
-from model.beam_search import Hypothesis, beam_search
+from model.beam_search import beam_search
 from model.config import ModelConfig
+from model.hypotheses import Hypothesis
 from model.network import ShowAttendTell
 
 RANDOM_STEPS = 20  # of a search that would not end

@@ -1,4 +1,4 @@
-"""From a caption's log-probability to the probability that it is a good caption."""
+"""Calibration: from a caption's log-probability to the probability that it is a good caption."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CALIBRATION = "calibration.json"
 
 @dataclass(frozen=True)
 class Calibration:
-    """Two figures fitted on captions whose worth is known, and what counted as a good one.
+    """Two figures fitted on captions with known scores, and the score of a good caption.
 
     Parameters
     ----------
     slope, intercept
-        Of the logarithm of the odds, against the mean log-probability of a token.
+        The line from a token's mean log-probability to the logarithm of the odds.
     threshold
         CIDEr-D, above 0, from which a caption was counted as good.
 
     Raises
     ------
     ValueError
-        Names the figure that is none.
+        Names the figure that is out of range.
     """
 
     slope: float
@@ -43,7 +43,7 @@ class Calibration:
 
     @classmethod
     def load(cls, folder: str | Path) -> Calibration | None:
-        """From a checkpoint folder; None if it has none.
+        """Read the calibration of a checkpoint folder; None if it has none.
 
         Raises
         ------
@@ -65,23 +65,23 @@ class Calibration:
             ) from error
 
     def save(self, folder: str | Path) -> Path:
-        """Write it into a checkpoint folder, whole or not at all; returns the file's path."""
+        """Write it into a checkpoint folder, whole or not at all; return the file's path."""
         path = Path(folder) / CALIBRATION
         write_whole(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
         return path
 
     def confidence(self, log_prob: float, words: int) -> float:
-        """The estimated probability, 0..1, that a caption's CIDEr-D is at least `threshold`.
+        """Estimate the probability, 0..1, that a caption's CIDEr-D is at least `threshold`.
 
-        It is ``1 / (1 + exp(-(slope * log_prob / (words + 1) + intercept)))`` (Platt 1999, with the
-        mean log-probability of a token in place of a margin).
+        The estimate is ``1 / (1 + exp(-(slope * log_prob / (words + 1) + intercept)))``
+        (Platt 1999, with the mean log-probability of a token in place of a margin).
 
         Parameters
         ----------
         log_prob
-            Natural logarithm of the caption's probability: of its words and ``<end>``.
+            Natural logarithm of the probability of the caption: of its words and ``<end>``.
         words
-            How many those are, without ``<end>``.
+            The number of its words, without ``<end>``.
         """
         odds = self.slope * log_prob / (words + 1) + self.intercept
-        return 0.5 * (1 + math.tanh(odds / 2))  # the same, and overflows for no odds
+        return 0.5 * (1 + math.tanh(odds / 2))  # the same, without overflow

@@ -13,9 +13,10 @@ from typing import Self
 import torch
 
 from model import checkpoint, image
-from model.beam_search import Hypothesis, beam_search
+from model.beam_search import beam_search
 from model.calibration import Calibration
 from model.decoding_options import DecodingOptions
+from model.hypotheses import Hypothesis
 from model.image import InvalidImage
 from model.inference.devices import choose_precision
 from model.inference.prepared import PreparedNetwork, prepare

@@ -1,7 +1,7 @@
 """A checkpoint: a folder with everything inference needs and nothing that runs code.
 
-``model.safetensors`` (matrices in half precision), ``config.json``, ``word_map.json`` and, for
-people, ``README.md``.
+It holds ``model.safetensors`` (matrices in half precision), ``config.json``, ``word_map.json`` and,
+for people, ``README.md``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from model.word_map import WordMap
 
 WEIGHTS, CONFIG, WORD_MAP, CARD = "model.safetensors", "config.json", "word_map.json", "README.md"
 
-PREPARED = "dataset.json"  # tells a folder of prepared photos, which is given by mistake
+PREPARED = "dataset.json"  # the mark of a folder of prepared photos, often given by mistake
 
 
 class InvalidCheckpoint(ValueError):
@@ -37,12 +37,12 @@ class InvalidCheckpoint(ValueError):
 
 
 def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: str) -> None:
-    """Write a checkpoint folder whole or not at all; one that is there already is replaced.
+    """Write a checkpoint folder whole or not at all; an existing checkpoint is replaced.
 
     Parameters
     ----------
     card
-        The model card, Markdown: what it was trained on, licence, figures.
+        The model card, in Markdown: training data, licence, figures.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def save(folder: str | Path, network: ShowAttendTell, word_map: WordMap, card: s
 
 
 def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAttendTell, WordMap]:
-    """The network, in evaluation mode and float32, and its word map; the network stays untouched.
+    """Load a network, in evaluation mode and float32, and its word map, without any download.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
     except ValueError as error:
         raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
     weights = _read_weights(folder / WEIGHTS, network.state_dict())
-    for name, tensor in weights.items():  # copied: they are pages of the file
+    for name, tensor in weights.items():  # copied, because they are pages of the file
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
         weights[name] = tensor.to(dtype, copy=True)
     network.load_state_dict(weights, assign=True)
@@ -117,7 +117,7 @@ def digest(folder: str | Path | zipfile.Path) -> str:
     Raises
     ------
     InvalidCheckpoint
-        The folder, which may be the root of an archive, lacks one of them.
+        The folder, which may be the root of an archive, lacks one of those files.
     """
     folder = Path(folder) if isinstance(folder, str) else folder
     _check_complete(folder)
@@ -130,18 +130,18 @@ def digest(folder: str | Path | zipfile.Path) -> str:
 
 def _check_complete(folder: Path | zipfile.Path) -> None:
     if missing := [n for n in (WEIGHTS, CONFIG, WORD_MAP) if not (folder / n).is_file()]:
-        what = f"it lacks {', '.join(missing)}"
+        fault = f"it lacks {', '.join(missing)}"
         if folder.is_file():
-            what = "it is a file"
+            fault = "it is a file"
         elif (folder / PREPARED).is_file():
-            what = "it holds prepared photos, as --data takes them"
+            fault = "it holds prepared photos, as --data takes them"
         raise InvalidCheckpoint(
-            f"{folder} is no checkpoint folder: {what}; 'captioner train' makes one"
+            f"{folder} is no checkpoint folder: {fault}; 'captioner train' makes one"
         )
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `ValueError` for a place that `save` refuses: it holds something else."""
+    """Raise `ValueError` for a folder that `save` refuses, because it holds something else."""
     if not folder.exists() or (folder / CONFIG).is_file():
         return
     if not folder.is_dir() or any(folder.iterdir()):
@@ -155,7 +155,7 @@ def check_new(folder: Path, overwrite: bool = False) -> None:
     ------
     ValueError
         The folder holds something other than a checkpoint, or a checkpoint and ``overwrite`` is not
-        given, or the place takes no new folder.
+        given, or no folder can be made there.
     """
     check_writable(folder)
     if (folder / CONFIG).is_file() and not overwrite:
@@ -167,7 +167,7 @@ def check_new(folder: Path, overwrite: bool = False) -> None:
 
 
 def is_same(folder: Path, other: Path) -> bool:
-    """Whether both folders hold a checkpoint, and the same one; their cards do not count."""
+    """Whether both folders hold the same checkpoint; their model cards do not count."""
     try:
         return digest(folder) == digest(other)
     except InvalidCheckpoint:  # one of them holds none
@@ -175,12 +175,12 @@ def is_same(folder: Path, other: Path) -> bool:
 
 
 def weight_faults(weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> str:
-    """What keeps weights from being a network's, the first three faults; empty if they are.
+    """Describe the first three faults of weights for a network; empty if they have none.
 
     Parameters
     ----------
     expected
-        The network's ``state_dict``; its names and shapes count, its values do not.
+        The network's ``state_dict``; only its names and shapes count.
     """
     faults = [f"lacks {name}" for name in expected.keys() - weights.keys()]
     faults += [f"has an unknown {name!r}" for name in weights.keys() - expected.keys()]
@@ -197,9 +197,9 @@ def weight_faults(weights: dict[str, torch.Tensor], expected: dict[str, torch.Te
 def with_more_words(
     network: ShowAttendTell, word_map: WordMap, more: WordMap
 ) -> tuple[ShowAttendTell, WordMap]:
-    """The same network with the words of ``more`` added, theirs untrained; on the CPU.
+    """Return the network with the words of ``more`` added, whose weights are random; on the CPU.
 
-    Ids may change, see `WordMap.with_more`; the old words' rows move with them.
+    Ids may change, see `WordMap.with_more`; the rows of old words move with them.
     """
     words = word_map.with_more(more)
     ids = {word: i for i, word in enumerate(words.words)}
@@ -216,9 +216,9 @@ def with_more_words(
 
 
 class _WithoutInitialisation(TorchFunctionMode):
-    """Modules get no random weights: here they would only be thrown away.
+    """A mode in which modules do not initialise their weights, which are replaced here anyway.
 
-    Without memory they are never drawn, but to be told so torch imports half its compiler.
+    On the device "meta" no numbers are drawn, but to find that out torch imports half its compiler.
     """
 
     def __torch_function__(
@@ -230,7 +230,7 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 
 def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Matrices in half precision; vectors (biases, statistics) are small and want their range."""
+    """Return matrices in half precision; vectors (biases, statistics) are small, but need range."""
     tensor = tensor.detach().cpu().contiguous()
     if not tensor.is_floating_point() or tensor.ndim < 2:
         return tensor
@@ -241,7 +241,7 @@ def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _read_weights(path: Path, expected: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of the file, once they are those of a network."""
+    """Read the tensors of a file and check that they are those of a network."""
     try:
         weights = load_tensors(path)
     except (SafetensorError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Every dimension of a captioner and the preprocessing of its photos."""
+"""The configuration of a network: its dimensions and the preprocessing of its photos."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ TIMM_PREFIX = "timm/"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a network is built from; stored as ``config.json`` beside its weights.
+    """The configuration that a network is built from; stored as ``config.json`` with its weights.
 
     Parameters
     ----------
     vocabulary_size
-        V, words in the word map, special tokens included.
+        V, the number of words in the word map, special tokens included.
     encoder
         ``resnet18``, ``34``, ``50``, ``101`` or ``152`` (torchvision), or ``timm/NAME`` for a timm
         backbone that gives a feature map.
     image_size
-        Side in pixels of the square a photo is resized to.
+        Side in pixels of the square that a photo is resized to.
     encoded_size
         Side of the grid of features after adaptive pooling; ``None`` keeps the backbone's own.
     attention_size, embedding_size, hidden_size
         A, E and H.
     dropout
-        Share of the hidden state dropped before the word layer while training, 0..1.
+        Share of the hidden state that is dropped before the word layer while training, 0..1.
     image_mean, image_std
-        Of red, green and blue in 0..1, as the backbone was trained with.
+        Mean and standard deviation of red, green and blue, 0..1, as in the backbone's training.
     """
 
     vocabulary_size: int

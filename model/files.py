@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check_new(path: Path, overwrite: bool = False) -> None:
     Raises
     ------
     ValueError
-        Something has that name and ``overwrite`` is not given, or it is a folder, or the place
-        takes no new file.
+        Something has that name and ``overwrite`` is not given, or it is a folder, or no file can
+        be made there.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file")
@@ -31,9 +31,9 @@ def check_new(path: Path, overwrite: bool = False) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Check that a file or folder of this name can be made: make another beside it, remove it.
+    """Check that a file or folder of this name can be made, by making another one beside it.
 
-    Folders that are missing would be made, so the nearest one that is there counts.
+    Missing folders would be made too, so the nearest one that exists is tried.
 
     Raises
     ------
@@ -53,10 +53,10 @@ def check_place(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait for a folder's lock and hold it; it goes with the process, however that ends."""
+    """Wait for a folder's lock and hold it; the lock ends with the process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # of file systems that know no locks
+        with suppress(OSError):  # some file systems know no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -64,10 +64,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, readable by all, in one step; one that is there already is replaced.
+    """Write a file that all may read, in one step; an existing file is replaced.
 
-    Folders that are missing are made. A failure leaves nothing behind, a process that is killed
-    may leave a file named ``.NAME.*`` beside the path.
+    Missing folders are made. A failure leaves nothing behind; a process that is killed may leave a
+    file named ``.NAME.*`` beside the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -85,10 +85,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Give a folder's name to another beside it; what had the name is deleted.
+    """Rename ``new`` to ``folder``, which lies beside it and is deleted if it exists.
 
-    On Linux in one step. Elsewhere a kill at the wrong moment leaves nothing of that name, but both
-    folders beside it.
+    On Linux this is one step. Elsewhere a kill at the wrong moment leaves nothing of that name, but
+    both folders under other names.
     """
     if not folder.exists():
         new.rename(folder)
@@ -103,8 +103,9 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names at once; whether the system can."""
-    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2), which Python does not offer
+    """Swap two names in one step, and return whether the system can do that."""
+    # AT_FDCWD and RENAME_EXCHANGE of renameat2(2), which Python does not offer.
+    here, swap = -100, 2
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError):
@@ -113,7 +114,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in it outlast a loss of power, where the file system can promise that."""
+    """Make a folder's names survive a loss of power, where the file system can promise that."""
     with suppress(OSError):  # the file is whole either way
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Words to ids and back, and the one tokenizer that training, scores and captions share."""
+"""Words: their ids, and the one tokenizer that training, scores and captions share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import regex
 PAD, START, END, UNK = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNK)
 
-# A word of Chinese, Japanese, Thai, ... is reckoned as so many of its characters where words are
-# limited: two are usual in Chinese, three or four in Thai.
+# Where words are limited, this many characters of Chinese, Japanese, Thai, ... count as one word:
+# two are usual in Chinese, three or four in Thai.
 CHARACTERS_PER_WORD = 3
 
 # Patterns. Thai and Lao AM are letters to Unicode, but stand with a consonant as marks do.
 _MARK = r"[\p{M}\u0e33\u0eb3]"
-# Scripts that set no spaces between words; SA are those of South East Asia (Unicode's annex 14).
+# Scripts without spaces between words; SA are those of South East Asia (Unicode's annex 14).
 _UNSPACED = (
     r"[[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{sc=Bopo}\p{sc=Yiii}\p{LB=SA}]&&[\p{L}\p{N}]"
     rf"--{_MARK}]"
@@ -30,7 +30,7 @@ _UNSPACED = (
 _LETTER = rf"[\p{{L}}\p{{N}}--{_UNSPACED}--{_MARK}]"
 _CHARACTER = rf"{_UNSPACED}(?:{_MARK}|[\u200c\u200d]++(?={_MARK}))*+"
 # Marks stay with their letters. Zero-width joiners and non-joiners belong to the spelling of
-# Persian and of India's languages, but one at the end of a word says nothing, unless it follows a
+# Persian and of India's languages, but one at the end of a word means nothing, unless it follows a
 # mark (virama).
 _JOINER = rf"(?<=\p{{M}})\u200d|[\u200c\u200d]++(?=[{_LETTER}{_MARK}])"
 _SPELLING = rf"{_LETTER}(?:[{_LETTER}{_MARK}]++|{_JOINER})*+"
@@ -42,21 +42,22 @@ _CLITIC = r"(?:n't|'(?:s|m|d|re|ve|ll))"
 
 
 def _clitics(edge: str) -> str:
-    """Where a clitic is to be cut off; ``edge`` is a set of what words consist of."""
+    """Return the pattern of a clitic to cut off; ``edge`` is a pattern of a word's characters."""
     return rf"(?<={edge})({_CLITIC})(?!{edge})|(?<=(?<!{edge})can)(not)(?!{edge})"
 
 
 def _words(edge: str, spelling: str, inner: str) -> str:
+    """Return the pattern of a word: a clitic, or spellings joined by inner characters."""
     return rf"{_CLITIC}(?!{edge})|{spelling}(?:(?:{inner})++{spelling})*+"
 
 
 _EDGE = r"[\p{L}\p{N}\p{M}_]"
 _CUT = regex.compile(_clitics(_EDGE), regex.V1)
 _WORD = regex.compile(f"{_words(_EDGE, _SPELLING, _INNER)}|{_CHARACTER}", regex.V1)
-# The same for text of nothing but ASCII, several times as fast.
+# The same for ASCII text alone, several times as fast.
 _ASCII_CUT = re.compile(_clitics(r"[a-z0-9_]"))
 _ASCII_WORD = re.compile(_words(r"[a-z0-9_]", r"[a-z0-9]++", r"[-'.,:/&_]"))
-# Soft hyphens, marks of direction and variants, Armenian intonation: no part of a word's spelling.
+# Soft hyphens, marks of direction and variants, Armenian intonation: not part of a word's spelling.
 _UNSPELT = regex.compile(
     r"[[\p{Cf}&&\p{Default_Ignorable_Code_Point}--\u200b-\u200d]"
     r"\ufe00-\ufe0f\U000e0100-\U000e01ef\u055b\u055c\u055e]",
@@ -70,9 +71,9 @@ _ONE_CHARACTER = regex.compile(_CHARACTER, regex.V1)
 
 
 def tokenize(text: str) -> list[str]:
-    """Lower-case words of a caption, punctuation dropped.
+    """Split a caption into its words, in lower case and without punctuation.
 
-    Words are in Unicode's composed form (NFC). Scripts that write no spaces between words, such as
+    Words are in Unicode's composed form (NFC). Scripts without spaces between words, such as
     Chinese, Japanese, Thai, Lao, Khmer and Burmese, are split into characters.
 
     >>> tokenize("A man's T-shirt doesn't fit , no .")
@@ -86,21 +87,21 @@ def tokenize(text: str) -> list[str]:
             plain = _ASCII_CUT.sub(r" \g<0>", plain)
         return _ASCII_WORD.findall(plain)
     plain = unicodedata.normalize("NFC", _UNSPELT.sub("", text))
-    # Lower case of Turkish İ is i; Python, which knows no language, adds a dot above.
+    # The lower case of Turkish İ is i; Python, which knows no language, adds a dot above.
     plain = unicodedata.normalize("NFC", plain.replace("İ", "i").lower()).translate(_SAME)
     return _WORD.findall(_CUT.sub(r" \g<0>", plain))
 
 
 def join(words: Iterable[str]) -> str:
-    """The text of words: clitics joined to their word, characters of unspaced scripts to another.
+    """Join words to a text: clitics to the word before, characters of unspaced scripts directly.
 
-    ``tokenize(join(words))`` gives words back that `tokenize` made.
+    ``tokenize(join(words))`` returns the same words if `tokenize` made them.
     """
     return _NEEDLESS_SPACE.sub("", " ".join(words))
 
 
 def split(text: str) -> list[str]:
-    """The words of a caption as it is written: clitics are parts of them.
+    """Split a caption into its words as they are written, clitics included.
 
     >>> split("a dog's 红球")
     ['a', "dog's", '红', '球']
@@ -109,12 +110,12 @@ def split(text: str) -> list[str]:
 
 
 def is_character(word: str) -> bool:
-    """Whether a word is one character of a script that writes no spaces between words."""
+    """Whether a word is one character of a script without spaces between words."""
     return not word.isascii() and _ONE_CHARACTER.fullmatch(word) is not None
 
 
 def count_words(words: Sequence[str]) -> int:
-    """How long a caption is, characters of unspaced scripts reckoned as parts of words."""
+    """Count the words of a caption; characters of unspaced scripts count as parts of words."""
     characters = sum(map(is_character, words))
     return len(words) - characters + -(-characters // CHARACTERS_PER_WORD)
 
@@ -125,7 +126,7 @@ class WordMap:
     Parameters
     ----------
     ids
-        Word to id, with `SPECIAL` among the words.
+        The id of each word; the words of `SPECIAL` are among them.
 
     Raises
     ------
@@ -146,7 +147,7 @@ class WordMap:
 
     @classmethod
     def build(cls, captions: Iterable[Sequence[str]], minimum_count: int = 5) -> WordMap:
-        """From tokenized captions: words seen at least `minimum_count` times, commonest first."""
+        """Build a map of the words that occur ``minimum_count`` times or more, commonest first."""
         counts = Counter(word for caption in captions for word in caption)
         kept = [w for w, n in counts.items() if n >= minimum_count and w not in SPECIAL]
         kept.sort(key=lambda word: (-counts[word], word))
@@ -154,10 +155,11 @@ class WordMap:
 
     @cached_property
     def rarity(self) -> np.ndarray:
-        """The rarity of every id's word, log(rank + 1), without a unit; 0 for special tokens.
+        """The rarity weight of each id, log(rank + 1), without a unit; 0 for special tokens.
 
-        A word's id is its rank: words come commonest first, or, in the tutorial's maps, as captions
-        had them, which is much the same; how often a word occurs falls with its rank (Zipf's law).
+        A word's id is its rank: words come commonest first, or, in the tutorial's maps, in the
+        order of the captions, which is much the same. By Zipf's law a word's frequency falls with
+        its rank.
         """
         rarity: np.ndarray = np.log(2.0 + np.arange(len(self)))
         rarity[[self.pad, self.start, self.end, self.unk]] = 0.0
@@ -169,17 +171,17 @@ class WordMap:
         return np.array([is_character(word) for word in self.words])
 
     def max_tokens(self, words: int) -> int:
-        """Tokens that captions of at most so many words may have: more where those are characters.
+        """Return the most tokens of a caption of ``words`` words; more if tokens are characters.
 
-        A map is one of characters if most of its words are.
+        They are if most words of the map are characters.
         """
-        most = 2 * self.characters.sum() > len(self) - len(SPECIAL)
-        return words * (CHARACTERS_PER_WORD if most else 1)
+        mostly_characters = 2 * self.characters.sum() > len(self) - len(SPECIAL)
+        return words * (CHARACTERS_PER_WORD if mostly_characters else 1)
 
     def with_more(self, more: WordMap) -> WordMap:
-        """Add the words of ``more`` that are new, each at the rank it has there.
+        """Return a map with the new words of ``more`` too, each at the rank that it has there.
 
-        Ids stay ranks: a word that is common in the captions added counts as common, see `rarity`.
+        Ids stay ranks: a word that is common in the added captions counts as common, see `rarity`.
         The old words keep their order.
         """
         ranked = [(rank, word) for rank, word in enumerate(more.words) if word not in self._ids]
@@ -188,15 +190,15 @@ class WordMap:
 
     @classmethod
     def load(cls, path: str | Path) -> WordMap:
-        """Read the tutorial's JSON form: one object, word to id."""
+        """Read the JSON form of the tutorial: one object, from words to ids."""
         try:
             ids = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"{path}: {error}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: no word map, it is no text") from error
+            raise ValueError(f"{path}: no word map: it is no text") from error
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: no word map, it is no JSON: {error}") from error
+            raise ValueError(f"{path}: no word map: it is no JSON: {error}") from error
         try:
             if not isinstance(ids, dict):
                 raise ValueError("it is not an object of words and ids")
@@ -205,6 +207,7 @@ class WordMap:
             raise ValueError(f"{path}: {error}") from error
 
     def to_json(self) -> str:
+        """Return the form that `load` reads."""
         return json.dumps(self._ids, ensure_ascii=False, indent=0) + "\n"
 
     def __len__(self) -> int:
@@ -217,14 +220,14 @@ class WordMap:
         return hash(tuple(self.words))
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """Ids between ``<start>`` and ``<end>``; words not in the map become ``<unk>``."""
+        """Return ids from ``<start>`` to ``<end>``; words not in the map become ``<unk>``."""
         return [self.start, *(self._ids.get(word, self.unk) for word in words), self.end]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of a caption, special tokens left out; see `join`.
+        """Return the text of a caption, without special tokens; see `join`.
 
-        A word map from elsewhere may hold anything; ``tokenize(decode(ids))`` gives the words back
-        for those that `tokenize` makes.
+        ``tokenize(decode(ids))`` returns the words if they are as `tokenize` makes them; a map from
+        elsewhere may contain others.
         """
         words = (self.words[i] for i in ids)
         return join(word for word in words if word not in SPECIAL)

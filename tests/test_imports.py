@@ -41,7 +41,7 @@ ORDER = [
     ["image.header"],
     ["image.decoding"],
     ["image", "image.cost"],
-    ["encoder", "decoder"],
+    ["encoder", "decoder", "hypotheses"],
     ["network"],
     ["beam_search", "checkpoint", "inference.prepared"],
     ["captioner", "attention_picture"],

@@ -8,7 +8,13 @@ PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is a GPU if there is one; raises `ValueError` for a device that is not there."""
+    """Return the device of that name; ``auto`` is a GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        The device cannot be used on this machine.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -20,7 +26,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster than float32 there, not merely possible."""
+    """Whether products in bfloat16 are faster than in float32 on this device, not just possible."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -29,14 +35,14 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """What the encoder's convolutions and the decoder's products are computed in.
+    """Return the types of the encoder's convolutions and of the decoder's products.
 
     ``float32``
-        Both in float32.
+        Both compute in float32.
     ``mixed``
-        The decoder in bfloat16: in 2 % of the photos a word changes.
+        The decoder computes in bfloat16: the caption of 2 % of the photos changes.
     ``bfloat16``
-        The encoder too, whose many layers add up their rounding: in 21 % a word changes.
+        Both do. The encoder's many layers add up their rounding: 21 % of the captions change.
     ``auto``
         ``mixed`` where bfloat16 is fast, otherwise ``float32``.
 

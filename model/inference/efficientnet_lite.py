@@ -1,7 +1,7 @@
-"""EfficientNet-Lite without its head; parameters carry timm's names, so its weights just load.
+"""EfficientNet-Lite without its head, with timm's parameter names, so that its weights load.
 
-timm builds the same network, but to import it, and the torchvision that it imports, takes longer
-than all else a captioner does before its first caption, and 190 MB.
+timm builds the same network. But importing timm, and torchvision with it, takes 190 MB and more
+time than everything else that a captioner does before its first caption.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Width and depth against lite0, as in the reference:
+# Width and depth relative to lite0, as in the reference:
 # github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 VARIANTS = {
     "tf_efficientnet_lite0": (1.0, 1.0),
@@ -51,11 +51,11 @@ class EfficientNetLite(nn.Module):
         self.conv_stem = Conv2dSame(3, STEM, 3, stride=2, bias=False)
         self.bn1 = _NormActivation(STEM, nn.ReLU6(inplace=True))
         stages, channels = [], STEM
-        for place, (blocks, kernel, stride, out) in enumerate(STAGES):
-            out = _eights(out * width)
-            if 0 < place < len(STAGES) - 1:  # the first and the last are never deepened
+        for number, (blocks, kernel, stride, out) in enumerate(STAGES):
+            out = _multiple_of_eight(out * width)
+            if 0 < number < len(STAGES) - 1:  # the first and the last are never deepened
                 blocks = math.ceil(blocks * depth)
-            kind = partial(_Inverted, kernel=kernel) if place else _Separable
+            kind = partial(_Inverted, kernel=kernel) if number else _Separable
             layers = [kind(channels, out, stride=stride)]
             layers += [kind(out, out, stride=1) for _ in range(blocks - 1)]
             stages.append(nn.Sequential(*layers))
@@ -64,22 +64,24 @@ class EfficientNetLite(nn.Module):
         self.conv_head = nn.Conv2d(channels, FEATURES, 1, bias=False)
         self.bn2 = _NormActivation(FEATURES, nn.ReLU6(inplace=True))
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # He et al. 2015, by outputs
+            if isinstance(module, nn.Conv2d):  # He et al. 2015, by the number of outputs
                 outputs = math.prod(module.kernel_size) * module.out_channels // module.groups
                 nn.init.normal_(module.weight, std=math.sqrt(2 / outputs))
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         features = self.blocks(self.bn1(self.conv_stem(photos)))
-        seen: torch.Tensor = self.bn2(self.conv_head(features))
-        return seen
+        mapped: torch.Tensor = self.bn2(self.conv_head(features))
+        return mapped
 
     def upper(self) -> frozenset[str]:
-        """Names of the parameters that fine-tuning changes: of the third stage and what follows."""
+        """Return the names of the parameters of the upper stages, the third and all after it."""
         below = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
         return frozenset(n for n, _ in self.named_parameters() if not n.startswith(below))
 
 
 class _NormActivation(nn.BatchNorm2d):
+    """BatchNorm and the activation after it, one module as in timm."""
+
     def __init__(self, channels: int, act: nn.Module) -> None:
         super().__init__(channels, eps=1e-3)
         self.act = act
@@ -90,7 +92,7 @@ class _NormActivation(nn.BatchNorm2d):
 
 
 class Conv2dSame(nn.Conv2d):
-    """With TensorFlow's SAME padding: what is odd of it lies on the right and below."""
+    """A convolution with TensorFlow's SAME padding: an odd pixel of it lies right and below."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         (height, width), (kernel, _), (stride, _) = x.shape[-2:], self.kernel_size, self.stride
@@ -103,7 +105,7 @@ class Conv2dSame(nn.Conv2d):
 
 
 class _Separable(nn.Module):
-    """Depthwise, then pointwise; Howard et al. 2017."""
+    """A depthwise and a pointwise convolution; Howard et al. 2017."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
@@ -118,7 +120,7 @@ class _Separable(nn.Module):
 
 
 class _Inverted(nn.Module):
-    """An inverted residual; Sandler et al. 2018."""
+    """An inverted residual block; Sandler et al. 2018."""
 
     def __init__(self, channels: int, out: int, stride: int, kernel: int) -> None:
         super().__init__()
@@ -142,7 +144,7 @@ def _depthwise(channels: int, kernel: int, stride: int) -> nn.Conv2d:
     return make(channels, channels, kernel, stride=stride, groups=channels, bias=False)
 
 
-def _eights(channels: float) -> int:
-    """The nearest multiple of eight that is not a tenth less."""
+def _multiple_of_eight(channels: float) -> int:
+    """Round to the nearest multiple of eight that is not more than a tenth less."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * channels else nearest + 8

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from model.beam_search import DecodingOptions, Hypothesis, beam_search
+from model.beam_search import DecodingOptions, beam_search
 from model.decoding_step import DecoderState, Memory, Products
+from model.hypotheses import Hypothesis
 from model.network import ShowAttendTell
 from model.word_map import CHARACTERS_PER_WORD, SPECIAL, WordMap
 

@@ -102,7 +102,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
         told.append(expected)
         return by_consensus(captions, scores, expected, rarity)
 
-    monkeypatch.setattr("model.beam_search.by_consensus", remember)
+    monkeypatch.setattr("model.hypotheses.by_consensus", remember)
     return told
 
 
