@@ -230,7 +230,7 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 
 def _halved(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Return matrices in half precision; vectors (biases, statistics) are small, but need range."""
+    """Return matrices in half precision; vectors, which are small and need range, as they are."""
     tensor = tensor.detach().cpu().contiguous()
     if not tensor.is_floating_point() or tensor.ndim < 2:
         return tensor

@@ -31,8 +31,8 @@ def option(
     at_most: str = "",
 ) -> Value:
     """Return a dataclass field that describes itself; see `Option`."""
-    told = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most}
-    described: Value = field(default=default, metadata=told)
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "at_most": at_most}
+    described: Value = field(default=default, metadata=metadata)
     return described
 
 
@@ -46,7 +46,7 @@ def options_of(options: type) -> dict[str, Option]:
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How captions are searched for.
+    """The options of a search for captions.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class DecodingOptions:
 
     @property
     def kept(self) -> int:
-        """Captions to be found for a photo."""
+        """The number of captions that a search keeps for a photo."""
         return self.beam_size if self.consensus else self.num_captions
 
 
@@ -103,7 +103,7 @@ def allows(option: Option, value: object) -> bool:
 
 
 def expected(option: Option) -> str:
-    """Return what a value of an option must be, for a message."""
+    """Return the values that an option allows, in words for a message."""
     if option.type is bool:
         return "true or false"
     kind = "a whole number" if option.type is int else "a number"

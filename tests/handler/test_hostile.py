@@ -14,11 +14,15 @@ from model import image
 from model.image import InvalidImage, UnsupportedFormat
 from tests.hostile import crafted, hostile_photos, valid_photos
 
-# In a process of its own: a crash is seen, memory is its alone, and warnings are as in no test.
+# It runs in a process of its own: a crash is seen, its memory is measured alone, and warnings are
+# as a worker has them.
 DECODE = """
 import collections, json, resource, sys
 from model import image
+from model.process import set_up_process
 from tests.hostile import hostile_photos
+
+set_up_process()
 
 def memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes, on Linux
