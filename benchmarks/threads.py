@@ -18,12 +18,12 @@ from pathlib import Path
 
 from benchmarks.measure import available_cores
 from benchmarks.report import Line, Options, Report, columns
-from captioner.threads import POLICY, WAITING
+from captioner.threads import SPIN_LIMITS, WAIT_POLICY
 
 CHOSEN = "chosen"
 # Names of ways to wait, and the variables that make them. Zero sleeps at once.
 WAYS: dict[str, dict[str, str]] = {
-    CHOSEN: WAITING,
+    CHOSEN: SPIN_LIMITS,
     "as it comes": {},
     **{f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in (0, 300, 3_000, 10_000)},
 }
@@ -112,7 +112,7 @@ def _ask(process: subprocess.Popen[str], task: str) -> float:
 @contextmanager
 def _process(command: Sequence[str], way: str, cores: int) -> Iterator[subprocess.Popen[str]]:
     """One that captions on demand, on all cores, warmed up."""
-    environment = {n: v for n, v in os.environ.items() if n not in {POLICY, *WAITING}}
+    environment = {n: v for n, v in os.environ.items() if n not in {WAIT_POLICY, *SPIN_LIMITS}}
     environment |= {"OMP_NUM_THREADS": str(cores), **WAYS[way]}
     pipe = subprocess.PIPE
     with subprocess.Popen(

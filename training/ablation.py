@@ -18,7 +18,7 @@ from model import Captioner, DecodingOptions
 from model.files import write_whole
 from training.config import TrainingConfig
 from training.data.prepared import Prepared
-from training.options import parse
+from training.options import parse_arguments
 from training.scoring.evaluation import assess
 from training.scoring.split import Split
 from training.train import fingerprint, train
@@ -60,7 +60,7 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
             folder = out / _slug(name) / str(seed)
             places = {"data": data, "out": folder / "checkpoint", "run": folder / "run"}
             added = [f"--{key}={value}" for key, value in (places | {"seed": seed}).items()]
-            trainings[name, seed] = parse([*options, *added]).config
+            trainings[name, seed] = parse_arguments([*options, *added]).config
     prepared = Prepared.open(data)
     for config in trainings.values():
         _found(config, prepared)

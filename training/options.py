@@ -1,16 +1,28 @@
-"""The command line of ``captioner train``: a YAML file and overrides make a `TrainingConfig`."""
+"""The arguments of ``captioner train``: a YAML file and options make a `TrainingConfig`."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from training.config import TrainingConfig
 
+DESCRIPTION = """\
+Train a captioner on prepared photos and write its checkpoint folder.
 
-class Options(NamedTuple):
+The options below may also stand in the YAML file of --config; an option that
+follows --config overrides the file."""
+EXAMPLES = """\
+examples:
+  captioner train --config training/recipes/lite1.yaml --data DATA --out CHECKPOINT
+  captioner train --config training/recipes/lite1.yaml --data DATA --out CHECKPOINT --resume
+  captioner train --data DATA --out NEW --from CHECKPOINT --decoder.epochs 5"""
+
+
+class TrainArguments(NamedTuple):
     """The parsed command line."""
 
     config: TrainingConfig
@@ -18,23 +30,10 @@ class Options(NamedTuple):
     overwrite: bool
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line; raises `ValueError` for a bad option."""
-    parser = ArgumentParser(
-        prog="captioner train",
-        description="Train a captioner on prepared data. Options override the file.",
-        usage="captioner train [--config FILE] --data DIR --out DIR [--resume] [options]",
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file, such as training/recipes/*")
-    parser.add_argument("--resume", action="store_true", help="Go on from the run's newest state.")
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="Replace the checkpoint at --out, if another training has written one there.",
-    )
-    parser.add_class_arguments(TrainingConfig)
-    # `from` is no name for a field.
+def parse_arguments(arguments: Sequence[str]) -> TrainArguments:
+    """Parse the arguments after ``captioner train``; raises `ValueError` for a wrong one."""
+    parser = _parser()
+    # The option --from sets the field start_from: `from` cannot be the name of a field.
     renamed = ["--start_from" + a[6:] if a.split("=")[0] == "--from" else a for a in arguments]
     try:
         values = parser.instantiate(parser.parse_args(renamed))
@@ -46,4 +45,30 @@ def parse(arguments: Sequence[str]) -> Options:
         ) from error
     values.pop("config")
     resume, overwrite = bool(values.pop("resume")), bool(values.pop("overwrite"))
-    return Options(TrainingConfig(**vars(values)), resume, overwrite)
+    return TrainArguments(TrainingConfig(**vars(values)), resume, overwrite)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="captioner train",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=_HelpFormatter,
+        usage="captioner train [--config FILE] --data DIR --out DIR [--resume] [options]",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file, such as training/recipes/*")
+    parser.add_argument(
+        "--resume", action="store_true", help="Continue from the newest state of the run."
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Replace the checkpoint at --out, if another training has written one there.",
+    )
+    parser.add_class_arguments(TrainingConfig)
+    return parser
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """A formatter that shows types and defaults, and keeps the lines of the examples."""

@@ -202,10 +202,10 @@ def import_tutorial(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> int | None:
-    from training.options import parse
+    from training.options import parse_arguments
     from training.train import TrainingStopped, train
 
-    config, resume, overwrite = parse(options.rest)
+    config, resume, overwrite = parse_arguments(options.rest)
     command = shlex.join(["captioner", "train", *options.rest])
     try:
         scores = train(config, resume, command, overwrite)

@@ -14,17 +14,19 @@ import pytest
 from captioner.operations.package import package
 from captioner.operations.store import Record, Store, Stored
 from captioner.operations.torchserve import Ports, Server
-from captioner.threads import POLICY, WAITING, limit_spinning
+from captioner.threads import SPIN_LIMITS, WAIT_POLICY, limit_spinning
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAIN = {name: value for name, value in os.environ.items() if name not in {POLICY, *WAITING}}
+PLAIN = {
+    name: value for name, value in os.environ.items() if name not in {WAIT_POLICY, *SPIN_LIMITS}
+}
 
 
 def test_it_is_set_unless_the_user_has() -> None:
     environment = {"PATH": "/bin"}
     limit_spinning(environment)
-    assert environment == {"PATH": "/bin", **WAITING}
-    for name in (POLICY, *WAITING):
+    assert environment == {"PATH": "/bin", **SPIN_LIMITS}
+    for name in (WAIT_POLICY, *SPIN_LIMITS):
         environment = {name: "the user's"}
         limit_spinning(environment)
         assert environment == {name: "the user's"}
@@ -47,7 +49,7 @@ def test_openmp_has_it_on_the_command_line(
         text=True,
         check=True,
     )
-    assert f"GOMP_SPINCOUNT = '{own or WAITING['GOMP_SPINCOUNT']}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{own or SPIN_LIMITS['GOMP_SPINCOUNT']}'" in done.stderr
 
 
 # TorchServe leaves a file open when it is imported.
@@ -55,7 +57,7 @@ def test_openmp_has_it_on_the_command_line(
 def test_a_server_and_its_workers_have_it(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (POLICY, *WAITING):
+    for name in (WAIT_POLICY, *SPIN_LIMITS):
         monkeypatch.delenv(name, raising=False)
     java, store = tmp_path / "java", Store(tmp_path / "store")
     java.write_text(
@@ -74,7 +76,7 @@ def test_a_server_and_its_workers_have_it(
         seen = (tmp_path / "seen").read_text().splitlines()
     finally:
         server.stop()
-    assert {f"{name}={value}" for name, value in WAITING.items()} <= set(seen)
+    assert {f"{name}={value}" for name, value in SPIN_LIMITS.items()} <= set(seen)
 
 
 def test_importing_changes_nothing() -> None:
@@ -83,6 +85,6 @@ def test_importing_changes_nothing() -> None:
         " import captioner.cli.main, captioner.threads, captioner.operations.torchserve,"
         " captioner.operations.container, model,"
         " captioner.client, benchmarks.command, benchmarks.threads;"
-        f" assert os.environ.keys().isdisjoint({[POLICY, *WAITING]})"
+        f" assert os.environ.keys().isdisjoint({[WAIT_POLICY, *SPIN_LIMITS]})"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=PLAIN, check=True)

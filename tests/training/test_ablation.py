@@ -9,7 +9,7 @@ import pytest
 from training import ablation
 from training.ablation import ablate
 from training.data.prepare import prepare
-from training.options import parse
+from training.options import parse_arguments
 
 RECIPES = Path(ablation.__file__).parent / "recipes"
 PLAN = """
@@ -93,5 +93,7 @@ def test_the_plans_in_the_recipes_can_be_run(stage: str, tmp_path: Path) -> None
     seeds, variants = ablation._read(RECIPES / f"ablations-{stage}.yaml")
     assert len(seeds) == 3
     for options in variants.values():
-        config = parse([*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")]).config
+        config = parse_arguments(
+            [*options, "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+        ).config
         assert [name for name, options in config.stages.items() if options.epochs] == [stage]
