@@ -132,7 +132,10 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
             description="Measure speed, memory and agreement, each against a baseline of the same"
             " run. Without a name:\nsearch, caption and start, and agreement if there is --data."
             f"\n\nbenchmarks:\n{listed}",
-            epilog="captioner bench NAME --help tells the options of one.",
+            epilog="captioner bench NAME --help shows the options of one.\n\nexamples:\n"
+            "  captioner bench\n"
+            "  captioner bench caption --photos FOLDER --out figures\n"
+            "  captioner bench serve --quick",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     else:

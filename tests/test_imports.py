@@ -25,8 +25,8 @@ NEVER = {
     "captioner/tutorial": "training",
     "captioner/client.py": "training",
 }
-# A command imports the work of its own when it runs: this one is in no installed package.
-EXCEPTIONS = {("captioner/cli/jobs.py", "benchmarks")}
+# `captioner bench` runs what only a checkout has, and imports it when it runs.
+EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
 
 # A module of the model may import those in the rows above its own.
 ORDER = [
@@ -125,7 +125,27 @@ def test_the_shipped_captioner_imports_nothing_slow_that_it_does_not_use() -> No
     assert (done.returncode, done.stdout) == (0, "\n")
 
 
-@pytest.mark.parametrize("module", ["captioner", "captioner.cli.main"])
-def test_the_command_line_starts_without_torch(module: str) -> None:
+@pytest.mark.parametrize("module", ["captioner", "captioner.cli.main", "model"])
+def test_what_is_imported_first_is_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_help_comes_without_torch_and_only_from_its_command() -> None:
+    """The names of all that `captioner --help` and then every other ``--help`` have imported."""
+    code = """
+import sys
+from captioner.cli.main import COMMANDS, main
+modules = {f"captioner.cli.{name.replace('-', '_')}" for name in COMMANDS}
+for command in ["", *COMMANDS]:
+    try:
+        main([*filter(None, [command]), "--help"])
+    except SystemExit as exit:
+        assert not exit.code, command
+    heavy = {"torch", "ts", "matplotlib", "httpx2", "PIL"} & sys.modules.keys()
+    assert not heavy, (command, heavy)
+    if not command:
+        assert modules.isdisjoint(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from captioner.operations.keys import advised
-
-EXTRAS = "pip install 'captioner[serve,train]'"
+INSTALL_EXTRAS = "pip install 'captioner[serve,train]'"
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
+    """Print a message as one line on standard error."""
     print(f"captioner: {without_passwords(' '.join(message.split()))}", file=sys.stderr)
 
 
-def described(error: Exception) -> str:
-    """Return the message of an error, with what to do where that is known."""
+def describe(error: Exception) -> str:
+    """Return the message of an error, with what to do about it where that is known."""
+    from captioner.operations.keys import advised
+
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name or error} is not installed, which this needs: {EXTRAS}"
+        return f"{error.name or error} is not installed, which this needs: {INSTALL_EXTRAS}"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}"
@@ -24,7 +25,7 @@ def described(error: Exception) -> str:
 
 
 def without_passwords(message: str) -> str:
-    """Replace the users and passwords of addresses; see `captioner.client.redacted`."""
+    """Return a message with the users and passwords of its addresses replaced by ``***``."""
     if "@" not in message:
         return message
     try:

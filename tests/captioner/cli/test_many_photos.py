@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from captioner.cli import jobs
-from captioner.cli.main import _parser, main
+from captioner.cli import caption
+from captioner.cli.main import command_parser, main
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,7 +53,7 @@ def test_each_file_that_cannot_be_read_is_its_own_error(
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    monkeypatch.setattr(jobs, "PHOTOS_AT_A_TIME", 2)
+    monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
     missing = tmp_path / "missing.jpg"
     files = [photos[0], missing, folder, photos[1], pipe, denied, Path(os.devnull), photos[2]]
     assert main(["caption", *map(str, files), *where]) == 1
@@ -73,13 +72,14 @@ def test_each_file_that_cannot_be_read_is_its_own_error(
 def test_photos_are_read_when_it_is_their_turn(
     where: list[str], photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "PHOTOS_AT_A_TIME", 2)
-    options: Namespace = _parser().parse_args(["caption", *map(str, photos), *where])
-    found = jobs._captions_of_server(options) if options.server else jobs._captions(options)
-    next(found)
+    monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
+    arguments = command_parser("caption").parse_args([*map(str, photos), *where])
+    by_server = bool(arguments.server)
+    results = (caption.captions_by_server if by_server else caption.captions)(arguments)
+    next(results)
     for path in photos[2:]:
         path.unlink()
-    assert [isinstance(each, str) for each in found] == [False, True, True, True]
+    assert [isinstance(result, str) for result in results] == [False, True, True, True]
 
 
 def run(
