@@ -1,4 +1,4 @@
-"""What errors and the README tell people to type is there."""
+"""Commands and options that errors and documents name exist."""
 
 from __future__ import annotations
 
@@ -13,49 +13,75 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.command import WHAT
-from captioner.cli.main import main
+from captioner.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[3]
+AWS_DEPLOY = ROOT / "scripts" / "aws-deploy"
 SOURCES = [
     path
     for package in ("model", "handler", "training", "captioner", "benchmarks")
     for path in sorted((ROOT / package).rglob("*.py"))
-] + [ROOT / "scripts" / "aws-deploy"]
+] + [AWS_DEPLOY]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+    *sorted((ROOT / "checkpoints").rglob("*.md")),
+]
+Options = dict[str, set[str]]  # the name of a command -> its options
+
 OPTION = re.compile(r"(?<![\w-])--[a-z]\w*(?:[.-]\w+)*")
 # The word after an article is the thing, not the program.
 COMMAND = re.compile(
     r"(?<!the )(?<!\ba )(?<!\bno )(?<!served )\bcaptioner ([a-z][a-z-]*)"
     r"((?:(?!\bcaptioner )[^`\n])*)"
 )
-OTHER_PROGRAMS = {"--since": "aws logs tail", "--dereference": "tar", "--data-binary": "curl"}
-# What may come after the word where no command is meant.
+# Options of other programs than captioner that messages, or documents in backquotes, name.
+OTHER_PROGRAMS = {
+    "--data-binary": "curl",
+    "--dereference": "tar",
+    "--fast": "scripts/test",
+    "--gpus": "docker run",
+    "--max-restarts": "torchrun",
+    "--since": "aws logs tail",
+}
+# Words that may follow the word captioner where no command is meant.
 PROSE = {"archive", "ready"}
 
 
-def help_of(*job: str) -> str:
-    said = io.StringIO()
-    with redirect_stdout(said), suppress(SystemExit):
-        main([*job, "--help"])
-    return said.getvalue()
+def help_of(*command: str) -> str:
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):
+        main([*command, "--help"])
+    return printed.getvalue()
 
 
-def options_of(*job: str) -> set[str]:
-    found = re.findall(r"^ +(?:-\w(?: \w+)?, )?(--[a-z][\w.-]*)", help_of(*job), re.MULTILINE)
-    # One that can be negated, and one whose other name argparse cannot know.
-    more = {"--no-consensus"} if "--consensus" in found else set()
-    return {*found, *more, *({"--from"} if "--start_from" in found else ())}
+def options_of(*command: str) -> set[str]:
+    """The options that the help of a command explains."""
+    found = re.findall(
+        r"^ +(?:-\w(?: \w+)?, )?(--[a-z][\w.-]*)(?:, (--no-[a-z-]+))?",
+        help_of(*command),
+        re.MULTILINE,
+    )
+    options = {option for pair in found for option in pair if option}
+    # The parser of `captioner train` knows no second name of an option.
+    return options | ({"--from"} if "--start_from" in options else set())
+
+
+def options_of_aws_deploy() -> set[str]:
+    done = subprocess.run([sys.executable, AWS_DEPLOY, "--help"], capture_output=True, text=True)
+    return set(OPTION.findall(done.stdout))
 
 
 @pytest.fixture(scope="module")
-def jobs() -> dict[str, set[str]]:
-    """The options of every command, by its name."""
-    names = re.findall(r"^    ([a-z][a-z-]+)(?: |$)", help_of(), re.MULTILINE)
-    assert {"caption", "train", "import-tutorial", "bench", "deploy"} <= set(names)
-    options = {name: {"--help", "--debug"} | options_of(name) for name in names}
-    for benchmark in WHAT:
+def options() -> Options:
+    """The options of every command."""
+    options = {name: {"--help", "--debug"} | options_of(name) for name in COMMANDS}
+    for benchmark in re.findall(r"^  ([a-z]+) ", help_of("bench"), re.MULTILINE):
         options["bench"] |= options_of("bench", benchmark)
     assert all(len(each) > 2 for each in options.values())
+    assert {"--num-captions", "--no-consensus"} <= options["caption"]
+    assert {"--swaps", "--other-search"} <= options["bench"]
     return options
 
 
@@ -78,45 +104,55 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, "".join(map(str, parts))
 
 
-def wrong(text: str, jobs: dict[str, set[str]]) -> list[str]:
-    """The commands that are not there, and options that theirs, or else no command, has."""
+def wrong(text: str, options: Options) -> list[str]:
+    """The commands that do not exist, and options that their command, or else no command, has."""
     found = []
     for name, rest in COMMAND.findall(text):
-        if name not in {*jobs, *PROSE}:
+        if name not in {*options, *PROSE}:
             found.append(f"captioner {name}")
-        elif name in jobs:
-            found += [f"captioner {name} {o}" for o in OPTION.findall(rest) if o not in jobs[name]]
-    known = set().union(*jobs.values(), OTHER_PROGRAMS)
+        elif name in options:
+            unknown = [option for option in OPTION.findall(rest) if option not in options[name]]
+            found += [f"captioner {name} {option}" for option in unknown]
+    known = set().union(*options.values(), OTHER_PROGRAMS)
     return found + [option for option in OPTION.findall(text) if option not in known]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_option_and_command_in_a_message_is_there(
-    path: Path, jobs: dict[str, set[str]]
-) -> None:
-    if path.name == "aws-deploy":
-        done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
-        jobs = jobs | {"": set(OPTION.findall(done.stdout))}
+def test_every_option_and_command_in_a_message_exists(path: Path, options: Options) -> None:
+    if path == AWS_DEPLOY:
+        options = options | {"": options_of_aws_deploy()}
     for line, text in messages(path):
-        if re.search(r"\s", text.strip()):  # else it is an argument, of another program maybe
-            assert not wrong(text, jobs), f"line {line}: {text}"
+        if re.search(r"\s", text.strip()):  # else it is an argument, maybe of another program
+            assert not wrong(text, options), f"line {line}: {text}"
 
 
-def test_what_is_not_there_is_found(jobs: dict[str, set[str]]) -> None:
-    assert wrong("see captioner evaluat and --checkpoint, captioner caption --port 1", jobs) == [
+def test_what_does_not_exist_is_found(options: Options) -> None:
+    assert wrong("see captioner evaluat and --checkpoint, captioner caption --port 1", options) == [
         "captioner evaluat",
         "captioner caption --port",
     ]
-    assert wrong("name the file with --encoder-weights", jobs) == ["--encoder-weights"]
-    assert wrong("--network.encoder_weights PATH, `captioner caption x` --port 1", jobs) == []
+    assert wrong("name the file with --encoder-weights", options) == ["--encoder-weights"]
+    assert wrong("--network.encoder_weights PATH, `captioner caption x` --port 1", options) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "docs/ablations.md", "checkpoints/flickr8k/README.md"]
-)
-def test_every_command_in_the_documents_is_there(name: str, jobs: dict[str, set[str]]) -> None:
-    text = (ROOT / name).read_text().replace("\\\n", " ")
-    commands = re.findall(r"(?:^|[$`] ?|&& )(captioner [a-z][a-z-]* [^\n`#]*)", text, re.MULTILINE)
-    assert commands
-    for command in commands:
-        assert not wrong(command, jobs), command
+def commands_in(document: str) -> list[str]:
+    """The command lines of a document; ``scripts/serve`` is ``captioner serve``."""
+    text = document.replace("\\\n", " ").replace(".venv/bin/captioner", "captioner")
+    text = re.sub(r"\bscripts/serve\b", "captioner serve", text)
+    before = r"^ *|[$`] ?|&& |[A-Z_]+=\S+ "
+    return re.findall(rf"(?:{before})(captioner [a-z][a-z-]*[^\n`#]*)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_in_the_documents_exists(path: Path, options: Options) -> None:
+    text = path.read_text()
+    for command in commands_in(text):
+        assert not wrong(command, options), command
+    known = set().union(*options.values(), OTHER_PROGRAMS, options_of_aws_deploy())
+    for quoted in re.findall(r"`(--[^`\n]+)`", text):
+        assert set(OPTION.findall(quoted)) <= known, quoted
+
+
+def test_the_documents_name_most_commands() -> None:
+    named = {line.split()[1] for path in DOCUMENTS for line in commands_in(path.read_text())}
+    assert len(named & COMMANDS.keys()) > len(COMMANDS) // 2
