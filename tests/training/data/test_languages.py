@@ -68,7 +68,7 @@ def test_a_training_reads_and_writes_whole_words(
             network=dataclasses.replace(network, dropout=0.0),
             decoder=stage,
             fine_tune=StageOptions(epochs=0),
-            self_critical=dataclasses.replace(training.loop.self_critical, epochs=0),
+            self_critical=dataclasses.replace(training.self_critical, epochs=0),
             batch_size=6,
             ema_decay=0.0,
             save_minutes=60.0,
