@@ -136,11 +136,18 @@ def test_what_does_not_exist_is_found(options: Options) -> None:
 
 
 def commands_in(document: str) -> list[str]:
-    """The command lines of a document; ``scripts/serve`` is ``captioner serve``."""
+    """The command lines in the code of a document; ``scripts/serve`` is ``captioner serve``."""
     text = document.replace("\\\n", " ").replace(".venv/bin/captioner", "captioner")
     text = re.sub(r"\bscripts/serve\b", "captioner serve", text)
-    before = r"^ *|[$`] ?|&& |[A-Z_]+=\S+ "
-    return re.findall(rf"(?:{before})(captioner [a-z][a-z-]*[^\n`#]*)", text, re.MULTILINE)
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = [
+        *blocks,
+        *re.findall(r"^    .*$", text, re.MULTILINE),
+        *re.findall(r"`([^`\n]+)`", text),
+    ]
+    before = r"^ *(?:\$ )?|&& |[A-Z_]+=\S+ "
+    command = re.compile(rf"(?:{before})(captioner [a-z][a-z-]*[^\n#]*)", re.MULTILINE)
+    return [line for each in code for line in command.findall(each)]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
