@@ -1,4 +1,4 @@
-"""``python -m captioner`` is the ``captioner`` command."""
+"""Run the ``captioner`` command as ``python -m captioner``."""
 
 import sys
 
