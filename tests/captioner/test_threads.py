@@ -1,4 +1,4 @@
-"""How threads wait is set where a process starts, before torch, and never where the user has."""
+"""Spinning is limited where a process starts, before torch is imported, unless the user chose."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN = {
 }
 
 
-def test_it_is_set_unless_the_user_has() -> None:
+def test_the_limits_are_set_unless_the_user_chose() -> None:
     environment = {"PATH": "/bin"}
     limit_spinning(environment)
     assert environment == {"PATH": "/bin", **SPIN_LIMITS}
@@ -32,9 +32,9 @@ def test_it_is_set_unless_the_user_has() -> None:
         assert environment == {name: "the user's"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="GCC's OpenMP is that of torch for Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="torch ships GCC's OpenMP on Linux only")
 @pytest.mark.parametrize("own", [None, "77"])
-def test_openmp_has_it_on_the_command_line(
+def test_a_command_limits_the_spinning_of_openmp(
     own: str | None, tiny_checkpoint: Path, tmp_path: Path, render
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(render())
@@ -54,7 +54,7 @@ def test_openmp_has_it_on_the_command_line(
 
 # TorchServe leaves a file open when it is imported.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_server_and_its_workers_have_it(
+def test_a_server_and_its_workers_have_the_limits(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (WAIT_POLICY, *SPIN_LIMITS):
@@ -79,7 +79,7 @@ def test_a_server_and_its_workers_have_it(
     assert {f"{name}={value}" for name, value in SPIN_LIMITS.items()} <= set(seen)
 
 
-def test_importing_changes_nothing() -> None:
+def test_importing_leaves_the_environment_as_it_is() -> None:
     code = (
         "import os;"
         " import captioner.cli.main, captioner.threads, captioner.operations.torchserve,"

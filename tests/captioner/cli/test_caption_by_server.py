@@ -30,17 +30,17 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def named_after_the_file(asked: Any) -> tuple[int, Any]:
+def caption_by_content(asked: Any) -> tuple[int, Any]:
     text = asked.body.decode()
     others = [{"caption": f"no {text}", "log_prob": -2.0}]
     return 200, {"caption": f"a {text}", "log_prob": -1.256, "alternatives": others}
 
 
-def test_prints_as_it_does_without(
+def test_output_and_request_have_all_options(
     scripted, photos: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
-    scripted.answer = named_after_the_file
+    scripted.answer = caption_by_content
     options = ["--num-captions", "2", "--beam-size", "5", "--length-penalty", "0.5"]
     assert main(["caption", *map(str, photos), "--server", scripted.url, *options]) == 0
     out, err = capsys.readouterr()
@@ -71,14 +71,14 @@ def test_prints_as_it_does_without(
         (None, "No such file or directory"),
     ],
 )
-def test_goes_on_after_a_bad_photo(
+def test_an_error_of_one_photo_does_not_stop_the_others(
     scripted,
     photos: list[Path],
     answer: Any,
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scripted.answer = lambda asked: answer if asked.body == b"cat" else named_after_the_file(asked)
+    scripted.answer = lambda asked: answer if asked.body == b"cat" else caption_by_content(asked)
     if answer is None:
         photos[1].unlink()
     assert main(["caption", *map(str, photos), "--server", scripted.url]) == 1
@@ -110,7 +110,7 @@ def test_goes_on_after_a_bad_photo(
         (None, "captioner: http://127.0.0.1"),
     ],
 )
-def test_what_every_photo_would_meet_is_said_once(
+def test_an_error_of_all_photos_ends_the_command(
     scripted,
     photos: list[Path],
     answer: Any,
@@ -126,7 +126,7 @@ def test_what_every_photo_would_meet_is_said_once(
 
 
 @pytest.mark.parametrize("option", ["--device", "--precision"])
-def test_what_the_server_chooses(
+def test_device_and_precision_are_for_the_server_to_choose(
     scripted, photos: list[Path], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["caption", str(photos[0]), "--server", scripted.url, option, "cpu"]
@@ -137,15 +137,17 @@ def test_what_the_server_chooses(
     assert not scripted.asked
 
 
-def test_a_checkpoint_or_a_server(photos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_and_server_exclude_one_another(
+    photos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["caption", str(photos[0]), "--server", "http://x", "--checkpoint", "y"])
     assert exit.value.code == 2
     assert "--checkpoint: not allowed with argument --server" in capsys.readouterr().err
 
 
-def test_needs_no_torch(scripted, photos: list[Path]) -> None:
-    scripted.answer = named_after_the_file
+def test_captioning_by_a_server_needs_no_torch(scripted, photos: list[Path]) -> None:
+    scripted.answer = caption_by_content
     code = (
         "import sys; from captioner.cli.main import main;"
         f" main(['caption', {str(photos[0])!r}, '--server', {scripted.url!r}]);"

@@ -22,7 +22,7 @@ def test_caption(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
     assert all(line.startswith(f"{photo}: ") for line in lines)
 
 
-def test_caption_goes_on_after_a_bad_file(
+def test_a_bad_file_does_not_stop_the_others(
     folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
@@ -37,7 +37,7 @@ def test_caption_goes_on_after_a_bad_file(
     ]
 
 
-def test_from_photos_to_an_archive(
+def test_prepare_train_evaluate_and_package(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out, run = tmp_path / "data", tmp_path / "trained", tmp_path / "run"
@@ -56,11 +56,12 @@ def test_from_photos_to_an_archive(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
     card = (out / "README.md").read_text()
     assert "--decoder.epochs 1" in card
-    search = card.split("--split val ")[1].splitlines()[0].split()  # the card's own command
+    # The options of the command by which the model card reproduces its scores.
+    decoding = card.split("--split val ")[1].splitlines()[0].split()
 
     picture = tmp_path / "samples.png"
     arguments = ["evaluate", out, "--data", data, "--device", "cpu", "--samples", picture]
-    assert main([str(a) for a in arguments] + search) == 0
+    assert main([str(a) for a in arguments] + decoding) == 0
     *from_prepared, last = capsys.readouterr().out.splitlines()[1:]
     assert last == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -68,7 +69,7 @@ def test_from_photos_to_an_archive(
 
     results = tmp_path / "results.json"
     arguments = ["evaluate", out, "--data", dataset, "--device", "cpu", "--json", results]
-    assert main([str(a) for a in arguments] + search) == 0
+    assert main([str(a) for a in arguments] + decoding) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"4 photos of {dataset}, split val"
     values = {line.rsplit("  ", 3)[0].split("  ")[0]: line for line in printed[2:]}
@@ -97,9 +98,7 @@ def test_explain(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFix
     assert "out.gif: the name must end in" in capsys.readouterr().err
 
 
-def test_grids_are_cleared(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clear_grids(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data"
     prepare(dataset, data, 96)
     (data / "grids-0123456789abcdef.npy").write_bytes(bytes(8192))

@@ -1,4 +1,4 @@
-"""What is wrong with a command's arguments or files is one line that names it."""
+"""Errors of commands: one line that names the argument or the file at fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.data.prepare import prepare
 
 
 @pytest.mark.parametrize(
-    ("arguments", "written"),
+    ("arguments", "existing"),
     [
         (["explain", "photo.jpg", "-o", "x.png", "--checkpoint", "tiny"], "x.png"),
         (["evaluate", "tiny", "--data", "shapes", "--json", "x.json"], "x.json"),
@@ -26,9 +26,9 @@ from training.data.prepare import prepare
         (["import-tutorial", "w.pth", "w.json", "--out", "tiny"], "tiny/README.md"),
     ],
 )
-def test_what_is_there_is_not_replaced_unless_asked_for(
+def test_no_file_is_replaced_without_overwrite(
     arguments: list[str],
-    written: str,
+    existing: str,
     folder: Path,
     dataset: Path,
     tmp_path: Path,
@@ -36,22 +36,22 @@ def test_what_is_there_is_not_replaced_unless_asked_for(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It is refused before any work, and the option that allows it is named."""
+    """The command is refused before any work, with the option that allows it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(render())
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "CIDEr": 0.5}\n')
     (tmp_path / "x").mkdir()
-    mine = '{"slope": 1.0, "intercept": 0.0, "threshold": 0.5}'
-    (tmp_path / written).write_text(mine)
+    content = '{"slope": 1.0, "intercept": 0.0, "threshold": 0.5}'
+    (tmp_path / existing).write_text(content)
     monkeypatch.setattr("model.Captioner.caption", lambda *a, **k: pytest.fail("worked first"))
     assert main(arguments) == 1
     assert "add --overwrite" in capsys.readouterr().err
-    assert (tmp_path / written).read_text() == mine
+    assert (tmp_path / existing).read_text() == content
 
 
-@pytest.mark.parametrize("job", ["explain", "report"])
-def test_overwrite(
-    job: str, folder: Path, tmp_path: Path, render, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_overwrite_replaces_a_file(
+    command: str, folder: Path, tmp_path: Path, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(render())
@@ -62,7 +62,7 @@ def test_overwrite(
         "explain": ["photo.jpg", "-o", "x.png", "--checkpoint", "tiny"],
         "report": ["metrics.jsonl", "--out", "x.png"],
     }
-    assert main([job, *arguments[job], "--overwrite"]) == 0
+    assert main([command, *arguments[command], "--overwrite"]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
@@ -89,7 +89,7 @@ def test_overwrite(
         (["evaluate", "tiny", "--data", "data", "--json", "photo.jpg/o.json"], "Not a directory"),
     ],
 )
-def test_what_was_mistaken_is_said_with_what_to_give(
+def test_a_wrong_file_or_folder_is_named_with_what_to_give(
     arguments: list[str],
     message: str,
     folder: Path,
@@ -137,7 +137,7 @@ def test_what_was_mistaken_is_said_with_what_to_give(
         (["package", "nowhere", "--version", "v1"], "version is 'v1'"),
     ],
 )
-def test_one_line_names_the_fault(
+def test_one_line_names_what_is_wrong(
     arguments: list[str],
     message: str,
     folder: Path,
@@ -159,14 +159,14 @@ def test_one_line_names_the_fault(
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65532", "99999", "web", "1_0"])
-def test_a_port_that_cannot_be(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_outside_the_range_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["serve", f"--port={port}"])
     assert exit.value.code == 2
     assert f"argument --port: it is {port!r}; it must be in 1..65531" in capsys.readouterr().err
 
 
-def test_a_package_that_is_missing_is_named(
+def test_a_package_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for module in ("captioner.operations.torchserve", "captioner.operations.serve", "psutil"):

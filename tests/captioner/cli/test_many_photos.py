@@ -1,4 +1,4 @@
-"""``captioner caption`` of many files, some of which are none, here and by a server."""
+"""``captioner caption`` with many files, some of them no photos, here and by a server."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=["here", "by a server"])
-def where(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> list[str]:
-    """The options that choose who captions."""
+def who(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> list[str]:
+    """The options for captioning in this process, or by a server."""
     if request.param == "here":
         return ["--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
     scripted: Any = request.getfixturevalue("scripted")
@@ -34,8 +34,8 @@ def photos(tmp_path: Path, render) -> list[Path]:
     return paths
 
 
-def test_each_file_that_cannot_be_read_is_its_own_error(
-    where: list[str],
+def test_each_file_that_cannot_be_read_has_its_own_error(
+    who: list[str],
     photos: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -48,7 +48,7 @@ def test_each_file_that_cannot_be_read_is_its_own_error(
     read = Path.read_bytes
 
     def read_bytes(path: Path) -> bytes:
-        if path == denied:  # whoever may read everything runs tests, too
+        if path == denied:  # the user who runs the tests may be root, who may read everything
             raise PermissionError(13, "Permission denied", str(path))
         return read(path)
 
@@ -56,7 +56,7 @@ def test_each_file_that_cannot_be_read_is_its_own_error(
     monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
     missing = tmp_path / "missing.jpg"
     files = [photos[0], missing, folder, photos[1], pipe, denied, Path(os.devnull), photos[2]]
-    assert main(["caption", *map(str, files), *where]) == 1
+    assert main(["caption", *map(str, files), *who]) == 1
     out, err = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == list(map(str, photos[:3]))
     assert err.splitlines() == [
@@ -69,11 +69,11 @@ def test_each_file_that_cannot_be_read_is_its_own_error(
     ]
 
 
-def test_photos_are_read_when_it_is_their_turn(
-    where: list[str], photos: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_photos_are_read_a_few_at_a_time(
+    who: list[str], photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
-    arguments = command_parser("caption").parse_args([*map(str, photos), *where])
+    arguments = command_parser("caption").parse_args([*map(str, photos), *who])
     by_server = bool(arguments.server)
     results = (caption.captions_by_server if by_server else caption.captions)(arguments)
     next(results)
@@ -96,12 +96,12 @@ def run(
 
 @pytest.fixture
 def server(scripted) -> list[str]:
-    """A server that captions anything, as loading a checkpoint takes longer."""
+    """The option for a server that captions anything: faster than loading a checkpoint."""
     scripted.answer = lambda asked: (200, {"caption": "a dog", "log_prob": -1})
     return ["--server", scripted.url]
 
 
-def test_names_that_are_no_utf8(server: list[str], tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_printed_as_they_are(server: list[str], tmp_path: Path) -> None:
     good, missing = os.fsdecode(b"caf\xe9.jpg"), os.fsdecode(b"th\xe9.jpg")
     (tmp_path / good).write_bytes(b"a photo")
     done = run(["caption", good, missing, *server], tmp_path)
@@ -113,7 +113,7 @@ def test_names_that_are_no_utf8(server: list[str], tmp_path: Path) -> None:
     ]
 
 
-def test_whoever_reads_the_captions_may_stop(
+def test_a_reader_that_stops_ends_the_command_quietly(
     server: list[str], photos: list[Path], tmp_path: Path
 ) -> None:
     read, written = os.pipe()
@@ -126,7 +126,9 @@ def test_whoever_reads_the_captions_may_stop(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
-def test_a_full_disk_is_one_line(server: list[str], photos: list[Path], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(
+    server: list[str], photos: list[Path], tmp_path: Path
+) -> None:
     with open("/dev/full", "wb") as full:
         done = run(["caption", photos[0], *server], tmp_path, full)
     assert (done.returncode, done.stderr) == (1, b"captioner: No space left on device\n")
