@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     _configure_logging(given.debug)
     try:
-        status = _run(given.command, given.rest)
+        status = _run(*given.command)
         print(end="", flush=True)  # an error of writing is reported here, not at Python's exit
     except BrokenPipeError:  # the reader, such as `head -1`, has enough
         _drop_output()
@@ -114,12 +114,12 @@ def command_parser(name: str) -> Parser:
     return parser
 
 
-def _run(name: str, rest: list[str]) -> int:
+def _run(name: str, *rest: str) -> int:
     module = command_module(name)
     if hasattr(module, "add_arguments"):
         arguments = command_parser(name).parse_args(rest)
     else:
-        arguments = argparse.Namespace(rest=rest)
+        arguments = argparse.Namespace(rest=list(rest))
     return module.run(arguments) or 0
 
 
@@ -135,9 +135,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action=_PrintVersion, help="print the version and exit")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and all logs")
-    # Both are in the usage and in the list of commands.
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "command",
+        nargs=argparse.PARSER,  # a name, and all that follows it
+        choices=COMMANDS,
+        metavar="COMMAND",
+        help=argparse.SUPPRESS,  # it is in the usage and in the list of commands
+    )
     return parser
 
 

@@ -105,6 +105,14 @@ def test_usage_errors_have_status_2(
     assert message in err
 
 
+def test_two_dashes_end_the_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["caption", "--server", "http://127.0.0.1:1", "--", "-x.jpg"]) == 1
+    assert "captioner: -x.jpg: No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["caption", "explain", "evaluate"])
 def test_decoding_arguments_are_the_fields_of_the_options(name: str) -> None:
     required = {
