@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from typing import Any
@@ -13,13 +12,8 @@ import torch
 from PIL import Image
 
 from model import image
+from tests.model.image.pictures import saved
 from tests.model.image.png_files import chunk
-
-
-def encoded(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def mean_color(data: bytes) -> tuple[int, ...]:
@@ -53,8 +47,8 @@ def vp8l(width: int, height: int) -> bytes:
 def heic(picture: Image.Image, **options: Any) -> bytes:
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.register_heif_opener()
-    return encoded(picture, "HEIF", **options)
+    return saved(picture, "HEIF", **options)
 
 
-JPEG = encoded(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
-PNG = encoded(Image.effect_noise((64, 64), 50))
+JPEG = saved(Image.effect_noise((64, 64), 50).convert("RGB"), "JPEG")
+PNG = saved(Image.effect_noise((64, 64), 50))

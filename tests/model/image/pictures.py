@@ -14,15 +14,15 @@ Array = npt.NDArray[Any]
 
 
 class Encoded(NamedTuple):
-    """A file and what must be seen in it."""
+    """A file and the pixels that it must show."""
 
     data: bytes
     pixels: Array  # RGB, uint8, shape = (HEIGHT, WIDTH, 3)
-    error: float  # largest mean difference from them that the encoding itself explains
+    error: float  # the largest mean difference from them that is due to the encoding itself
 
 
 def scene() -> Array:
-    """A picture of smooth colours, dark and light, with a white quarter at its lower right."""
+    """Return a picture of smooth colours, dark and light, with a white lower right quarter."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     red, green = x * 255 / (WIDTH - 1), y * 255 / (HEIGHT - 1)
     blue = 127.5 + 127.5 * np.sin(x / 7 + y / 5)
@@ -33,17 +33,17 @@ def scene() -> Array:
 
 RGB = scene()
 GREY = RGB[..., :1].copy()
-WHITE = (slice(HEIGHT // 2, None), slice(WIDTH // 2, None))  # where `scene` is white
+WHITE = (slice(HEIGHT // 2, None), slice(WIDTH // 2, None))  # the part of `scene` that is white
 
 
 def shown(samples: Array, bits: int) -> Array:
-    """Samples of so many bits as RGB of 8."""
+    """Return samples of that many bits as RGB of 8 bits."""
     scaled = (samples.astype(float) * 255 / (2**bits - 1)).round().astype(np.uint8)
     return np.broadcast_to(scaled, (HEIGHT, WIDTH, 3)).copy()
 
 
 def deep(pixels: Array, bits: int) -> Array:
-    """Samples of 8 bits as so many, with something in the lower bits."""
+    """Return samples of 8 bits with that many bits, the lower ones not all zero."""
     exact = pixels.astype(float) / 255 * (2**bits - 1)
     if bits <= 8:
         return exact.round().astype(np.uint64)
@@ -52,7 +52,7 @@ def deep(pixels: Array, bits: int) -> Array:
 
 
 def packed(values: Array, bits: int, order: str) -> bytes:
-    """A row of samples as bytes; its last byte is filled up."""
+    """Return a row of samples as bytes; zeros fill its last byte."""
     if bits < 8:
         each = (values[:, None] >> np.arange(bits - 1, -1, -1, dtype=np.uint64)) & np.uint64(1)
         return np.packbits(each.astype(np.uint8).ravel()).tobytes()
@@ -62,7 +62,7 @@ def packed(values: Array, bits: int, order: str) -> bytes:
     return values.astype(f"{order}u{bits // 8}").tobytes()
 
 
-def saved(picture: Image.Image, format: str, **options: Any) -> bytes:
+def saved(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
     """Return the bytes that Pillow writes."""
     buffer = io.BytesIO()
     picture.save(buffer, format, **options)

@@ -5,7 +5,8 @@ from PIL import Image
 
 from model import image
 from model.image import InvalidImage, UnsupportedFormat
-from tests.model.image.photos import JPEG, PNG, bomb, encoded, vp8l
+from tests.model.image.photos import JPEG, PNG, bomb, vp8l
+from tests.model.image.pictures import saved
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from tests.model.image.photos import JPEG, PNG, bomb, encoded, vp8l
         (bomb(10_001, 10_000), "10001 x 10000 pixels"),
         (bomb(50_000_000, 2), "50000000 x 2 pixels; a side may have 1,000,000"),
         (vp8l(8000, 8000), "8000 x 8000 pixels; at most 50,000,000"),
-        (encoded(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point"),
+        (saved(Image.new("F", (9, 9), 0.5), "TIFF"), "floating-point"),
     ],
     ids=[
         "empty", "text", "half-jpeg", "jpeg-header", "half-png", "holed-png",

@@ -6,7 +6,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from model import image
 from model.image import InvalidImage
-from tests.model.image.photos import PNG, bomb, encoded
+from tests.model.image.photos import PNG, bomb
+from tests.model.image.pictures import saved
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -14,7 +15,7 @@ from tests.model.image.photos import PNG, bomb, encoded
 def test_described_as_it_is_after_turning(format: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.new("RGB", (60, 40)), format, exif=exif)
+    data = saved(Image.new("RGB", (60, 40)), format, exif=exif)
     info = image.describe(data)
     assert info.format == format
     assert (
@@ -26,14 +27,14 @@ def test_describing_decodes_no_png(monkeypatch: pytest.MonkeyPatch) -> None:
     """But for one with EXIF, which may come after its pixels."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = encoded(Image.new("RGB", (60, 40)), "PNG", exif=exif)
+    turned = saved(Image.new("RGB", (60, 40)), "PNG", exif=exif)
     start, end = turned.index(b"eXIf") - 4, turned.index(b"IDAT") - 4
     behind = turned[:start] + turned[end:-12] + turned[start:end] + turned[-12:]
     for data in (turned, behind):
         assert image.describe(data) == (40, 60, "PNG")
         assert image.open_rgb(data, 1).size == (40, 60)
 
-    plain = encoded(Image.new("RGB", (60, 40)), "PNG")
+    plain = saved(Image.new("RGB", (60, 40)), "PNG")
     loaded: list[object] = []
     monkeypatch.setattr(PngImageFile, "load", lambda photo: loaded.append(photo))
     assert image.describe(plain) == (60, 40, "PNG")
@@ -42,7 +43,7 @@ def test_describing_decodes_no_png(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_describing_reads_the_header_only() -> None:
     assert image.describe(PNG[: len(PNG) // 2]) == (64, 64, "PNG")
-    assert image.describe(encoded(Image.new("RGB", (60, 40)), "MPO")).format == "JPEG"
+    assert image.describe(saved(Image.new("RGB", (60, 40)), "MPO")).format == "JPEG"
     for data in (b"", b"hello", bomb(30_000, 30_000), b"%PDF-1.7\n" + bytes(100)):
         with pytest.raises(InvalidImage):
             image.describe(data)

@@ -11,7 +11,8 @@ from PIL import Image
 from captioner.paths import ROOT
 from model import image
 from model.image import InvalidImage, UnsupportedFormat, decoding
-from tests.model.image.photos import encoded, heic, mean_color, photo
+from tests.model.image.photos import heic, mean_color, photo
+from tests.model.image.pictures import saved
 
 
 def test_heic() -> None:
@@ -50,7 +51,7 @@ def test_a_heic_is_read_from_a_thumbnail_that_is_large_enough(
     found = image.decode(data, 100).float()
     assert image.open_rgb(data, 1000).width > 1000
     assert read == [(640, 480), (1600, 1200)]
-    assert (found - image.decode(encoded(picture), 100).float()).abs().mean() < 2
+    assert (found - image.decode(saved(picture), 100).float()).abs().mean() < 2
     assert image.describe(data) == (1600, 1200, "HEIC")
 
 
@@ -60,12 +61,12 @@ def test_heic_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     with pytest.raises(UnsupportedFormat, match=r"HEIC.*pip install .*heic.*; accepted: [^H]*$"):
         image.decode(data, 32)
-    assert mean_color(encoded(Image.new("RGB", (9, 9), (1, 2, 3)))) == (1, 2, 3)
+    assert mean_color(saved(Image.new("RGB", (9, 9), (1, 2, 3)))) == (1, 2, 3)
 
 
 def test_avif_needs_no_decoder_of_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    data = encoded(Image.new("RGB", (64, 48), (200, 100, 50)), "AVIF")
+    data = saved(Image.new("RGB", (64, 48), (200, 100, 50)), "AVIF")
     size = int.from_bytes(data[:4], "big")
     any_codec = data[:8] + b"mif1" + data[12:]
     assert b"avif" in any_codec[16:size]

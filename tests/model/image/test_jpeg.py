@@ -7,7 +7,8 @@ from PIL import Image
 
 from model import image
 from model.image import InvalidImage, jpeg
-from tests.model.image.photos import encoded, photo
+from tests.model.image.photos import photo
+from tests.model.image.pictures import saved
 
 JPEGS: dict[str, dict[str, Any]] = {
     "baseline": {},
@@ -22,7 +23,7 @@ JPEGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("size", [(90, 70), (1600, 1200)])
 def test_a_jpeg_that_lacks_only_its_end_is_a_photo(kind: str, size: tuple[int, int]) -> None:
     mode = {"grey": "L", "of inks": "CMYK"}.get(kind, "RGB")
-    data = encoded(photo(*size).convert(mode), "JPEG", quality=90, **JPEGS[kind])
+    data = saved(photo(*size).convert(mode), "JPEG", quality=90, **JPEGS[kind])
     whole = image.decode(data, 40)
     assert data.endswith(b"\xff\xd9")
     for lacking in (1, 2):
@@ -32,7 +33,7 @@ def test_a_jpeg_that_lacks_only_its_end_is_a_photo(kind: str, size: tuple[int, i
 @pytest.mark.parametrize("kind", JPEGS)
 def test_a_jpeg_that_lacks_more_is_damaged(kind: str) -> None:
     mode = {"grey": "L", "of inks": "CMYK"}.get(kind, "RGB")
-    data = encoded(photo(900, 700).convert(mode), "JPEG", quality=90, **JPEGS[kind])
+    data = saved(photo(900, 700).convert(mode), "JPEG", quality=90, **JPEGS[kind])
     restart = data.rfind(b"\xff\xd3")  # where a part ends, if it has such
     for lacking in (20, 100, 1000, len(data) // 3, len(data) // 2, len(data) - max(restart, 9000)):
         with pytest.raises(InvalidImage, match="damaged"):
@@ -42,7 +43,7 @@ def test_a_jpeg_that_lacks_more_is_damaged(kind: str) -> None:
 def test_a_jpeg_of_many_pixels_without_its_end_is_not_decoded_over_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = encoded(photo(90, 70), "JPEG")[:-2]
+    data = saved(photo(90, 70), "JPEG")[:-2]
     assert image.decode(data, 40).shape == (3, 40, 40)
     monkeypatch.setattr(jpeg, "MAX_PIXELS_WITHOUT_END", 90 * 70 - 1)
     with pytest.raises(InvalidImage, match="damaged"):
@@ -52,7 +53,7 @@ def test_a_jpeg_of_many_pixels_without_its_end_is_not_decoded_over_again(
 def test_a_jpeg_of_too_many_scans() -> None:
     """Each takes a walk over all pixels: a file of few kilobytes would take hours."""
     picture = Image.new("RGB", (4000, 4000))
-    data = encoded(picture, "JPEG", progressive=True)
+    data = saved(picture, "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert image.decode(data, 32).shape == (3, 32, 32)
     with pytest.raises(InvalidImage, match=r"\d+ scans, too many"):
