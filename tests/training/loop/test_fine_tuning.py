@@ -6,7 +6,7 @@ from torch import nn
 
 from model.config import ModelConfig
 from model.encoder import Encoder
-from training.loop.fine_tuning import FEW, LearningEncoder, depthwise_in_float32
+from training.loop.fine_tuning import MICRO_BATCH, LearningEncoder, depthwise_in_float32
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def photos() -> torch.Tensor:
-    """More than are encoded together, and not a multiple of that."""
-    return torch.randint(0, 256, (FEW * 2 + 3, 3, 64, 64), dtype=torch.uint8)
+    """Return more photos than a micro-batch, and not a multiple of it."""
+    return torch.randint(0, 256, (MICRO_BATCH * 2 + 3, 3, 64, 64), dtype=torch.uint8)
 
 
 def gradients(encoder: Encoder, grid: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -30,7 +30,7 @@ def gradients(encoder: Encoder, grid: torch.Tensor) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in encoder.named_parameters() if p.grad is not None}
 
 
-def test_it_is_the_encoder_a_few_photos_at_a_time(encoder: Encoder, photos: torch.Tensor) -> None:
+def test_micro_batches_give_what_the_encoder_gives(encoder: Encoder, photos: torch.Tensor) -> None:
     encoder.double()
     whole, parts = encoder(photos), LearningEncoder(encoder)(photos)
     torch.testing.assert_close(parts, whole)
