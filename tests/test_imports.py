@@ -23,7 +23,7 @@ MAY_IMPORT = {
 NEVER = {
     "captioner/operations": "training",
     "captioner/tutorial": "training",
-    "captioner/client.py": "training",
+    "captioner/client": "training",
 }
 # `captioner bench` runs what only a checkout has, and imports it when it runs.
 EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from captioner import client
 from captioner.cli.main import main
-from captioner.client import AsyncCaptionClient, CaptionClient, redacted
+from captioner.client import AsyncCaptionClient, CaptionClient, retries
 from captioner.operations.deploy import Place
 from captioner.operations.health import wait_until_ready
 from captioner.operations.keys import Keys
@@ -119,7 +118,7 @@ def command(
 def _all_is_logged_and_nothing_waited(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(client, "MOST_SECONDS", 0)
+    monkeypatch.setattr(retries, "MAX_WAIT_SECONDS", 0)
     caplog.set_level(logging.DEBUG)
 
 
@@ -324,15 +323,3 @@ def test_scripts_for_aws(arguments: list[str], tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "a URL may hold no password" in done.stderr
     check(done.stdout + done.stderr)
-
-
-@pytest.mark.parametrize(
-    ("text", "without"),
-    [
-        (f"see http://{WHO}@host/x.", "see http://***@host/x."),
-        (f"'https://{WHO}@a' and 'http://{USER}@b'", "'https://***@a' and 'http://***@b'"),
-        ("mail me@example.org, http://host:8080/", "mail me@example.org, http://host:8080/"),
-    ],
-)
-def test_a_text(text: str, without: str) -> None:
-    assert redacted(text) == without

@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from captioner.cli.messages import describe, print_error, without_passwords
+from captioner.addresses import redacted
+from captioner.cli.messages import describe, print_error
 from captioner.threads import limit_spinning
 from model.process import set_up_process
 
@@ -93,7 +94,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that leaves passwords out of its error messages."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(without_passwords(message))
+        super().error(redacted(message))
 
 
 def command_module(name: str) -> ModuleType:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from captioner.addresses import redacted
+
 INSTALL_EXTRAS = "pip install 'captioner[serve,train]'"
 
 
 def print_error(message: str) -> None:
     """Print a message as one line on standard error."""
-    print(f"captioner: {without_passwords(' '.join(message.split()))}", file=sys.stderr)
+    print(f"captioner: {redacted(' '.join(message.split()))}", file=sys.stderr)
 
 
 def describe(error: Exception) -> str:
@@ -22,14 +24,3 @@ def describe(error: Exception) -> str:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}"
     return advised(str(error))
-
-
-def without_passwords(message: str) -> str:
-    """Return a message with the users and passwords of its addresses replaced by ``***``."""
-    if "@" not in message:
-        return message
-    try:
-        from captioner.client import redacted  # here: it needs httpx2, which takes a while
-    except ModuleNotFoundError:
-        return message  # no command takes an address then
-    return redacted(message)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from captioner import client
 from captioner.cli import caption
 from captioner.cli.main import main
+from captioner.client import retries
 from model import DecodingOptions
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MOST_SECONDS", 0)
+    monkeypatch.setattr(retries, "MAX_WAIT_SECONDS", 0)
 
 
 @pytest.fixture

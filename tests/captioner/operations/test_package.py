@@ -87,7 +87,7 @@ def test_holds_everything(folder: Path, tmp_path: Path) -> None:
     assert {"captioner_handler.py", "model-config.yaml", "model/__init__.py"} <= names
     assert {f"model/{path.name}" for path in (ROOT / "model").glob("*.py")} <= names
     assert {"handler/__init__.py", "handler/parsing.py"} <= names
-    assert not {"captioner/client.py", "handler/captioner_handler.py"} & names
+    assert not {"captioner/client/__init__.py", "handler/captioner_handler.py"} & names
     assert not any("__pycache__" in name for name in names)
     assert manifest["model"]["modelName"] == "captioner"
     assert manifest["model"]["modelVersion"] == "2.5"

@@ -1,0 +1,44 @@
+"""Ask a served captioner over HTTP, from threads or from asyncio.
+
+Needs httpx2 and nothing else, neither torch nor the model. Where no captioner is to be installed:
+``pip install httpx2`` and ``pip install --no-deps captioner``.
+"""
+
+from captioner.addresses import Address, read_address, redacted
+from captioner.client.answers import failure_of
+from captioner.client.asynchronous import AsyncCaptionClient
+from captioner.client.base import Outcome, connect
+from captioner.client.errors import BadRequest, CaptionError, Unavailable
+from captioner.client.photos import Photo
+from captioner.client.replies import (
+    Alternative,
+    Attention,
+    AttentionMap,
+    PhotoInfo,
+    Reply,
+    ServedModel,
+    Token,
+)
+from captioner.client.synchronous import CaptionClient
+
+__all__ = [
+    "Address",
+    "Alternative",
+    "AsyncCaptionClient",
+    "Attention",
+    "AttentionMap",
+    "BadRequest",
+    "CaptionClient",
+    "CaptionError",
+    "Outcome",
+    "Photo",
+    "PhotoInfo",
+    "Reply",
+    "ServedModel",
+    "Token",
+    "Unavailable",
+    "connect",
+    "failure_of",
+    "read_address",
+    "redacted",
+]
