@@ -1,8 +1,8 @@
-"""Tells CloudWatch how busy the GPU is and how long requests waited, once each time it runs.
+"""Sends to CloudWatch how busy the GPU is and how long requests waited, once each time it runs.
 
-The server counts the time that requests waited in its queue, and the requests that were answered,
-since it started. What both gained since this ran last gives the mean wait; a file keeps the
-counts between. Needs nothing but Python 3.9, nvidia-smi and the AWS CLI.
+The server counts the time that requests spent in its queue, and the requests it answered. The
+increase of both since the last run gives the mean wait; a file keeps the counts. Needs Python 3.9,
+nvidia-smi, the AWS CLI and nothing that must be installed: hence urllib, not requests.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-NAMESPACE = "Captioner"  # the instance may publish in no other
+NAMESPACE = "Captioner"  # the role may publish in no other
 WAITED, ANSWERED = "ts_queue_latency_microseconds", "captioner_requests_total"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Values = dict[str, tuple[float, str]]  # by name: value and unit
 
 
 def gpu() -> Values:
-    """How much of the time the GPUs computed and how much of their memory is taken, on average."""
+    """Return how much of the time the GPUs computed and how much of their memory is used."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used,memory.total"]
     command.append("--format=csv,noheader,nounits")
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=20)
@@ -34,14 +34,14 @@ def gpu() -> Values:
 
 
 def total(metrics: str, name: str) -> float:
-    """A counter's sum over its labels, from Prometheus' text."""
+    """Return a counter's sum over all labels, from Prometheus' text format."""
     return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)", metrics, re.M))
 
 
 def queue(metrics: str, state: Path) -> Values:
-    """The mean milliseconds that requests waited, of those answered since; none if there were none.
+    """Return the mean milliseconds in the queue of the requests answered since the last run.
 
-    Counts smaller than the kept ones are those of a server that started again, at 0.
+    Empty if there were none. Counts below the kept ones mean that the server started again, at 0.
     """
     waited, answered = total(metrics, WAITED), total(metrics, ANSWERED)
     try:
@@ -69,7 +69,7 @@ def publish(values: Values, stack: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--stack", required=True, help="what the metrics are told apart by")
+    parser.add_argument("--stack", required=True, help="dimension of the metrics")
     parser.add_argument("--state", required=True, type=Path, help="file that keeps the counts")
     parser.add_argument("--metrics", default="http://127.0.0.1:8082/metrics", metavar="URL")
     options = parser.parse_args()

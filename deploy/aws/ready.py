@@ -1,12 +1,14 @@
-"""Answers a load balancer's GET /ready: 200 if the captioner here captions, 503 if not.
+"""Answers a load balancer's GET /ready: 200 if the captioner here works, 503 if not.
 
 A load balancer can neither send a photo nor reach the management API, and TorchServe's /ping says
-Healthy while a model loads and for minutes after its worker died. So this asks beside the server:
-the default version has a READY worker, and a tiny photo comes back captioned. Needs Python 3.9.
+Healthy while a model loads and for minutes after its worker died. So this checks beside the
+server: the default version has a READY worker, and a tiny photo gets a caption.
 
-Busy is not broken: where the queue is full, or the photo waits too long behind others for a worker
-that is READY, the answer is 200. Otherwise instances would be replaced when they are needed most.
-TorchServe itself replaces a worker that hangs, and then none is READY for a while.
+A busy server is ready: the queue is full, or the photo waits too long behind others for a READY
+worker. Otherwise instances would be replaced when they are needed most. TorchServe itself
+replaces a worker that hangs, and then none is READY for a while.
+
+Needs Python 3.9 and nothing that must be installed: hence urllib, not requests.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = tuple[bool, str]  # ready or not, and why
+Answer = tuple[bool, str]  # whether the server is ready, and why
 
-# 32 x 32 pixels, one grey.
+# A PNG file of 32 x 32 grey pixels.
 PHOTO = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAAAAABWESUoAAAAFklEQVR42mNoIAAYRhWMKhhVMFIVAABCAAAfN5c2"
     "AAAAAABJRU5ErkJggg=="
@@ -36,7 +38,7 @@ FAILURES = (OSError, http.client.HTTPException)  # urllib's own are OSErrors
 
 
 def check(predictions: str, management: str, timeout: float) -> Answer:
-    """Run the probe once; ``timeout`` in seconds, for each of its two requests."""
+    """Check the server once; ``timeout`` in seconds, for each of the two requests."""
     try:
         with DIRECT.open(f"{management}/models/captioner", timeout=timeout) as reply:
             (described,) = json.load(reply)
@@ -71,7 +73,7 @@ def check(predictions: str, management: str, timeout: float) -> Answer:
 
 
 class Cache:
-    """Keeps an answer for a few seconds, and lets those wait who ask while it is found."""
+    """Keeps an answer for some seconds; callers wait for one that is being found."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class Cache:
 
 
 def server(address: tuple[str, int], answer: Callable[[], Answer]) -> ThreadingHTTPServer:
-    """A server of GET /ready, not yet serving."""
+    """Make a server of GET /ready, not yet serving."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5.0  # seconds for a client to send its request
@@ -111,7 +113,7 @@ def server(address: tuple[str, int], answer: Callable[[], Answer]) -> ThreadingH
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing: it would be a line every few seconds."""
+            """Log nothing, as it would be a line every few seconds."""
 
     return ThreadingHTTPServer(address, Handler)
 

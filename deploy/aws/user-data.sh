@@ -1,20 +1,20 @@
 # shellcheck shell=bash
 # Runs once, as root, when an instance starts. The template puts the settings before this text:
-# STACK, REGION, ARCHIVE, ARCHIVE_SHA256, IMAGE, TARGET_GROUP, LOG_GROUP. CloudFormation is told of
-# a success only when a photo was captioned on the GPU and the load balancer sends requests here;
-# of a failure at once, and then it rolls back. The step that failed is told to the log group.
+# STACK, REGION, ARCHIVE, ARCHIVE_SHA256, IMAGE, TARGET_GROUP, LOG_GROUP. CloudFormation gets a
+# success signal only once a photo was captioned on the GPU and the load balancer sends requests
+# here. It gets a failure signal at once, and rolls back; the log group gets the step that failed.
 set -euo pipefail
 
 export AWS_DEFAULT_REGION=$REGION
 PATH=$PATH:/opt/aws/bin
-root=${TEST_ROOT:-} # tests have a folder of their own
+root=${TEST_ROOT:-} # tests use a folder of their own
 folder=$root/opt/captioner
 units=$root/etc/systemd/system
 
 instance='unknown'
 step='start'
 signal() {
-    # Outside a creation or an update of the stack nobody waits, and a signal is refused.
+    # Refused when no creation or update of the stack waits for it.
     cfn-signal --stack "$STACK" --resource Group --region "$REGION" --success "$1" || true
 }
 fail() {
@@ -38,7 +38,7 @@ token=$(curl -fsS -m 5 --retry 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds
 instance=$(metadata instance-id)
 address=$(metadata local-ipv4)
 
-# AMIs that are trimmed for a purpose may lack it.
+# Some AMIs lack it.
 command -v cfn-signal > /dev/null || dnf -y -q install aws-cfn-bootstrap
 
 step='download the archive'
@@ -46,11 +46,11 @@ install -d "$folder/model-store" "$units"
 aws s3 cp --only-show-errors "$ARCHIVE" "$folder/captioner.mar"
 step='verify the sha256 of the archive'
 echo "$ARCHIVE_SHA256  $folder/captioner.mar" | sha256sum --check --quiet
-# An archive is code: only now is it where the server looks. That runs as another user.
+# An archive is code: only now it goes where the server, another user, looks.
 install -m 644 "$folder/captioner.mar" "$folder/model-store/captioner.mar"
 rm "$folder/captioner.mar"
 
-# Before the container: systemd, told to reload, may take the GPU from one that runs.
+# Before the container: a reload of systemd may take the GPU from a running container.
 step='start the ready probe and the metrics'
 cat > "$folder/ready.py" << 'END_OF_READY'
 @include ready.py@
@@ -58,10 +58,10 @@ END_OF_READY
 cat > "$folder/metrics.py" << 'END_OF_METRICS'
 @include metrics.py@
 END_OF_METRICS
-# The probe can be reached from outside, so it may not reach the instance's credentials.
+# The probe is reached from outside, so it gets no access to the instance's credentials.
 cat > "$units/captioner-ready.service" << END
 [Unit]
-Description=Whether the captioner is ready, for the load balancer
+Description=Ready probe of the captioner, for the load balancer
 Wants=network-online.target
 After=network-online.target
 [Service]
@@ -105,12 +105,12 @@ docker pull --quiet "$IMAGE"
 docker logout "$registry"
 
 step='start the container'
-# A runaway server must not take the machine with it: a fifth of the memory stays the system's.
+# A fifth of the memory is left to the system, whatever the server does.
 memory=$(awk '/^MemTotal/ { print int($2 * 0.8) "k" }' /proc/meminfo)
-# Inference on the instance's address, where the security group lets only the load balancer in;
-# management, which can load code, and metrics on loopback. Java loads its network code from /tmp,
-# hence exec. All callers have the load balancer's addresses: no limit by address.
-# awslogs: what it wrote outlives the instance; non-blocking: it never waits for that.
+# Inference listens on the instance's address, which is open to the load balancer alone; management,
+# which can load code, and metrics on loopback. exec: Java loads its network code from /tmp.
+# CAPTIONER_UNLIMITED: all callers have the load balancer's addresses. awslogs: the log outlives the
+# instance; non-blocking: the server never waits for it.
 docker run --detach --name captioner --restart always --stop-timeout 35 \
     --gpus all --env NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     --env CAPTIONER_MANAGEMENT=0.0.0.0:8081 --env CAPTIONER_METRICS=0.0.0.0:8082 \
@@ -132,7 +132,7 @@ for _ in $(seq 120); do
 done
 [ "$state" = captioned ] || fail "$state"
 
-step='find the captioner on the GPU' # without CUDA in the image it captions on the CPU, and slowly
+step='find the captioner on the GPU' # an image without CUDA captions on the CPU, slowly
 [ -n "$(nvidia-smi --query-compute-apps=pid --format=csv,noheader)" ]
 
 step='become a healthy target of the load balancer'

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.aws import ARGUMENTS, CERTIFICATE, IMAGE, REGION, deploy, write_archive
+from tests.deploy.aws import ARGUMENTS, CERTIFICATE, IMAGE, REGION, deploy, load, write_archive
 
 
 def test_a_dry_run_checks_all_and_calls_nothing(tmp_path: Path) -> None:
@@ -23,15 +23,7 @@ def test_a_dry_run_checks_all_and_calls_nothing(tmp_path: Path) -> None:
     ).stdout.split()[0]
     assert f"version 1.2, sha256 {digest}" in done.stdout
     calls = [line for line in done.stdout.splitlines() if line.startswith("aws ")]
-    assert [" ".join(call.split()[1:3]) for call in calls] == [
-        "s3 cp",
-        "cloudformation describe-stacks",
-        "cloudformation create-change-set",
-        "cloudformation wait",
-        "cloudformation describe-change-set",
-        "cloudformation execute-change-set",
-        "cloudformation describe-stack-events",
-    ]
+    assert [" ".join(call.split()[1:3]) for call in calls] == ["s3 cp", "cloudformation deploy"]
     assert f"captioner.mar s3://example-captioner/captioner/{digest}.mar" in calls[0]
     assert all(f"--region {REGION}" in call for call in calls)
     values = json.loads((tmp_path / "out" / "parameters.json").read_text())
@@ -39,9 +31,11 @@ def test_a_dry_run_checks_all_and_calls_nothing(tmp_path: Path) -> None:
     assert given["ArchiveKey"] == f"captioner/{digest}.mar"
     assert given["ArchiveSha256"] == digest
     assert given["PublicSubnets"] == "subnet-0a,subnet-0b"
-    assert (
-        "@include" not in (tmp_path / "out" / "template.yaml").read_text().split("Parameters:")[1]
-    )
+    # One that is left out would keep the value of the last deployment.
+    assert given.keys() == load(tmp_path / "out")["Parameters"].keys()
+    assert given["InstanceType"] == "g4dn.xlarge"
+    template = (tmp_path / "out" / "template.yaml").read_text()
+    assert "@include" not in template.split("Parameters:")[1]
 
 
 def test_arguments_can_be_kept_in_a_file(tmp_path: Path) -> None:
@@ -66,7 +60,7 @@ def test_arguments_can_be_kept_in_a_file(tmp_path: Path) -> None:
         ({"image": "captioner:latest"}, "ImageUri is 'captioner:latest'; it must be like"),
         ({"image": IMAGE.replace("@sha256:", ":")}, "ImageUri is"),
         ({"allowed_cidr": "everyone"}, "AllowedCidr is 'everyone'"),
-        ({"certificate": CERTIFICATE.replace(REGION, "us-east-1")}, f"not of {REGION}"),
+        ({"certificate": CERTIFICATE.replace(REGION, "us-east-1")}, f"not in {REGION}"),
         ({"instance_type": "t3.micro"}, "must be one of g4dn.xlarge"),
         ({"instances": "0"}, "Instances is 0; it must be at least 1"),
         ({"instances": "many"}, "Instances is 'many'; it must be a number"),
@@ -138,8 +132,8 @@ if reply is not None:
 
 
 def stacks(status: str, **outputs: str) -> dict[str, Any]:
-    told = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-    return {"Stacks": [{"StackStatus": status, "Outputs": told}]}
+    listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+    return {"Stacks": [{"StackStatus": status, "Outputs": listed}]}
 
 
 def event(number: int, resource: str, status: str, reason: str = "") -> dict[str, str]:
@@ -152,13 +146,11 @@ def event(number: int, resource: str, status: str, reason: str = "") -> dict[str
     }
 
 
-CHANGE = {
-    "Action": "Modify",
-    "LogicalResourceId": "Group",
-    "ResourceType": "AWS::AutoScaling::AutoScalingGroup",
-    "Replacement": "False",
-}
-NO_STACK = "An error occurred (ValidationError): Stack with id captioner-test does not exist"
+BEGINNING = "UPDATE_IN_PROGRESS"
+FAILED = (
+    "\nFailed to create/update the stack. Run the following command\nto fetch the list of events"
+    " leading up to the failure\naws cloudformation describe-stack-events --stack-name NAME"
+)
 
 
 @pytest.fixture
@@ -170,8 +162,7 @@ def deployed(tmp_path: Path) -> Callable[..., tuple[Any, list[list[str]]]]:
     (commands / "aws").chmod(0o755)
 
     def run(**replies: list[Any]) -> tuple[Any, list[list[str]]]:
-        given = {"describe-change-set": [{"Changes": [{"ResourceChange": CHANGE}]}]}
-        given |= {verb.replace("_", "-"): reply for verb, reply in replies.items()}
+        given = {verb.replace("_", "-"): reply for verb, reply in replies.items()}
         (commands / "replies.json").write_text(json.dumps(given))
         done = deploy(tmp_path, path=f"{commands}:{os.environ['PATH']}")
         assert "Traceback" not in done.stderr
@@ -181,47 +172,39 @@ def deployed(tmp_path: Path) -> Callable[..., tuple[Any, list[list[str]]]]:
     return run
 
 
-def test_a_stack_is_created(deployed: Any) -> None:
+def test_a_stack_is_made_and_its_outputs_are_printed(deployed: Any, tmp_path: Path) -> None:
     done, calls = deployed(
-        describe_stacks=[NO_STACK, stacks("CREATE_COMPLETE", LoadBalancerDnsName="x.example.com")],
-        describe_stack_events=[
-            {"StackEvents": [event(1, "captioner-test", "REVIEW_IN_PROGRESS")]},
-            {
-                "StackEvents": [
-                    event(3, "captioner-test", "CREATE_COMPLETE"),
-                    event(2, "Group", "CREATE_COMPLETE"),
-                    event(1, "captioner-test", "REVIEW_IN_PROGRESS"),
-                ]
-            },
-        ],
+        describe_stacks=[stacks("CREATE_COMPLETE", LoadBalancerDnsName="x.example.com")],
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [call[:2] for call in calls][:3] == [
+    assert [call[:2] for call in calls] == [
         ["s3", "cp"],
+        ["cloudformation", "deploy"],
         ["cloudformation", "describe-stacks"],
-        ["cloudformation", "create-change-set"],
     ]
-    assert calls[2][-2:] == ["--change-set-type", "CREATE"]
-    shown = done.stdout.splitlines()
-    assert shown[-3:] == [
-        "  03:04:05 Group CREATE_COMPLETE",
-        "  03:04:05 captioner-test CREATE_COMPLETE",
-        "LoadBalancerDnsName: x.example.com",
-    ]
-    assert "  Modify Group (AWS::AutoScaling::AutoScalingGroup)" in shown
+    made = " ".join(calls[1])
+    assert f"--stack-name captioner-test --region {REGION}" in made
+    assert "--template-file out/template.yaml" in made
+    assert "--parameter-overrides file://out/parameters.json" in made
+    assert "--capabilities CAPABILITY_IAM" in made
+    assert done.stdout.splitlines()[-1] == "LoadBalancerDnsName: x.example.com"
 
 
-def test_a_version_that_does_not_come_up_is_a_failure(deployed: Any) -> None:
+def test_the_first_failure_of_this_deployment_is_named(deployed: Any) -> None:
     failure = "Received 1 FAILURE signal(s) out of 1"
-    done, calls = deployed(
-        describe_stacks=[stacks("UPDATE_COMPLETE"), stacks("UPDATE_ROLLBACK_COMPLETE")],
+    done, _ = deployed(
+        deploy=[FAILED],
+        describe_stacks=[stacks("UPDATE_ROLLBACK_COMPLETE")],
         describe_stack_events=[
-            {"StackEvents": []},
             {
                 "StackEvents": [
                     event(9, "captioner-test", "UPDATE_ROLLBACK_COMPLETE"),
                     event(8, "LaunchTemplate", "UPDATE_FAILED", "cancelled"),
                     event(7, "Group", "UPDATE_FAILED", failure),
+                    event(6, "Group", BEGINNING),
+                    event(5, "captioner-test", BEGINNING, "User Initiated"),
+                    event(4, "captioner-test", "UPDATE_ROLLBACK_COMPLETE"),
+                    event(3, "LoadBalancer", "UPDATE_FAILED", "of the deployment before"),
                 ]
             },
         ],
@@ -232,37 +215,32 @@ def test_a_version_that_does_not_come_up_is_a_failure(deployed: Any) -> None:
     assert "UPDATE_ROLLBACK_COMPLETE" in line
     assert line.endswith(f"first failure: Group UPDATE_FAILED {failure}")
     assert "aws logs tail its-logs" in done.stdout
-    created = next(call for call in calls if call[1] == "create-change-set")
-    assert created[-1] == "UPDATE"
 
 
-def test_the_same_again_changes_nothing(deployed: Any) -> None:
-    reason = "The submitted information didn't contain changes."
-    done, calls = deployed(
-        describe_stacks=[stacks("UPDATE_COMPLETE")],
-        wait=["Waiter ChangeSetCreateComplete failed"],
-        describe_change_set=[{"StatusReason": reason, "Changes": []}],
+def test_a_failure_before_there_is_a_log_group(deployed: Any) -> None:
+    done, _ = deployed(
+        deploy=[FAILED],
+        describe_stacks=[stacks("ROLLBACK_COMPLETE")],
+        describe_stack_events=[{"StackEvents": [event(2, "InstanceRole", "CREATE_FAILED")]}],
+        describe_stack_resource=["Resource LogGroup does not exist"],
     )
-    assert done.returncode == 0
-    assert "None: this is what the stack is." in done.stdout
-    verbs = [call[1] for call in calls]
-    assert verbs[-1] == "delete-change-set"
-    assert "execute-change-set" not in verbs
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("first failure: InstanceRole CREATE_FAILED")
+    assert "aws logs" not in done.stdout
 
 
 @pytest.mark.parametrize(
     ("replies", "said"),
     [
         ({"cp": ["Unable to locate credentials"]}, "aws s3 cp: Unable to locate credentials"),
-        ({"describe_stacks": [stacks("ROLLBACK_COMPLETE")]}, "delete it"),
-        ({"describe_stacks": [stacks("UPDATE_IN_PROGRESS")]}, "is UPDATE_IN_PROGRESS; wait"),
         (
-            {
-                "describe_stacks": [NO_STACK],
-                "wait": ["Waiter failed"],
-                "describe_change_set": [{"StatusReason": "Unresolved parameter", "Changes": []}],
-            },
-            "the change set cannot be made: Unresolved parameter",
+            {"deploy": ["An error occurred: stack is in ROLLBACK_COMPLETE state"]},
+            "; delete it: aws cloudformation delete-stack",
+        ),
+        (
+            {"deploy": ["Failed to create the changeset: Waiter\nReason: Unresolved parameter"]},
+            "aws cloudformation deploy: Failed to create the changeset: Waiter Reason: Unresolved",
         ),
     ],
 )
@@ -273,7 +251,7 @@ def test_what_aws_refuses_is_said_in_one_line(
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert said in line
-    assert "execute-change-set" not in [call[1] for call in calls]
+    assert calls[-1][1] == next(iter(replies))
 
 
 def test_the_aws_cli_may_be_missing(tmp_path: Path) -> None:
