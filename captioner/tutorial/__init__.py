@@ -1,0 +1,1 @@
+"""Converts checkpoints of the PyTorch image-captioning tutorial, without running them."""

@@ -1,4 +1,4 @@
-"""Checkpoint of the PyTorch image-captioning tutorial -> checkpoint folder.
+"""Converts a checkpoint of the PyTorch image-captioning tutorial into a checkpoint folder.
 
 The tutorial is https://github.com/sgrvinod/a-PyTorch-Tutorial-to-Image-Captioning. Its decoder's
 parameters have the names of ours; its encoder's ``resnet`` is our ``backbone``.
@@ -12,17 +12,17 @@ from pathlib import Path
 
 import torch
 
-from captioner.tutorial import checkpoint as tutorial_checkpoint
-from captioner.tutorial.checkpoint import Fault, TutorialCheckpoint
+from captioner.tutorial.reader import TutorialCheckpoint, read_checkpoint
+from captioner.tutorial.records import InvalidTutorialCheckpoint
 from model import checkpoint
 from model.config import ModelConfig
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 IMAGE_SIZE = 256  # to which the tutorial resizes every photo
-# What the tutorial's modules have by default, for its state dicts do not say.
-ENCODED_SIZE, DROPOUT = 14, 0.5
-# By the last convolution of a block and the number of blocks in each of the four stages.
+# Defaults of the tutorial's modules, which its state dicts do not hold.
+DEFAULT_ENCODED_SIZE, DEFAULT_DROPOUT = 14, 0.5
+# Names by the last convolution of a block and the number of blocks in each of the four stages.
 RESNETS: dict[tuple[str, tuple[int, ...]], str] = {
     ("conv2", (2, 2, 2, 2)): "resnet18",
     ("conv2", (3, 4, 6, 3)): "resnet34",
@@ -33,7 +33,7 @@ RESNETS: dict[tuple[str, tuple[int, ...]], str] = {
 
 
 def import_tutorial(weights: Path, word_map: Path, out: Path, overwrite: bool = False) -> None:
-    """Convert a checkpoint of the tutorial, running nothing in it.
+    """Convert a checkpoint of the tutorial, without running anything in it.
 
     Parameters
     ----------
@@ -50,18 +50,18 @@ def import_tutorial(weights: Path, word_map: Path, out: Path, overwrite: bool = 
     Raises
     ------
     ValueError
-        Names the file at fault: it holds what is not the tutorial's, is damaged or does not fit;
-        or the place to write to will not do.
+        A file holds something that is not the tutorial's, is damaged or does not fit the other
+        (the message names it), or ``out`` may not be written.
     """
     checkpoint.check_new(out, overwrite)
     _check_order(weights, word_map)
     words = WordMap.load(word_map)
     try:
         with open(weights, "rb") as file:
-            given = tutorial_checkpoint.read(file)
+            given = read_checkpoint(file)
         network = _network(given)
-    except Fault as fault:
-        raise ValueError(f"{weights} {fault}") from fault
+    except InvalidTutorialCheckpoint as error:
+        raise ValueError(f"{weights} {error}") from error
     if len(words) != network.config.vocabulary_size:
         raise ValueError(
             f"{word_map} has {len(words)} words, but the decoder in {weights}"
@@ -83,19 +83,21 @@ def _check_order(weights: Path, word_map: Path) -> None:
             )
 
 
-def encoder_of(names: Iterable[str]) -> str:
-    """Which ResNet has parameters of these names, such as ``resnet.4.0.conv1.weight``."""
+def resnet_name(names: Iterable[str]) -> str:
+    """Return the ResNet that has parameters of these names, as ``resnet.4.0.conv1.weight``."""
     pattern = re.compile(r"resnet\.([4-7])\.(\d+)\.(conv\d)\.weight")
     found = [match.groups() for match in map(pattern.fullmatch, names) if match]
     blocks = tuple(len({b for s, b, _ in found if s == stage}) for stage in "4567")
     last = max((convolution for *_, convolution in found), default="")
     if (last, blocks) not in RESNETS:
-        raise Fault(f"has an encoder that is none of {', '.join(RESNETS.values())}")
+        raise InvalidTutorialCheckpoint(
+            f"has an encoder that is none of {', '.join(RESNETS.values())}"
+        )
     return RESNETS[last, blocks]
 
 
 def _network(given: TutorialCheckpoint) -> ShowAttendTell:
-    """With the given weights, once their names, shapes and values are those of a network."""
+    """Make the network; refuse weights whose names, shapes or values do not fit it."""
     config = _config(given)
     weights = {f"decoder.{name}": tensor for name, tensor in given.decoder.items()}
     for name, tensor in given.encoder.items():
@@ -104,26 +106,32 @@ def _network(given: TutorialCheckpoint) -> ShowAttendTell:
         network = ShowAttendTell(config)
     expected = network.state_dict()
     for name in expected:
-        if name.endswith(".num_batches_tracked"):  # torch 0.4.0 had none; inference reads none
+        if name.endswith(".num_batches_tracked"):  # torch 0.4.0 had none, and inference needs none
             weights.setdefault(name, torch.tensor(0))
     if faults := checkpoint.weight_faults(weights, expected):
-        raise Fault(f"does not fit the tutorial's modules on a {config.encoder}: it {faults}")
+        raise InvalidTutorialCheckpoint(
+            f"does not fit the tutorial's modules on a {config.encoder}: it {faults}"
+        )
     network.load_state_dict(weights, assign=True)
     return network
 
 
 def _config(given: TutorialCheckpoint) -> ModelConfig:
+    """Return the configuration that the tensors' shapes imply."""
+
     def shape(name: str) -> torch.Size:
         if name not in given.decoder or given.decoder[name].ndim != 2:
-            raise Fault(f"lacks the matrix decoder.{name}")
+            raise InvalidTutorialCheckpoint(f"lacks the matrix decoder.{name}")
         return given.decoder[name].shape
 
-    encoder = encoder_of(given.encoder)
+    encoder = resnet_name(given.encoder)
     vocabulary_size, embedding_size = shape("embedding.weight")
     attention_size, hidden_size = shape("attention.decoder_att.weight")
-    encoded_size = ENCODED_SIZE if given.encoded_size is None else given.encoded_size
+    encoded_size = DEFAULT_ENCODED_SIZE if given.encoded_size is None else given.encoded_size
     if type(encoded_size) is int and encoded_size > IMAGE_SIZE:
-        raise Fault(f"has an enc_image_size above the {IMAGE_SIZE} pixels of a photo")
+        raise InvalidTutorialCheckpoint(
+            f"has an enc_image_size above the {IMAGE_SIZE} pixels of a photo"
+        )
     try:
         return ModelConfig(
             vocabulary_size=vocabulary_size,
@@ -133,15 +141,16 @@ def _config(given: TutorialCheckpoint) -> ModelConfig:
             attention_size=attention_size,
             embedding_size=embedding_size,
             hidden_size=hidden_size,
-            dropout=DROPOUT if given.dropout is None else given.dropout,
+            dropout=DEFAULT_DROPOUT if given.dropout is None else given.dropout,
         )
     except ValueError as error:
-        raise Fault(f"does not fit: {error}") from error
+        raise InvalidTutorialCheckpoint(f"does not fit: {error}") from error
 
 
 def _card(
     weights: Path, word_map: Path, out: Path, network: ShowAttendTell, given: TutorialCheckpoint
 ) -> str:
+    """Write the model card, the checkpoint's README."""
     epoch, bleu4 = given.epoch, given.bleu4
     has_epoch = type(epoch) is int and 0 <= epoch < 1_000_000
     has_bleu4 = type(bleu4) in (int, float) and 0 <= bleu4 <= 1
@@ -156,8 +165,8 @@ Show, Attend and Tell: writes a short caption for a photo. Converted from `{weig
 
 ## Data
 
-Unknown: the file does not record which photos and captions it was trained on, nor what their
-licence allows. Ask who trained it before you use it for more than a trial.
+Unknown: the file does not say which photos and captions it was trained on, nor what their licence
+allows. Ask the people who trained it before you use it for more than a trial.
 
 ## Figures
 
@@ -166,11 +175,11 @@ licence allows. Ask who trained it before you use it for more than a trial.
 | {epoch if has_epoch else "unknown"} | {f"{bleu4:.4f}" if has_bleu4 else "unknown"} |
 
 The tutorial computes its BLEU-4 by teacher forcing: every word is guessed after the true words
-before it. `captioner evaluate` scores captions as they are written.
+before it. `captioner evaluate` scores the captions that the model writes by itself.
 
 ## Limits
 
-It knows only what its training photos show and says only words of its word map. It guesses at
-counts, colours and who is a man or a woman, reads no text, knows no names, and is not fit for
-describing the world to people who cannot see it.
+It knows only what its training photos show and uses only the words of its word map. It guesses
+counts, colours and who is a man or a woman, reads no text and knows no names. Do not use it to
+describe the world to people who cannot see it.
 """
