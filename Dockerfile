@@ -1,8 +1,8 @@
-# The served captioner, on a CPU or a CUDA GPU. scripts/image builds it; README, "In a container".
+# The served captioner, on a CPU or a CUDA GPU. scripts/image builds it; see docs/operate.md.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# Where torch comes from: .../whl/cpu is the small one, .../whl/cu130 has CUDA; empty: pip's index.
+# The index that torch comes from: .../whl/cpu is small, .../whl/cu130 has CUDA; empty means pip's own.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 SHELL ["/bin/sh", "-euc"]
@@ -10,7 +10,7 @@ RUN python3 -m venv /opt/captioner
 ENV PATH=/opt/captioner/bin:$PATH
 WORKDIR /opt/captioner/app
 COPY requirements.txt ./
-# A pip.conf for a mirror may be given as the secret "pip"; it does not stay in the image.
+# The secret "pip" may be a pip.conf that names a mirror; it does not stay in the image.
 # hadolint ignore=SC2046
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     if [ -n "$TORCH_INDEX_URL" ]; then \
@@ -21,7 +21,7 @@ COPY . ./
 RUN pip install --no-deps --no-build-isolation --editable .; \
     captioner package checkpoints/flickr8k --version 1.0 --out /model-store/captioner.mar; \
     rm -r checkpoints
-# What serving never imports: fonts for PDFs, downloads of models, tests, pip itself.
+# Serving never imports these: fonts for PDFs, downloads of models, tests, pip itself.
 RUN pip uninstall --yes fonttools huggingface-hub hf-xet setuptools pip; \
     find /opt/captioner/lib -type d -name tests -prune -exec rm -r {} +
 
@@ -29,7 +29,7 @@ FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="captioner" \
       org.opencontainers.image.description="Captions for your own photos on your own machines" \
       org.opencontainers.image.licenses="Apache-2.0"
-# nginx is the gate that lets the server finish what it has; tini reaps what ends.
+# nginx is the gate that lets the server finish its requests; tini reaps child processes that ended.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends nginx-light tini \

@@ -1,4 +1,4 @@
-"""Programs that find fault with files."""
+"""Linters of files that are not Python."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 
-def has_nothing_to_say(name: str, *arguments: object) -> None:
-    """Of a program that pip installed, beside the interpreter or anywhere on the path."""
+def assert_no_findings(name: str, *arguments: object) -> None:
+    """Run a linter that pip installed, beside the interpreter or anywhere on the path."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert found is not None, f"{name} is not installed"
     done = subprocess.run([found, *map(str, arguments)], capture_output=True, text=True)
@@ -18,4 +18,4 @@ def has_nothing_to_say(name: str, *arguments: object) -> None:
 
 
 def shellcheck(path: Path) -> None:
-    has_nothing_to_say("shellcheck", "--severity=style", path)
+    assert_no_findings("shellcheck", "--severity=style", path)

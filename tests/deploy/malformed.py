@@ -1,4 +1,4 @@
-"""Requests that are no HTTP as it should be, and what nginx itself may say of them."""
+"""Malformed HTTP requests, sent over raw sockets, and the statuses that nginx may answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _request(line: str, *headers: str, body: str = "") -> bytes:
 
 
 def malformed() -> Iterator[tuple[str, bytes, set[int]]]:
-    """Yield a name, the bytes sent, and the statuses that are right."""
+    """Yield a name, the bytes to send, and the right statuses."""
     post, host = f"POST {PATH} HTTP/1.1", "Host: x"
     for name, uri in {
         "NUL": f"{PATH}%00",
@@ -39,7 +39,7 @@ def malformed() -> Iterator[tuple[str, bytes, set[int]]]:
         "no host": [],
         "two hosts": [host, "Host: y"],
         "bad host": ["Host: a/b"],
-        "length that is none": [host, "Content-Length: x"],
+        "length that is not a number": [host, "Content-Length: x"],
         "negative length": [host, "Content-Length: -1"],
         "two lengths": [host, "Content-Length: 1", "Content-Length: 2"],
         "length and chunks": [host, "Content-Length: 1", "Transfer-Encoding: chunked"],
@@ -49,7 +49,7 @@ def malformed() -> Iterator[tuple[str, bytes, set[int]]]:
     yield "header: length beyond all", _request(post, host, f"Content-Length: {10**18}"), {413}
     yield "header: unknown coding", _request(post, host, "Transfer-Encoding: gzip"), {501}
     yield (
-        "chunk that is none",
+        "malformed chunk",
         _request(post, host, "Transfer-Encoding: chunked", body="zz\r\n"),
         {400},
     )
@@ -77,14 +77,14 @@ Connect = Callable[[], AbstractContextManager[socket.socket]]
 
 
 def check_refusals(connect: Connect, also: int | None = None, but: str = "") -> None:
-    """Send each over a connection of its own; raise `AssertionError` if an answer is not right.
+    """Send each request over a connection of its own; raise `AssertionError` at a wrong answer.
 
     Parameters
     ----------
     also
-        A status that is right for any of them.
+        A status that is right for every request.
     but
-        The name of one that is left out.
+        The name of a request to leave out.
     """
     for name, sent, statuses in malformed():
         if name == but:
@@ -99,11 +99,11 @@ def check_refusals(connect: Connect, also: int | None = None, but: str = "") -> 
 
 
 def check_form(name: str, response: http.client.HTTPResponse, answered: bytes) -> dict[str, Any]:
-    """Return the error, which has the captioner's form."""
+    """Check that an answer has the captioner's form of errors, and return the error."""
     assert response.headers["content-type"] == "application/json", (name, answered)
-    told = json.loads(answered)
-    assert told.keys() == {"error", "request_id"}, name
-    assert told["error"].keys() == {"code", "message"}, name
-    assert told["error"]["code"] != "refused", name
-    assert told["request_id"] == response.headers["x-request-id"], name
-    return dict(told["error"])
+    content = json.loads(answered)
+    assert content.keys() == {"error", "request_id"}, name
+    assert content["error"].keys() == {"code", "message"}, name
+    assert content["error"]["code"] != "refused", name
+    assert content["request_id"] == response.headers["x-request-id"], name
+    return dict(content["error"])

@@ -12,20 +12,20 @@ import yaml
 
 from captioner.operations.container import Addresses
 from captioner.paths import ROOT
-from tests.deploy.linters import has_nothing_to_say, shellcheck
+from tests.deploy.linters import assert_no_findings, shellcheck
 
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 
 
-def test_hadolint_has_nothing_to_say() -> None:
-    has_nothing_to_say("hadolint", ROOT / "Dockerfile")
+def test_hadolint_has_no_findings() -> None:
+    assert_no_findings("hadolint", ROOT / "Dockerfile")
 
 
 @pytest.mark.parametrize(
     "script", ["scripts/image", "scripts/bootstrap", "scripts/serve", "scripts/test", ".ci/run"]
 )
-def test_shellcheck_has_nothing_to_say(script: str) -> None:
+def test_shellcheck_has_no_findings(script: str) -> None:
     shellcheck(ROOT / script)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.aws import ARGUMENTS, CERTIFICATE, IMAGE, REGION, deploy, load, write_archive
+from tests.deploy.aws.deployment import (
+    ARGUMENTS,
+    CERTIFICATE,
+    FOLDER,
+    IMAGE,
+    REGION,
+    deploy,
+    load,
+    write_archive,
+)
 
 
 def test_a_dry_run_checks_all_and_calls_nothing(tmp_path: Path) -> None:
@@ -260,3 +270,15 @@ def test_the_aws_cli_may_be_missing(tmp_path: Path) -> None:
         1,
         "aws-deploy: the AWS CLI is missing: there is no aws on the path\n",
     )
+
+
+def test_the_arguments_in_the_readme_are_those_of_the_script(tmp_path: Path) -> None:
+    readme = (FOLDER / "README.md").read_text()
+    (lines,) = re.findall(r"^ *cat > production.args << 'END'\n(.*?)\n *END$", readme, re.M | re.S)
+    (tmp_path / "production.args").write_text(lines)
+    nothing = dict.fromkeys(name.replace("-", "_") for name in ARGUMENTS)
+    done = deploy(tmp_path, "@production.args", "--dry-run", **nothing)
+    assert done.returncode == 0, done.stderr
+    links = re.findall(r"\]\(([^)#:]+)", readme)
+    assert links
+    assert all((FOLDER / link).exists() for link in links)

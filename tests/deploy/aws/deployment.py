@@ -1,4 +1,4 @@
-"""What the tests of the AWS deployment share: the script's arguments, an archive, the template."""
+"""Arguments of scripts/aws-deploy, an archive, and the template, for the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy" / "aws"
 SCRIPT = ROOT / "scripts" / "aws-deploy"
 REGION = "eu-west-1"
@@ -35,6 +35,7 @@ ARGUMENTS = {
 
 
 def module(name: str) -> ModuleType:
+    """Import a program of deploy/aws, which is in no package."""
     spec = importlib.util.spec_from_file_location(f"aws_{name}", FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,6 +45,7 @@ def module(name: str) -> ModuleType:
 
 
 def write_archive(path: Path, name: str = "captioner", left_out: str = "") -> Path:
+    """Write an archive that has every member of a captioner's, but for one."""
     manifest = {"modelName": name, "modelVersion": "1.2", "handler": "captioner_handler.py"}
     members = {
         "MAR-INF/MANIFEST.json": json.dumps({"model": manifest}),
@@ -82,14 +84,14 @@ def deploy(
 
 
 def render(folder: Path) -> Path:
-    """What --dry-run leaves: a folder with the whole template and its parameters."""
+    """Write the whole template and its parameters, as --dry-run does; return their folder."""
     done = deploy(folder, "--dry-run")
     assert done.returncode == 0, done.stderr
     return folder / "out"
 
 
 class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as their long ones."""
+    """Reads CloudFormation's short forms, such as !Ref, as their long forms."""
 
 
 def long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Any:
@@ -109,6 +111,6 @@ Loader.add_multi_constructor("!", long_form)
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """A template that was rendered into a folder."""
+    """Load the template that was rendered into a folder."""
     template: dict[str, Any] = yaml.load((folder / "template.yaml").read_text(), Loader)
     return template
