@@ -31,7 +31,7 @@ USER, PASSWORD, TOKEN = "us3r-n4me", "p4ss-w0rd", "t0k-3n"
 SECRETS = (USER, PASSWORD, TOKEN, b64encode(f"{USER}:{PASSWORD}".encode()).decode())
 WHO = f"{USER}:{PASSWORD}"
 
-# What a user may write who means the address of a server.
+# Wrong spellings of the address of a server.
 MALFORMED = [
     f"http://{WHO}@127.0.0.1:eighty",
     f"http://{WHO}@127.0.0.1:1/?key={PASSWORD}",
@@ -51,7 +51,7 @@ MALFORMED = [
     ),
     *(f"http://{USER}:{PASSWORD}{sign}x@127.0.0.1:1" for sign in "/#?@[%"),
 ]
-# What servers may answer; an echo shows a request to who sent it, as tools for finding errors do.
+# Answers of servers; an echo repeats the request, as debugging servers do.
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "no answer": lambda asked: None,
     "unauthorized": lambda asked: (401, b"<h1>who are you?</h1>"),
@@ -70,7 +70,7 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
 
 
 def decoded(header: str) -> str:
-    """What a careless proxy says of a password that it does not know."""
+    """Return the answer of a careless proxy that shows the password it refuses."""
     kind, _, sent = header.partition(" ")
     _, _, password = b64decode(sent).decode().partition(":") if kind == "Basic" else ("", "", "")
     return f"no such password: {password}"
@@ -90,7 +90,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 def command(
     request: pytest.FixtureRequest, tmp_path: Path, archive: Path
 ) -> Callable[[str], list[str]]:
-    """A command with its arguments, for an address."""
+    """Return a function that gives the arguments of a command for an address."""
     photo, key_file, store = tmp_path / "photo.jpg", tmp_path / "key_file.json", tmp_path / "store"
     photo.write_bytes(b"a photo")
     store.mkdir()
@@ -108,7 +108,7 @@ def command(
             own.append(str(archive))
         if request.param in ("versions", "rollback", "deploy"):
             own += ["--model-store", str(store)]
-        # Who asks by a password cannot ask by a token, too.
+        # A request has either a password or a token.
         return own if "@" in url else [*own, "--key-file", str(key_file)]
 
     return arguments
@@ -126,7 +126,7 @@ def _all_is_logged_and_nothing_waited(
 def said(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Callable[[list[str]], str]:
-    """A function that runs a command, once more with ``--debug``, and gives all it let be seen."""
+    """Return a function that runs a command twice, with ``--debug`` too, and returns all output."""
 
     def run(arguments: list[str]) -> str:
         seen = []
@@ -149,11 +149,11 @@ def check(seen: str, secrets: Sequence[str] = SECRETS) -> None:
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-def test_an_address_that_is_none(command, said, url: str) -> None:
+def test_a_malformed_address(command, said, url: str) -> None:
     seen = said(command(url))
-    # What could be meant otherwise is refused; signs that cannot be are taken as they are.
+    # Ambiguous addresses are refused; unambiguous ones are used as they are written.
     assert "it must be like http" in seen or "does not answer" in seen
-    # Without an @ what comes first is read as a host.
+    # Without an @ the user is taken for a host, and shown.
     check(seen, SECRETS if "@" in url else SECRETS[1:])
 
 
@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there(command, said, who: str) -> None:
 
 @pytest.mark.parametrize("who", [f"{WHO}@", ""], ids=["password", "token"])
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_server_that_answers_otherwise(command, said, scripted, who: str, answer: str) -> None:
+def test_an_unexpected_answer(command, said, scripted, who: str, answer: str) -> None:
     scripted.answer = ANSWERS[answer]
     seen = said(command(scripted.url.replace("//", f"//{who}")))
     assert scripted.asked[0].headers["authorization"].split()[0] == ("Basic" if who else "Bearer")
@@ -208,7 +208,7 @@ def test_a_proxy_of_the_environment(
         [f"https://{WHO}@captioner.example"],
     ],
 )
-def test_an_address_in_anothers_place(
+def test_an_address_in_the_place_of_another_argument(
     arguments: list[str],
     tiny_checkpoint: Path,
     tmp_path: Path,
@@ -238,7 +238,7 @@ def test_an_address_in_anothers_place(
         f"\udcff{TOKEN}",
     ],
 )
-def test_a_key_file_that_is_none(content: str, tmp_path: Path, said) -> None:
+def test_an_invalid_key_file(content: str, tmp_path: Path, said) -> None:
     path = tmp_path / "key_file.json"
     path.write_text(content, errors="surrogateescape")
     seen = said(["health", "--key-file", str(path)])
@@ -254,7 +254,7 @@ def test_a_header_that_cannot_be_sent(kind: Any, value: str) -> None:
     check("".join(traceback.format_exception(raised.value)))
 
 
-def test_what_is_shown_of_objects(scripted) -> None:
+def test_the_repr_of_objects(scripted) -> None:
     url = scripted.url.replace("//", f"//{WHO}@")
     keys = Keys(TOKEN, TOKEN)
     shown: list[object] = [keys, Place(url, url, keys=keys), vars(Management(url, "dogs", TOKEN))]
@@ -267,7 +267,7 @@ def test_what_is_shown_of_objects(scripted) -> None:
 
 
 def failures(url: str) -> Iterator[Exception]:
-    """What each way of asking by code raises."""
+    """Yield the error that each Python function for requests raises."""
 
     async def later() -> None:
         async with AsyncCaptionClient(url, retries=0) as asked:
@@ -299,7 +299,7 @@ def test_errors_of_code(scripted, answer: str, caplog: pytest.LogCaptureFixture)
     check(caplog.text)
 
 
-def test_passwords_are_sent_as_they_are_meant(scripted) -> None:
+def test_percent_encoded_passwords_are_sent_decoded(scripted) -> None:
     scripted.answer = lambda asked: (200, {"caption": "a dog", "log_prob": -1})
     url = scripted.url.replace("//", "//team:a%2Fb%40c@")
     with CaptionClient(url) as asked:

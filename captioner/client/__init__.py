@@ -1,7 +1,7 @@
 """Ask a served captioner over HTTP, from threads or from asyncio.
 
-Needs httpx2 and nothing else, neither torch nor the model. Where no captioner is to be installed:
-``pip install httpx2`` and ``pip install --no-deps captioner``.
+Needs httpx2 and nothing else, neither torch nor the model. To install it without the captioner:
+``pip install httpx2``, and in a clone of the repository ``pip install --no-deps .``.
 """
 
 from captioner.addresses import Address, read_address, redacted
