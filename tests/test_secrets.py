@@ -1,4 +1,4 @@
-"""No user, password or token in anything that is printed, logged, raised or shown by ``repr``."""
+"""Users, passwords and tokens are in nothing that is printed, logged, raised or shown by repr."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class BadRequest(CaptionError):
 
 
 class Unavailable(CaptionError):
-    """No answer, status 5xx or 429, after all retries; the same request may succeed later.
+    """An answer of status 5xx or 429, or none, after all retries; a later request may succeed.
 
     Attributes
     ----------

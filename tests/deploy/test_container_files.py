@@ -1,4 +1,4 @@
-"""What the container is made from and started with, as far as it can be checked without one."""
+"""The Dockerfile, compose.yaml and their scripts, as far as they can be checked without Docker."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_shellcheck_has_no_findings(script: str) -> None:
     shellcheck(ROOT / script)
 
 
-def test_the_image_listens_where_it_says() -> None:
+def test_the_image_exposes_the_ports_it_listens_on() -> None:
     exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert exposed
     ports = [address.rpartition(":")[2] for address in vars(Addresses()).values()]
     assert exposed[1].split() == ports
 
 
-def test_scripts_image_says_what_is_missing(tmp_path: Path) -> None:
+def test_scripts_image_names_the_missing_programs(tmp_path: Path) -> None:
     for name in ("dirname", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     done = subprocess.run(
@@ -69,19 +69,19 @@ def test_the_captioner_is_confined(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["tmpfs"][0].startswith("/tmp:")
-    assert int(service["stop_grace_period"].rstrip("s")) > 30  # which it may take to drain
+    assert int(service["stop_grace_period"].rstrip("s")) > 30  # seconds to answer accepted requests
     known = {f"CAPTIONER_{name.upper()}" for name in vars(Addresses())}
     assert {n for n in service["environment"] if n.startswith("CAPTIONER")} <= known
     for part in ("INFERENCE", "MANAGEMENT"):
         assert service["environment"][f"CAPTIONER_{part}"].startswith("127.0.0.1:")
 
 
-def test_what_containers_print_does_not_grow_for_ever() -> None:
+def test_the_logs_of_containers_are_bounded() -> None:
     for name, service in SERVICES.items():
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
 
 
-def test_the_limits_that_the_gate_shares_go_where_they_are_needed() -> None:
+def test_the_shared_limits_are_in_the_image_and_in_nginx() -> None:
     assert "!deploy/nginx/captioner" in (ROOT / ".dockerignore").read_text().splitlines()
     assert "./nginx/captioner:/etc/nginx/captioner:ro" in SERVICES["nginx"]["volumes"]
 
@@ -93,8 +93,8 @@ def test_each_profile_has_one_captioner() -> None:
     assert device["capabilities"] == ["gpu"]
 
 
-def test_what_is_mounted_is_there() -> None:
-    """But for the secrets, which are the operator's."""
+def test_mounted_files_exist() -> None:
+    """The secrets alone are missing: the operator makes them."""
     mounted = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
     assert mounted
     for volume in mounted:
@@ -105,7 +105,7 @@ def test_what_is_mounted_is_there() -> None:
             assert source in COMPOSE["volumes"]
 
 
-def test_prometheus_asks_the_captioner_and_grafana_asks_prometheus() -> None:
+def test_prometheus_reads_the_captioner_and_grafana_reads_prometheus() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     ((target,),) = [each["targets"] for each in config["scrape_configs"][0]["static_configs"]]
     metrics = SERVICES["captioner"]["environment"]["CAPTIONER_METRICS"]

@@ -1,4 +1,4 @@
-"""The dashboard asks for what the server tells."""
+"""The dashboard queries metrics that the server has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_query_is_of_a_metric_and_labels_that_there_are() -> None:
+def test_every_query_names_existing_metrics_and_labels() -> None:
     listed = yaml.safe_load((ROOT / "handler" / "metrics.yaml").read_text())
     labels = {
         metric["name"]: set(metric["dimensions"])

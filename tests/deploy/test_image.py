@@ -1,4 +1,4 @@
-"""The image is really built and its server really run, where buildah can."""
+"""The image is built and its server run, where buildah is installed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from captioner.operations.torchserve import Ports
 from captioner.paths import ROOT
 from tests.captioner.operations.test_container import Callers, Started
 
-OF_BUILDAH = ("dev", "proc", "run", "sys")  # where it mounts
-# torch, and what nothing else here needs.
-OF_TORCH = (
+MOUNTED_BY_BUILDAH = ("dev", "proc", "run", "sys")  # where it mounts
+# torch, and packages that only torch needs.
+TORCH_PACKAGES = (
     "torch",
     "functorch",
     "torchgen",
@@ -66,11 +66,11 @@ class Builder:
 
 
 def pip_configuration(folder: Path) -> tuple[Path, list[str]]:
-    """What pip is told here, for the build too; and the folders of this machine that it names."""
-    told = subprocess.run(
+    """Copy pip's settings for the build; return the file and the local folders that it names."""
+    listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
-    settings = dict(re.findall(r"^(?:global|:env:)\.(\S+?)='(.*)'$", told, re.MULTILINE))
+    settings = dict(re.findall(r"^(?:global|:env:)\.(\S+?)='(.*)'$", listed, re.MULTILINE))
     path = folder / "pip.conf"
     path.write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()))
     places = [urlsplit(word).path for value in settings.values() for word in value.split()]
@@ -80,7 +80,7 @@ def pip_configuration(folder: Path) -> tuple[Path, list[str]]:
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    """With a base image: Debian with Python 3.11, its packages from where this machine's are."""
+    """buildah with a base image: Debian and Python 3.11, from the mirrors of this machine."""
     folder = tmp_path_factory.mktemp("image")
     builder, root = Builder(folder), folder / "base"
     packages = "python3,python3-venv,ca-certificates"
@@ -117,12 +117,12 @@ def image(builder: Builder) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes."""
+    """Return the size of a folder in bytes."""
     return int(subprocess.check_output(["du", "-sbx", path]).split()[0])
 
 
 def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Path, render) -> None:
-    """Run as another user than root, writing to no place of the root but the model store."""
+    """The server runs as a user other than root, and writes to the model store alone."""
     container = builder("buildah", "from", image)
     root = Path(builder("buildah", "mount", container))
     ports, address = Ports.free(), "127.0.0.1:{}".format
@@ -153,20 +153,20 @@ def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Pa
     finally:
         started.end()
     changed = [path for path, then in written_to.items() if path.stat().st_mtime_ns != then]
-    may_change = {*OF_BUILDAH, "model-store"}  # which says there that it is served
+    may_change = {*MOUNTED_BY_BUILDAH, "model-store"}  # which says there that it is served
     assert [p for p in changed if p.relative_to(root).parts[0] not in may_change] == []
 
 
 def test_the_image_is_small_beside_torch(builder: Builder, image: str) -> None:
-    """And beside its base, which is not ours."""
+    """The size is that of the image without torch and without its base."""
     root = Path(builder("buildah", "mount", builder("buildah", "from", image)))
     base = Path(builder("buildah", "mount", builder("buildah", "from", "localhost/captioner-base")))
     (packages,) = root.glob("opt/captioner/lib/python3*/site-packages")
-    torch = sum(size(packages / name) for name in OF_TORCH if (packages / name).exists())
+    torch = sum(size(packages / name) for name in TORCH_PACKAGES if (packages / name).exists())
     bytes_of = {"all": size(root), "base": size(base), "torch": torch}
-    told = ", ".join(f"{name} {each / 1e6:.0f} MB" for name, each in bytes_of.items())
-    print(told)
-    assert bytes_of["all"] - bytes_of["base"] - torch <= 400e6, told
+    sizes = ", ".join(f"{name} {each / 1e6:.0f} MB" for name, each in bytes_of.items())
+    print(sizes)
+    assert bytes_of["all"] - bytes_of["base"] - torch <= 400e6, sizes
     assert not (packages / "pip").exists()
     assert not (root / "etc/pip.conf").exists()
     assert not [name for name in ("gcc", "cc", "javac") if (root / "usr/bin" / name).exists()]

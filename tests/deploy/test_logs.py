@@ -1,4 +1,4 @@
-"""Which line of TorchServe's goes to which file; its worker is one that only speaks."""
+"""The log file of each line of TorchServe; its worker is a script that only prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from captioner.operations.store import FIRST, Record, Store, Stored
 from captioner.operations.torchserve import Ports, Server, java_options
 from captioner.paths import ROOT
 
-# It outlives the object that started it.
+# The server outlives the object that started it.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
 SECONDS = 60.0
@@ -57,7 +57,7 @@ def speaking(
     lines: int = 0,
     configuration: Path = ROOT / "deploy" / "log4j2.xml",
 ) -> Iterator[tuple[Server, Ports]]:
-    """TorchServe once its worker has said so many lines."""
+    """Run TorchServe until the block ends, once its worker has printed the given lines."""
     store, ports, server = Store(folder / "store"), Ports.free(), Server(folder / "run")
     digest = package(checkpoint, "1.0", store.folder / FIRST)
     store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
@@ -105,7 +105,7 @@ def test_each_line_has_its_file_and_a_photo_is_in_none(
         before = server.log.stat().st_size
         for _ in range(20):
             assert requests.get(f"http://127.0.0.1:{ports.inference}/ping", timeout=SECONDS).ok
-        assert server.log.stat().st_size == before  # which no one rotates
+        assert server.log.stat().st_size == before  # this file is not rotated
     files = read_all(server)
     assert files.keys() == FILES | {"server.log"}
     assert files["requests.log"].endswith(' request {"request_id": "7"}\n')
@@ -114,7 +114,7 @@ def test_each_line_has_its_file_and_a_photo_is_in_none(
     said = [line.partition(" - ")[2] for line in files["model_log.log"].splitlines()]
     assert sorted(said) == ["Traceback of a worker", "captioner ready", "that is all"]
     frontend = files["ts_log.log"]
-    assert frontend.count("Model captioner loaded.\n") == 1  # and not once more
+    assert frontend.count("Model captioner loaded.\n") == 1  # and not twice
     for noise in ("DEBUG", "METRICS"):
         assert noise not in frontend
     assert "ErrorDataDecoderException\n\tat " in frontend
@@ -124,7 +124,7 @@ def test_each_line_has_its_file_and_a_photo_is_in_none(
         assert "of a photo" not in text, name
 
 
-def test_no_log_grows_for_ever(
+def test_logs_are_rotated(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with speaking(tmp_path, tiny_checkpoint, monkeypatch, 300) as (server, ports):
@@ -136,17 +136,17 @@ def test_no_log_grows_for_ever(
     assert files.keys() == FILES | {f"{name}.{i}" for name in many for i in range(1, 6)}
     assert all(len(text) < 30_000 for text in files.values())
     for name, last in (("requests.log", "request 300 "), ("model_log.log", "said 300 ")):
-        assert last in files[f"{name}.1"] + files[name]  # the newest are kept
+        assert last in files[f"{name}.1"] + files[name]  # the newest lines are kept
 
 
-def test_the_containers_output_has_all_but_photos(
+def test_the_output_of_the_container_has_everything_but_photos(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = ROOT / "deploy" / "container" / "log4j2.xml"
     with speaking(tmp_path, tiny_checkpoint, monkeypatch, configuration=own) as (server, ports):
         ask_badly(ports)
     files = read_all(server)
-    assert files.keys() == {"server.log"}  # that is where its output goes here
+    assert files.keys() == {"server.log"}  # here the process's output goes to this file
     printed = files["server.log"]
     assert printed.count(' request {"request_id": "7"}\n') == 1
     assert printed.count('"POST /predictions/captioner HTTP/1.1" 500 ') == 1
@@ -156,10 +156,10 @@ def test_the_containers_output_has_all_but_photos(
         assert text not in printed
 
 
-def test_a_start_that_fails_says_why_from_the_logs(
+def test_a_failed_start_quotes_the_logs(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And not why an earlier one did."""
+    """The log of an earlier start is not quoted."""
     server = Server(tmp_path / "run")
     server.logs.mkdir(parents=True)
     (server.logs / "model_log.log").write_text("OldError: of yesterday\n")
@@ -178,13 +178,13 @@ def test_a_start_that_fails_says_why_from_the_logs(
             server.wait_until_it_answers(f"http://127.0.0.1:{ports.inference}/x", b"", 0.0)
     finally:
         server.stop()
-    told = str(raised.value)
-    assert f"Its logs, in {server.logs}, say: " in told
-    assert "ImportError: no module named torch" in told
-    assert "OldError" not in told
+    message = str(raised.value)
+    assert f"Its logs, in {server.logs}, say: " in message
+    assert "ImportError: no module named torch" in message
+    assert "OldError" not in message
 
 
-def test_the_users_own_configuration_of_logs_is_kept(
+def test_a_log_configuration_of_the_user_is_used(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own.xml"
@@ -205,6 +205,6 @@ def test_the_users_own_configuration_of_logs_is_kept(
     assert {path.name for path in server.logs.iterdir()} == {"own.log", "server.log"}
 
 
-def test_options_for_java_are_read_where_torchserve_reads_them() -> None:
+def test_java_options_are_read_from_the_configuration() -> None:
     assert java_options("a=b\nvmargs=-Xmx1g  -XX:X=1\n#vmargs=-no\n") == ["-Xmx1g", "-XX:X=1"]
     assert java_options("a=b\n") == []
