@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,14 +154,6 @@ def load_captioner(arguments: argparse.Namespace) -> Captioner:
     return Captioner.load(
         arguments.checkpoint, choose_device(arguments.device), arguments.precision
     )
-
-
-def read_photo(path: Path) -> bytes:
-    """Return the bytes of a file; raises `OSError` for anything that is no regular file."""
-    # Reading a pipe or a device might never end. For a folder, reading itself raises.
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    return path.read_bytes()
 
 
 def check_picture_name(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from captioner.cli import arguments as shared
 from captioner.cli.messages import print_error
+from captioner.photo_files import read_photo
 
 SUMMARY = "Write captions for photos."
 DESCRIPTION = """\
@@ -108,6 +109,6 @@ def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
 def _content_or_error(path: Path) -> bytes | str:
     """Return the bytes of a file, or why it cannot be read."""
     try:
-        return shared.read_photo(path)
+        return read_photo(path)
     except OSError as error:
         return error.strerror or str(error)

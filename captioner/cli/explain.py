@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from captioner.cli import arguments as shared
+from captioner.photo_files import read_photo
 
 SUMMARY = "Show where the captioner looked for each word of a caption."
 DESCRIPTION = """\
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_ending(arguments.out)
     check_new(arguments.out, arguments.overwrite)
-    photo = shared.read_photo(arguments.image)
+    photo = read_photo(arguments.image)
     captioner = shared.load_captioner(arguments)
     try:
         caption = captioner.caption([photo], shared.decoding_options(arguments))[0][0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from captioner.photo_files import read_photo
 
 Photo: TypeAlias = bytes | Path
 
@@ -21,9 +22,7 @@ def photo_content(photo: Photo) -> bytes:
         The photo is neither bytes nor a Path.
     """
     if isinstance(photo, Path):
-        if photo.exists() and not photo.is_file() and not photo.is_dir():
-            raise OSError(errno.EINVAL, "Not a regular file", str(photo))
-        return photo.read_bytes()
+        return read_photo(photo)
     if isinstance(photo, bytes | bytearray | memoryview):
         return bytes(photo)
     raise TypeError(f"a photo is bytes or a Path, not {type(photo).__name__}")
