@@ -37,7 +37,7 @@ from handler.parsing import Form, Request, parse  # noqa: E402
 from handler.replies import PNG, Reply  # noqa: E402
 from handler.request_log import answered, failed, log_answers  # noqa: E402
 from handler.routes import Route, route  # noqa: E402
-from handler.shadow import Answered, Shadow  # noqa: E402
+from handler.shadow import AnsweredPhoto, Shadow  # noqa: E402
 from handler.workers import Workers  # noqa: E402
 from model import Caption, Captioner, InvalidImage, checkpoint, image  # noqa: E402
 from model.attention_picture import attention_picture  # noqa: E402
@@ -101,7 +101,7 @@ class CaptionerHandler:
             "digest": checkpoint.digest(self.folder),
         }
         self.metrics = Metrics(context.metrics, self.model["name"], self.model["version"])
-        self.shadow = Shadow.of_environment(self.model["version"], self.options)
+        self.shadow = Shadow.from_environment(self.model["version"], self.options)
         self.time_limit = budget.SHARE_OF_TIMEOUT * config.get("responseTimeout", 60)
         logger.info("captioner ready: %s, %s", self.model, self.options)
 
@@ -260,10 +260,10 @@ def _set_head(context: Any, i: int, reply: Reply) -> None:
     context.set_response_content_type(i, reply.media_type)
 
 
-def _copies(request: Request, found: list[list[Caption] | InvalidImage]) -> Iterator[Answered]:
+def _copies(request: Request, found: list[list[Caption] | InvalidImage]) -> Iterator[AnsweredPhoto]:
     for photo, options, captions in zip(request.photos, request.options, found, strict=True):
         if isinstance(captions, list):
-            yield Answered(photo, options, captions[0].text)
+            yield AnsweredPhoto(photo, options, captions[0].text)
 
 
 def _accepts_picture(headers: Mapping[str, Any]) -> bool:

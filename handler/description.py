@@ -10,7 +10,7 @@ from pathlib import Path
 from handler.budget import MAX_PIXELS as MAX_REQUEST_PIXELS
 from handler.budget import MAX_SECONDS
 from handler.options import RequestOptions, described
-from handler.parsing import MOST_BYTES, MOST_PHOTOS
+from handler.parsing import MAX_PHOTO_BYTES, MAX_PHOTOS
 from model import Captioner, checkpoint
 from model.image import MAX_PIXELS, accepted
 
@@ -36,9 +36,9 @@ def describe(
             "options": options,
             "formats": list(accepted()),
             "limits": {
-                "bytes_a_photo": MOST_BYTES,
+                "bytes_a_photo": MAX_PHOTO_BYTES,
                 "pixels_a_photo": MAX_PIXELS,
-                "photos_a_request": MOST_PHOTOS,
+                "photos_a_request": MAX_PHOTOS,
                 "pixels_a_request": MAX_REQUEST_PIXELS,
                 "decoding_seconds_a_request": MAX_SECONDS,
             },

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from handler.errors import RequestError, quoted
 from handler.options import RequestOptions, described, from_headers
 
-MOST_PHOTOS = 32  # in one request
-MOST_BYTES = 32 * 2**20  # of one photo
+MAX_PHOTOS = 32  # in one request
+MAX_PHOTO_BYTES = 32 * 2**20  # of one photo
 MAX_JSON_VALUES = 10_000  # in one body; that of 32 photos has some hundreds
 MAX_ID = 1_000  # characters; a reply that is too large for TorchServe ends the worker
 RAW_TYPES = ("", "application/octet-stream", "binary/octet-stream")  # besides image/*
@@ -242,7 +242,7 @@ def _asked(body: dict[str, Any], what: str) -> list[dict[str, Any]]:
 def _decoded(data: Any, what: str) -> bytes:
     if not isinstance(data, str):
         raise RequestError.request(f"the photo of {what} must be a text, the file in base64")
-    if len(data) > MOST_BYTES * 4 // 3 + 4:
+    if len(data) > MAX_PHOTO_BYTES * 4 // 3 + 4:
         raise _too_large(what)
     try:
         return _photo(base64.b64decode(data, validate=True), what)
@@ -253,13 +253,15 @@ def _decoded(data: Any, what: str) -> bytes:
 
 
 def _photo(photo: bytes, what: str) -> bytes:
-    if len(photo) > MOST_BYTES:
+    if len(photo) > MAX_PHOTO_BYTES:
         raise _too_large(what)
     return photo
 
 
 def _too_large(what: str) -> RequestError:
-    return RequestError.too_large(f"{what} is over {MOST_BYTES // 2**20} MiB; send a smaller photo")
+    return RequestError.too_large(
+        f"{what} is over {MAX_PHOTO_BYTES // 2**20} MiB; send a smaller photo"
+    )
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:
@@ -269,8 +271,8 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 def _several(value: Any, what: str) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_PHOTOS:
-        raise RequestError.request(f"{what} must be a list of 1 to {MOST_PHOTOS}")
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_PHOTOS:
+        raise RequestError.request(f"{what} must be a list of 1 to {MAX_PHOTOS}")
     return value
 
 

@@ -1,7 +1,8 @@
-"""Copies of what a version answered, for a deploy that asks the next version the same.
+"""Copies of answered photos, with which a deploy compares the next version before it serves.
 
-A deploy makes the spool, a folder beside the archives, and removes it in the end; without it
-nothing is copied. The answers are made before, and nothing that happens here changes them.
+The copies wait in a spool, a folder in the model store. A deploy creates it and removes it at the
+end; while there is no spool, nothing is copied. Photos are copied after they were answered, so
+nothing that happens here changes an answer.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -22,71 +23,91 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VARIABLE = "CAPTIONER_SHADOW"  # tells a worker where the spool is, when there is one
-FOLDER = ".shadow"  # the spool's name in a model store
+VARIABLE = "CAPTIONER_SHADOW"  # environment variable with the path of the spool
+FOLDER = ".shadow"  # name of the spool in a model store
 SETTINGS = "settings.json"
 ENDING = ".copy"
-MOST_COPIES = 64
-MOST_BYTES = 256 * 2**20  # of all copies that wait
+# Limits of a spool; photos that are answered while it is full are not copied.
+MAX_COPIES = 64
+MAX_BYTES = 256 * 2**20
 
 
-class Answered(NamedTuple):
-    """A photo that was captioned."""
+class AnsweredPhoto(NamedTuple):
+    """A photo of a request and the best caption that was returned for it."""
 
     photo: bytes
     options: RequestOptions
-    caption: str  # the best
+    caption: str
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a deploy wants copied."""
+    """Which answers a deploy wants copied."""
 
-    version: str  # whose answers: the next version is asked the same, and that is no traffic
+    version: str  # only its answers are copied, not those of the next version to the same photos
     share: float  # of the photos, 0..1
-    until: float  # Unix time
-    most: int = MOST_COPIES  # that wait; what is answered meanwhile is not copied
+    until: float  # Unix time after which nothing is copied
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Raises `ValueError` if that is no spool's."""
+        """Read the settings of a spool; keys that another release wrote are ignored.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged; the message names it.
+        """
         path = folder / SETTINGS
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+            content = json.loads(path.read_bytes())
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged: {error!r}") from error
 
     def to_bytes(self) -> bytes:
+        """Return the content of the settings file."""
         return json.dumps(asdict(self)).encode()
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A photo in the spool: what was asked and what came of it."""
+    """A photo in the spool, how it was asked for, and the answer.
+
+    The file holds one line of JSON, then the photo.
+    """
 
     photo: bytes
-    options: dict[str, Any]  # for the search, where the caller's are not the version's own
+    options: dict[str, Any]  # the decoding options that differ from the version's defaults
     caption: str
-    milliseconds: float  # in the handler, of the batch that it was in
-    batch: int  # photos in it
+    milliseconds: float  # that its batch took in the handler
+    batch: int  # number of photos in that batch
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises `ValueError` if it is none."""
-        told, _, photo = path.read_bytes().partition(b"\n")
+        """Read a copy from the spool.
+
+        Raises
+        ------
+        ValueError
+            The file is no copy; the message names it.
+        """
+        line, _, photo = path.read_bytes().partition(b"\n")
         try:
-            return cls(photo=photo, **json.loads(told))
+            return cls(photo=photo, **json.loads(line))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no copy of an answer: {error}") from error
 
     def write(self, folder: Path) -> None:
-        """In one step, for its owner only; not synced, as it is gone in a moment."""
-        told = {name: value for name, value in vars(self).items() if name != "photo"}
+        """Write the copy under a new name in one step, readable by its owner only.
+
+        It is not synced to disk: it will be read and removed in a moment.
+        """
+        line = {name: value for name, value in vars(self).items() if name != "photo"}
         descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
         new = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(told).encode() + b"\n")
+                file.write(json.dumps(line).encode() + b"\n")
                 file.write(self.photo)
             new.rename(folder / f"{new.name[1:]}{ENDING}")
         finally:
@@ -94,18 +115,18 @@ class Copy:
 
 
 class Shadow:
-    """One worker's side of the spool.
+    """The spool as a worker sees it: copies go in while a deploy waits for them.
 
     Parameters
     ----------
     folder
-        The spool, which need not be there; None if no deploy ever makes one.
+        The spool, which need not exist; None if no deploy ever makes one.
     version
-        The worker's own.
+        The version of the model that the worker runs.
     defaults
-        The options of a request that asks for nothing.
+        The options of a request that names none.
     chance, now
-        In place of `random.random` and of `time.time`.
+        Replacements for `random.random` and `time.time`, for tests.
     """
 
     def __init__(
@@ -119,29 +140,29 @@ class Shadow:
         self._folder, self._version = folder, version
         self._defaults = asdict(defaults.decoding)
         self._chance, self._now = chance, now
-        self._seen: tuple[int, int] | None = None  # the settings' file
+        self._seen: tuple[int, int] | None = None  # inode and time of the settings file last read
         self._settings: Settings | None = None
         self._failed = False
 
     @classmethod
-    def of_environment(cls, version: str, defaults: RequestOptions) -> Self:
-        named = os.environ.get(VARIABLE)
-        return cls(Path(named) if named else None, version, defaults)
+    def from_environment(cls, version: str, defaults: RequestOptions) -> Self:
+        """Use the spool that the environment variable `VARIABLE` names, if it is set."""
+        path = os.environ.get(VARIABLE)
+        return cls(Path(path) if path else None, version, defaults)
 
-    def offer(self, answered: Sequence[Answered], seconds: float, batch: int) -> None:
-        """Copy a share of what one batch answered, chosen at random; raises nothing.
+    def offer(self, answered: Iterable[AnsweredPhoto], seconds: float, batch: int) -> None:
+        """Copy a random share of the photos that one batch answered; never raises an error.
 
-        A photo that was to be explained counts like any other: its caption is searched for in the
-        same way. Where no deploy waits for copies this costs looking for one file.
+        While no deploy waits for copies, this costs one look for the settings file.
 
         Parameters
         ----------
         answered
-            Those that were captioned; errors are left out.
+            The photos that were captioned, whether for a prediction or an explanation.
         seconds
-            What the batch took in the handler.
+            Time that the batch took in the handler.
         batch
-            Photos in it.
+            Number of photos in the batch.
         """
         try:
             settings = self._current()
@@ -150,21 +171,21 @@ class Shadow:
             for each in answered:
                 if self._chance() >= settings.share:
                     continue
-                if not _has_room(self._folder, settings.most, len(each.photo)):
+                if not _has_room(self._folder, len(each.photo)):
                     return
                 asked = asdict(each.options.decoding).items()
                 options = {name: value for name, value in asked if value != self._defaults[name]}
-                taken = round(1e3 * seconds, 3)
-                Copy(each.photo, options, each.caption, taken, batch).write(self._folder)
+                milliseconds = round(1e3 * seconds, 3)
+                Copy(each.photo, options, each.caption, milliseconds, batch).write(self._folder)
         except FileNotFoundError:
-            return  # the deploy has just ended
-        except Exception as error:  # whatever it is, it is no reason to lose an answer
+            return  # the deploy has just ended and removed the spool
+        except Exception as error:  # no error of copying may cost an answer
             if not self._failed:
                 logger.warning("answers are not copied for the deploy under way: %s", error)
             self._failed = True
 
     def _current(self) -> Settings | None:
-        """What is to be copied now; read anew only if the file is another."""
+        """Return the settings if they ask for copies now; re-read the file only if it changed."""
         if self._folder is None:
             return None
         try:
@@ -181,13 +202,14 @@ class Shadow:
         return known
 
 
-def _has_room(folder: Path, most: int, more: int) -> bool:
-    """Whether the spool may take so many bytes more: its reader may be slow, or dead."""
+def _has_room(folder: Path, size: int) -> bool:
+    """Whether the spool may take one more copy of so many bytes; its reader may be slow or dead."""
     sizes = []
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
                 sizes.append(entry.stat().st_size)
-            except FileNotFoundError:  # read just now
+            except FileNotFoundError:  # its reader has just removed it
                 continue
-    return len(sizes) - 1 < most and sum(sizes) + more <= MOST_BYTES  # one is the settings
+    copies = len(sizes) - 1  # without the settings file
+    return copies < MAX_COPIES and sum(sizes) + size <= MAX_BYTES

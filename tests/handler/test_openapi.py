@@ -13,7 +13,7 @@ from captioner.paths import ROOT
 from handler import budget
 from handler.errors import RequestError
 from handler.options import HEADER, RequestOptions, described
-from handler.parsing import MAX_ID, MOST_BYTES, MOST_PHOTOS
+from handler.parsing import MAX_ID, MAX_PHOTO_BYTES, MAX_PHOTOS
 from model import image
 from tests.handler.openapi_checks import document
 
@@ -85,13 +85,13 @@ def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> No
 def test_limits_and_formats_are_those_of_the_handler(
     openapi: dict[str, Any], schemas: dict[str, Any]
 ) -> None:
-    assert schemas["KServeV1Request"]["properties"]["instances"]["maxItems"] == MOST_PHOTOS
+    assert schemas["KServeV1Request"]["properties"]["instances"]["maxItems"] == MAX_PHOTOS
     inputs = schemas["KServeV2Request"]["properties"]["inputs"]
-    assert inputs["maxItems"] == inputs["items"]["properties"]["data"]["maxItems"] == MOST_PHOTOS
+    assert inputs["maxItems"] == inputs["items"]["properties"]["data"]["maxItems"] == MAX_PHOTOS
     formats = schemas["Reply"]["properties"]["image"]["properties"]["format"]["enum"]
     assert formats == [*image.FORMATS, "HEIC"]
     text = " ".join(openapi["info"]["description"].split())
-    assert f"{MOST_BYTES // 2**20} MiB and {image.MAX_PIXELS // 10**6} million pixels" in text
+    assert f"{MAX_PHOTO_BYTES // 2**20} MiB and {image.MAX_PIXELS // 10**6} million pixels" in text
     halves = {most // 10**6 for most in image.MAX_PIXELS_OF.values()}
     assert f"(WebP, AVIF and HEIC {halves.pop()} million)" in text
     assert not halves

@@ -285,7 +285,7 @@ def test_forms_that_hold_no_photo() -> None:
 
 
 def test_photos_that_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(parsing, "MAX_PHOTO_BYTES", 2**20)
     for fields, headers in (
         ({"body": bytes(2**20 + 1)}, {}),
         ({"data": bytes(2**20 + 1)}, {}),

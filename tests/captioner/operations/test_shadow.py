@@ -33,7 +33,7 @@ from captioner.operations.shadow import (
 )
 from captioner.paths import ROOT
 from handler.options import RequestOptions
-from handler.shadow import ENDING, FOLDER, Answered, Copy, Settings, Shadow
+from handler.shadow import ENDING, FOLDER, AnsweredPhoto, Copy, Settings, Shadow
 from model import Captioner, DecodingOptions
 from tests.captioner.operations.site import Load, Site, run
 
@@ -47,7 +47,7 @@ class Traffic:
     Once the last was taken out of the spool, the time is over.
     """
 
-    def __init__(self, store: Path, answered: Iterable[Answered]) -> None:
+    def __init__(self, store: Path, answered: Iterable[AnsweredPhoto]) -> None:
         self.spool, self.answered = store / FOLDER, list(answered)
         self.worker = Shadow(self.spool, "1.0", DEFAULTS)
 
@@ -65,7 +65,7 @@ class Traffic:
 def ask(scripted, tmp_path: Path) -> Iterator[Any]:
     with CaptionClient(scripted.url, version="2.0", retries=0) as client:
 
-        def ask(*answered: Answered) -> Comparison:
+        def ask(*answered: AnsweredPhoto) -> Comparison:
             now = Traffic(tmp_path, answered)
             return shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
 
@@ -79,7 +79,7 @@ def captioned(text: str) -> tuple[int, dict[str, Any]]:
 def test_the_new_version_is_asked_the_same(ask, scripted, tmp_path: Path) -> None:
     wide = DEFAULTS.changed({"beam_size": 2, "return_attention": True})
     scripted.answer = lambda asked: captioned("a dog" if asked.body == b"dog" else "a wide cat")
-    found = ask(Answered(b"dog", DEFAULTS, "a dog"), Answered(b"cat", wide, "a cat"))
+    found = ask(AnsweredPhoto(b"dog", DEFAULTS, "a dog"), AnsweredPhoto(b"cat", wide, "a cat"))
     asked = {each.body: each for each in scripted.asked}
     assert len(scripted.asked) == len(asked) == 2
     assert {each.path for each in scripted.asked} == {"/predictions/captioner/2.0"}
@@ -100,7 +100,7 @@ def test_the_new_version_is_asked_the_same(ask, scripted, tmp_path: Path) -> Non
 
 def test_an_error_of_the_new_version_fails_whatever_is_demanded(ask, scripted) -> None:
     scripted.answer = lambda asked: captioned("a dog") if asked.body == b"dog" else (500, {})
-    answered = [Answered(photo, DEFAULTS, "a dog") for photo in (b"dog", b"cat", b"dog")]
+    answered = [AnsweredPhoto(photo, DEFAULTS, "a dog") for photo in (b"dog", b"cat", b"dog")]
     found = ask(*answered)
     assert (found.photos, found.same, len(found.errors)) == (3, 2, 1)
     assert re.search(r"^errors +1$", found.table(), re.MULTILINE)
@@ -157,7 +157,7 @@ def test_nothing_is_left_behind(
         raise error
 
     monkeypatch.setattr("captioner.operations.shadow._ask", fail)
-    now = Traffic(tmp_path, [Answered(b"dog", DEFAULTS, "a dog")] * 3)
+    now = Traffic(tmp_path, [AnsweredPhoto(b"dog", DEFAULTS, "a dog")] * 3)
     real = now.worker.offer
     now.worker.offer = lambda *each, batch: [real(*each, batch) for _ in range(3)]
     client = CaptionClient(scripted.url)
