@@ -1,64 +1,67 @@
-"""One line of the log for each request, for programs: its answer, who gave it, and how fast."""
+"""The request log: for each request a line for programs, with its outcome, version and times.
+
+Nothing that a client has sent is logged: no photo, no option, no text.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from handler.errors import RequestError
-from handler.parsing import Request
-from handler.replies import Reply
+from handler.service import AnsweredBatch
 
-# What a line begins with, the server's log configuration sorts by.
-START = "request "
+# The server's log configuration recognises the lines by this.
+PREFIX = "request "
 
 logger = logging.getLogger("captioner.requests")
 
 
-class Answer(NamedTuple):
-    """The outcome of one request."""
-
-    request_id: str
-    status: int
-    outcome: str  # ``ok``, ``description``, ``failed`` or the code of an error
-    photos: int = 0
-
-
-def answered(request_id: str, request: Request | RequestError | str, reply: Reply) -> Answer:
-    """Return what the log says of a request that the handler has answered."""
-    photos = len(request.photos) if isinstance(request, Request) else 0
-    return Answer(request_id, reply.status, reply.outcome, photos)
-
-
-def failed(request_id: str, error: Exception) -> Answer:
-    """Return what the log says of a request whose batch failed; its status is TorchServe's."""
-    no_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
-    return Answer(request_id, 507 if no_memory else 503, "failed")
-
-
-def log_answers(
-    answers: Iterable[Answer],
-    model: Mapping[str, str],
-    photos: int = 0,
-    timing: Mapping[str, float] | None = None,
-) -> None:
-    """Write a line for each request of a batch.
-
-    Nothing that a caller has sent is in it: no photo, no option, no text.
+def log_batch(batch: AnsweredBatch, model: Mapping[str, str]) -> None:
+    """Log a line for each request of a batch.
 
     Parameters
     ----------
     model
         ``name`` and ``version``.
-    photos
-        How many were captioned together.
-    timing
-        Milliseconds that the parts of the batch took.
     """
-    answers = list(answers)
-    named = {"model": model["name"], "version": model["version"]}
-    batch = {"requests": len(answers), "photos": photos, "ms": dict(timing or {})}
-    for answer in answers:
-        logger.info("%s%s", START, json.dumps(answer._asdict() | named | {"batch": batch}))
+    captioned = sum(1 for _ in batch.photos())
+    together = _batch(len(batch.requests), captioned, batch.timing_ms)
+    for each in batch.requests:
+        photos = len(each.request.photos) if each.request else 0
+        _log(each.id, each.reply.status, each.reply.outcome, photos, model, together)
+
+
+def log_failed_batch(ids: Sequence[str], error: Exception, model: Mapping[str, str]) -> None:
+    """Log a line for each request of a batch that failed as a whole.
+
+    The status is the one with which TorchServe answers them.
+    """
+    no_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
+    for request_id in ids:
+        _log(request_id, 507 if no_memory else 503, "failed", 0, model, _batch(len(ids), 0, {}))
+
+
+def _batch(requests: int, photos: int, timing_ms: Mapping[str, float]) -> dict[str, Any]:
+    return {"requests": requests, "photos": photos, "ms": dict(timing_ms)}
+
+
+def _log(
+    request_id: str,
+    status: int,
+    outcome: str,  # ``ok``, ``description``, ``failed`` or the code of an error
+    photos: int,
+    model: Mapping[str, str],
+    batch: Mapping[str, Any],
+) -> None:
+    line = {
+        "request_id": request_id,
+        "status": status,
+        "outcome": outcome,
+        "photos": photos,
+        "model": model["name"],
+        "version": model["version"],
+        "batch": batch,
+    }
+    logger.info("%s%s", PREFIX, json.dumps(line))

@@ -1,4 +1,4 @@
-"""Which of TorchServe's addresses a request came to, by marks that no caller can set."""
+"""The kind of answer that a request asks for, found by marks that only TorchServe can set."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ class Route(Enum):
     DESCRIBE = "describe"  # the management API's ``?customized=true``
 
 
-def route(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Route:
-    """Return where a request came to.
+def torchserve_route(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Route:
+    """Return the route by which a request came to TorchServe.
 
-    TorchServe marks that by headers, beside those that the caller has sent. ``explain``, in lower
-    case, it sets on whatever comes to predictions, explanations or KServe's addresses, to True or
-    False and after the caller's own. ``describe`` only the management API sets, and there are no
-    fields with it. A request for inference has at least the field ``body``, unless it is an empty
-    form, which it says by a content type.
+    TorchServe marks the route by headers that stand beside those of the client:
+
+    - ``explain``, in lower case, is True or False for every request to predictions, explanations or
+      KServe's addresses. It replaces a header of that name that the client has sent.
+    - ``describe`` is set by the management API alone, for which there are no fields. A client may
+      send the header too, but an inference request has at least the field ``body``, unless it is an
+      empty form, which is known by its content type.
 
     Parameters
     ----------
     fields
         The body or the form's fields, as the handler gets them.
     headers
-        In the spelling in which the handler gets them.
+        The headers, spelled as the handler gets them.
     """
     if headers.get("explain") == "True":
         return Route.EXPLAIN

@@ -1,7 +1,4 @@
-"""How many workers a version has, as they find out by themselves.
-
-TorchServe starts, scales and kills workers as its operator likes, and tells none of them.
-"""
+"""The number of workers of a version, which TorchServe starts, scales and kills without notice."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from pathlib import Path
 
 
 class Workers:
-    """The workers of one version; each leaves its process id in the folder of its archive.
+    """The workers of one version; each writes its process id into the folder of the archive.
 
     Parameters
     ----------
     folder
-        Where TorchServe unpacked the archive, once for all workers of a version. Where nothing can
-        be written a worker counts itself alone.
+        Where TorchServe unpacked the archive, once for all workers of a version. A worker that
+        cannot write there counts itself alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,17 +24,17 @@ class Workers:
             (self._folder / str(os.getpid())).touch()
 
     def count(self) -> int:
-        """How many of them live."""
+        """Return the number of workers that are alive, at least 1."""
         try:
             pids = [int(path.name) for path in self._folder.iterdir()]
         except OSError:
             return 1
-        return max(1, sum(map(_lives, pids)))
+        return max(1, sum(map(_is_alive, pids)))
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:  # there is none, or it is another user's by now
+    except OSError:  # no such process, or the number is another user's process by now
         return False
     return True

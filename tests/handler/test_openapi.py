@@ -11,9 +11,10 @@ import yaml
 
 from captioner.paths import ROOT
 from handler import budget
+from handler.caption_request import MAX_PHOTO_BYTES, MAX_PHOTOS
 from handler.errors import RequestError
-from handler.options import HEADER, RequestOptions, described
-from handler.parsing import MAX_ID, MAX_PHOTO_BYTES, MAX_PHOTOS
+from handler.json_bodies import MAX_ID
+from handler.options import HEADER, RequestOptions, option_schemas
 from model import image
 from tests.handler.openapi_checks import document
 
@@ -39,8 +40,8 @@ def test_the_document_is_valid(openapi: dict[str, Any]) -> None:
 
 def test_options_are_those_of_the_handler(schemas: dict[str, Any]) -> None:
     told = schemas["Options"]["properties"]
-    assert told.keys() == described().keys()
-    for name, option in described().items():
+    assert told.keys() == option_schemas().keys()
+    for name, option in option_schemas().items():
         if option.get("maximum") == "beam_size":
             option = option | {"maximum": told["beam_size"]["maximum"]}
         assert option.items() <= told[name].items()
@@ -61,19 +62,22 @@ def test_every_option_is_a_header_and_a_field(openapi: dict[str, Any]) -> None:
         if parameter["in"] == "header"
     }
     fields = openapi["components"]["schemas"]["Form"]["properties"]
-    assert headers.keys() == described().keys()
-    assert fields.keys() == {"data", *described()}
-    for name in described():
+    assert headers.keys() == option_schemas().keys()
+    assert fields.keys() == {"data", *option_schemas()}
+    for name in option_schemas():
         assert headers[name] == fields[name] == {"$ref": f"{PREFIX}{name}"}
     for path, operations in openapi["paths"].items():
         if path != "/ping":
             refs = {parameter["$ref"] for parameter in operations["parameters"]}
-            assert len(refs - {"#/components/parameters/Version"}) == len(described())
+            assert len(refs - {"#/components/parameters/Version"}) == len(option_schemas())
 
 
 def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> None:
-    makers = ("request", "option", "image", "too_large", "media_type", "busy")
-    errors = [getattr(RequestError, maker)("so it is") for maker in makers]
+    codes = (
+        *("invalid_request", "invalid_option", "invalid_image"),
+        *("too_large", "unsupported_media_type", "busy"),
+    )
+    errors = [getattr(RequestError, code)("a message") for code in codes]
     told = openapi["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]
     assert sorted(told["enum"]) == sorted(error.code for error in errors)
     for path, operations in openapi["paths"].items():

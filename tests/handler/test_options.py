@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handler.errors import RequestError
-from handler.options import RequestOptions, described, from_headers
+from handler.options import RequestOptions, from_headers, option_schemas
 from model import DecodingOptions
 
 DEEP: list[Any] = []
@@ -129,8 +129,8 @@ def test_headers_in_any_spelling() -> None:
     assert from_headers(headers) == {"beam_size": "4", "return_tokens": "1"}
 
 
-def test_what_is_described_is_what_is_accepted() -> None:
-    for name, told in described().items():
+def test_what_is_option_schemas_is_what_is_accepted() -> None:
+    for name, told in option_schemas().items():
         if told["type"] == "boolean":
             values: list[Any] = [True, False]
             wrong: list[Any] = [2, "maybe"]

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from handler.captioner_handler import CaptionerHandler
+from model import DecodingOptions
+from tests.handler.fakes import ABOUT, answers
+
+
+def test_the_description_of_a_model(handler: CaptionerHandler, render) -> None:
+    (handler.service.folder / "README.md").write_text("# Card\n")
+    headers: list[dict[str, Any]] = [{"describe": "True"}, {}]
+    (told, reply), context = answers(handler, [{}, {"body": render()}], headers)
+    assert "caption" in reply
+    assert not context.status
+    assert told["card"] == "# Card\n"
+    assert told["model"] == ABOUT
+    assert told["options"]["beam_size"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 20,
+        "default": DecodingOptions().beam_size,
+    }
+    assert "AVIF" in told["formats"]
+    assert told["limits"]["photos_a_request"] == 32
+    assert json.dumps(told)
