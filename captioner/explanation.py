@@ -1,4 +1,4 @@
-"""Where a captioner looked at every word of a caption, as a picture or as JSON."""
+"""The explanation of a caption, where each word looked, as a picture or as JSON."""
 
 from __future__ import annotations
 
@@ -6,52 +6,44 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from model import Caption, image
+from model import Caption
+from model.attention_picture import attention_picture
 from model.files import write_whole
-from training.reporting.pictures import Page, attention_page
 
 ENDINGS = (".png", ".json")
-LEAST_PIXELS = 1200  # a side, twice what the largest panel shows
 
 
 def save_explanation(path: Path, photo: bytes, caption: Caption, smooth: bool = True) -> None:
-    """Write the picture (``.png``) or the figures (``.json``), whole or not at all.
+    """Write the picture (``.png``) or the numbers (``.json``), whole or not at all.
 
     Parameters
     ----------
     photo
-        The image file that the caption is of.
+        The image file that was captioned.
     smooth
-        Of the picture: maps blurred, as the paper shows them, or in the grid's own cells.
+        Whether the maps of the picture are blurred, as in the paper, or show the grid's cells.
 
     Raises
     ------
     ValueError
-        The name ends otherwise; `InvalidImage` if the photo is none.
+        The file name has another ending; `InvalidImage` if the photo cannot be decoded.
     """
     check_ending(path)
     if path.suffix.lower() == ".json":
         content = (json.dumps(explanation(caption)) + "\n").encode()
     else:
-        content = _page(photo, caption, smooth).png()
+        content = attention_picture(photo, caption, smooth)
     write_whole(path, content)
 
 
 def check_ending(path: Path) -> None:
-    """Raise `ValueError` unless the name says what to write."""
+    """Raise `ValueError` unless the ending of a file name says what to write."""
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{path}: the name must end in {' or '.join(ENDINGS)}")
 
 
-def explain(photo: bytes, caption: Caption, smooth: bool = True) -> Figure:
-    """The picture: the photo, then a panel for every word; raises `InvalidImage`."""
-    return _page(photo, caption, smooth).figure
-
-
 def explanation(caption: Caption) -> dict[str, Any]:
-    """The figures, ready for JSON.
+    """Return the numbers of an explanation, for JSON.
 
     Returns
     -------
@@ -72,7 +64,3 @@ def explanation(caption: Caption) -> dict[str, Any]:
 
 def _rounded(rows: list[list[float]]) -> list[list[float]]:
     return [[round(share, 5) for share in row] for row in rows]
-
-
-def _page(photo: bytes, caption: Caption, smooth: bool) -> Page:
-    return attention_page(image.open_rgb(photo, LEAST_PIXELS), caption, smooth)

@@ -1,198 +1,174 @@
-"""Where each word of a caption looked, as a PNG drawn with Pillow alone: a server has no more."""
+"""The picture of a caption's attention: where each word looked, drawn with Pillow alone.
+
+The server, `captioner explain` and training's samples all show this picture.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from model import Caption
+from model.attention_overlay import EVEN, FULL, overlay
 from model.image import open_rgb
+from model.lettering import font_for, printable, wrap, write_line
 
-Map = NDArray[np.floating[Any]]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-# Pixels: of the page, around it, between panels, above a panel for its word.
-WIDEST, NARROWEST, MARGIN, GAP, LABEL = 1600, 560, 28, 20, 30
-AREA, LONGEST, SHORTEST = 240 * 240, 420, 8  # of a panel, whatever the photo's shape
-ALL_AREA = 1_400_000  # of all panels: those of a long caption are smaller
-LEAST_CELL = 170  # pixels in which a word has room
-SHAPE = 1.4  # width to height that a page aims at
-TITLE, WORD, SMALL, TINY = 26, 19, 14, 11  # sizes of letters, pixels
+# Sizes are pixels: of the page, of the space around it, between panels, and above each for a word.
+MAX_WIDTH, MIN_WIDTH, MARGIN, GAP, LABEL = 1600, 560, 28, 20, 30
+PANEL_AREA, MAX_SIDE, MIN_SIDE = 240 * 240, 420, 8  # of one panel, whatever the photo's shape
+MAX_AREA = 1_400_000  # of all panels together: those of a long caption are smaller
+MIN_CELL = 170  # width in which a word has room
+ASPECT = 1.4  # width / height that a page aims at
+TITLE, WORD, SMALL = 26, 19, 14  # heights of letters
+LINE = TITLE * 4 // 3
 INK, GREY = "#1a1a1a", "#6a6a6a"
 
-# In even shares, 1 / P: plain grey up to one of them, full colour from four on. Being the same for
-# all words and photos, the scale shows a peaked map as peaked.
-EVEN, FULL = 1.0, 4.0
-SMOOTHING = 0.5  # standard deviation of the blur, grid cells
-DARK, LIGHT = np.array([225.0, 80.0, 0.0]), np.array([255.0, 240.0, 160.0])  # RGB of full colour
+
+class _Layout(NamedTuple):
+    """Panels in rows: the photo, then the words."""
+
+    panels: int
+    panel: tuple[int, int]  # width and height of a photo
+    cell: tuple[int, int]  # the same with its label and the gaps to the next panels
+    columns: int
+    width: int  # of the page
+
+    @property
+    def height(self) -> int:
+        """The height of all rows."""
+        return -(-self.panels // self.columns) * self.cell[1] - GAP
+
+    def places(self, top: int) -> Iterator[tuple[int, int]]:
+        """Yield the upper left corner of each panel's photo, for rows that begin at ``top``."""
+        for i in range(self.panels):
+            row, column = divmod(i, self.columns)
+            yield MARGIN + column * self.cell[0], top + row * self.cell[1] + LABEL
 
 
-def attention_picture(photo: bytes, caption: Caption) -> bytes:
-    """Draw the photo with its caption, then a panel for every word: where that word looked.
+def attention_picture(photo: bytes, caption: Caption, smooth: bool = True) -> bytes:
+    """Return the picture of a caption's attention as a PNG file.
 
     Parameters
     ----------
     photo
-        The image file that the caption is of.
-
-    Returns
-    -------
-    A PNG file of at most `WIDEST` pixels across; the same for the same arguments.
+        The image file that was captioned.
+    smooth
+        See `draw_attention`.
 
     Raises
     ------
     model.InvalidImage
-        The photo is none.
+        The photo cannot be decoded.
     """
-    picture = open_rgb(photo, LONGEST)
-    panels = len(caption.words) + 1
-    panel = _panel_size(picture.width / picture.height, min(AREA, ALL_AREA // panels))
-    cell = max(panel[0], LEAST_CELL) + GAP, LABEL + panel[1] + GAP
-    columns = _columns(panels, cell)
-    width = max(NARROWEST, 2 * MARGIN + columns * cell[0] - GAP)
-    title = _wrapped(_printable(caption.text) or "(no word)", width - 2 * MARGIN)
-    line = TITLE * 4 // 3
-    top = MARGIN + line * len(title) + 2 * SMALL
-    height = top + -(-panels // columns) * cell[1] - GAP + MARGIN
+    buffer = io.BytesIO()
+    draw_attention(open_rgb(photo, MAX_SIDE), caption, smooth).save(buffer, "PNG")
+    return buffer.getvalue()
 
-    page = Image.new("RGB", (width, height), "white")
+
+def draw_attention(
+    photo: Image.Image, caption: Caption, smooth: bool = True, width: int | None = None
+) -> Image.Image:
+    """Draw a photo with its caption, then a panel for every word: bright where the word looked.
+
+    Parameters
+    ----------
+    photo
+        RGB, upright and in its own shape; the maps are stretched to it.
+    smooth
+        Whether the maps are blurred, as in the paper, or show the cells of the grid.
+    width
+        Pixels of the page, at least `MIN_WIDTH`; if not given, it follows from the panels and is
+        at most `MAX_WIDTH`.
+
+    Returns
+    -------
+    The page, RGB; the same for the same arguments
+    """
+    layout = _layout(photo.width / photo.height, len(caption.words) + 1, width)
+    room = layout.width - 2 * MARGIN
+    title = wrap(printable(caption.text) or "(no word)", TITLE, room)
+    top = MARGIN + LINE * len(title) + 2 * SMALL
+    page = Image.new("RGB", (layout.width, top + layout.height + MARGIN), "white")
     pen = ImageDraw.Draw(page)
-    for i, text in enumerate(title):
-        _write(pen, text, (MARGIN, MARGIN + line * i + TITLE), TITLE, width - 2 * MARGIN)
-    told = f"log-probability {caption.log_prob:.2f}; the brighter, the more the word looked there"
-    _write(pen, told, (MARGIN, top - SMALL), SMALL, width - 2 * MARGIN, GREY)
+    for i, line in enumerate(title):
+        write_line(pen, line, (MARGIN, MARGIN + LINE * i + TITLE), TITLE, room, INK)
+    _draw_legend(page, caption.log_prob, top - SMALL)
 
-    small = picture.resize(panel, Image.Resampling.LANCZOS)
-    for i in range(panels):
-        left, upper = MARGIN + i % columns * cell[0], top + i // columns * cell[1] + LABEL
+    small = photo.resize(layout.panel, Image.Resampling.LANCZOS)
+    for i, (left, upper) in enumerate(layout.places(top)):
         if i == 0:
             page.paste(small, (left, upper))
             continue
         attention = caption.attention[i - 1].float().cpu().numpy()
-        page.paste(_lit(small, attention), (left, upper))
-        chance = _percent(caption.word_log_probs[i - 1])
-        room = cell[0] - GAP - round(_font(SMALL).getlength(chance)) - 10
-        word = _printable(caption.words[i - 1])
-        end = _write(pen, word, (left, upper - 9), WORD, room)
-        _write(pen, chance, (end + 8, upper - 9), SMALL, room, GREY)
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG")
-    return buffer.getvalue()
+        page.paste(overlay(small, attention, smooth), (left, upper))
+        word, log_prob = caption.words[i - 1], caption.word_log_probs[i - 1]
+        _draw_label(pen, word, log_prob, (left, upper - 9), layout.cell[0] - GAP)
+    return page
+
+
+def _layout(ratio: float, panels: int, width: int | None) -> _Layout:
+    """Lay out panels of photos with a ratio of width to height; see `draw_attention`."""
+    panel = _panel_size(ratio, min(PANEL_AREA, MAX_AREA // panels))
+    cell = _cell(panel)
+    room = (width or MAX_WIDTH) - 2 * MARGIN + GAP
+    fit = max(1, room // cell[0])
+    if width is None:
+        columns = _columns(min(panels, fit), panels, cell)
+        width = max(MIN_WIDTH, 2 * MARGIN + columns * cell[0] - GAP)
+        return _Layout(panels, panel, cell, columns, width)
+    # Panels fill the width, but for those of a tall photo.
+    scale = min((room // fit - GAP) / panel[0], MAX_SIDE / max(panel))
+    panel = round(panel[0] * scale), round(panel[1] * scale)
+    return _Layout(panels, panel, _cell(panel), min(panels, fit), width)
 
 
 def _panel_size(ratio: float, area: float) -> tuple[int, int]:
-    """Width and height of a photo with this ratio of the two; one that is all but a line shows."""
+    """Return width and height of a panel; even a photo that is almost a line can be seen."""
     width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
-    shrink = min(1, LONGEST / width, LONGEST / height)
-    return max(round(width * shrink), SHORTEST), max(round(height * shrink), SHORTEST)
+    shrink = min(1, MAX_SIDE / width, MAX_SIDE / height)
+    return max(round(width * shrink), MIN_SIDE), max(round(height * shrink), MIN_SIDE)
 
 
-def _columns(panels: int, cell: tuple[int, int]) -> int:
-    """Panels side by side: a page near `SHAPE` with few empty places, and not too wide."""
-    fit = max(1, (WIDEST - 2 * MARGIN + GAP) // cell[0])
+def _cell(panel: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a panel with its label and the gaps to its neighbours."""
+    return max(panel[0], MIN_CELL) + GAP, LABEL + panel[1] + GAP
+
+
+def _columns(most: int, panels: int, cell: tuple[int, int]) -> int:
+    """Return the number of columns, at most so many, that gives a page of a pleasant shape."""
 
     def ugliness(columns: int) -> float:
         rows = -(-panels // columns)
-        return abs(math.log(columns * cell[0] / (rows * cell[1]) / SHAPE)) + (
-            (columns * rows - panels) / columns
-        )
+        aspect = columns * cell[0] / (rows * cell[1])
+        empty = columns * rows - panels
+        return abs(math.log(aspect / ASPECT)) + empty / columns
 
-    return min(range(1, min(panels, fit) + 1), key=ugliness)
-
-
-def _lit(photo: Image.Image, attention: Map) -> Image.Image:
-    """The photo in dim grey, and in bright orange where the attention is.
-
-    Grey against hue keeps dark and light photos apart from their attention alike.
-    """
-    light = np.asarray(photo.convert("L"), dtype=np.float32)[..., None] / 255
-    rows, columns = (
-        _weights(pixels, cells)
-        for pixels, cells in zip((photo.height, photo.width), attention.shape, strict=True)
-    )
-    shares = (rows @ attention @ columns.T)[..., None] * attention.size
-    lit = np.clip((shares - EVEN) / (FULL - EVEN), 0, 1) ** 0.75
-    grey, color = 255 * (0.1 + 0.5 * light), DARK + (LIGHT - DARK) * light
-    return Image.fromarray(((1 - lit) * grey + lit * color).round().astype(np.uint8))
+    return min(range(1, most + 1), key=ugliness)
 
 
-def _weights(pixels: int, cells: int) -> Map:
-    """What each cell adds to each pixel along one side, blurred, shape = (pixels, cells)."""
-    position = (np.arange(pixels) + 0.5) * cells / pixels
-    distance = position[:, None] - (np.arange(cells) + 0.5)
-    weights: Map = np.exp(-0.5 * (distance / SMOOTHING) ** 2)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+def _draw_legend(page: Image.Image, log_prob: float, base: int) -> None:
+    """Write the caption's log-probability and show what the colours stand for."""
+    pen, room = ImageDraw.Draw(page), page.width - 2 * MARGIN
+    text = f"log-probability {log_prob:.2f}     attention: an even share"
+    end = write_line(pen, text, (MARGIN, base), SMALL, room, GREY) + 8
+    grey = Image.new("RGB", (90, SMALL - 4), (150, 150, 150))
+    ramp = np.linspace(EVEN, FULL, grey.width, dtype=np.float32)[None] / grey.width
+    page.paste(overlay(grey, ramp, smooth=False), (end, base - grey.height))
+    end += grey.width + 8
+    write_line(pen, f"{FULL:.0f} times that", (end, base), SMALL, page.width - MARGIN - end, GREY)
 
 
-def _percent(log_prob: float) -> str:
+def _draw_label(
+    pen: ImageDraw.ImageDraw, word: str, log_prob: float, base: tuple[int, int], room: int
+) -> None:
+    """Write a word and, small and in grey, its probability."""
     percent = 100 * math.exp(log_prob)
-    return "< 1 %" if percent < 0.5 else f"{percent:.0f} %"
-
-
-def _printable(text: str) -> str:
-    """On one line, without what no font can take."""
-    text = text.encode("utf-8", "replace").decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of the title; only a single word may be wider."""
-    lines: list[str] = []
-    font = _font(TITLE, text)
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
-
-
-def _write(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    base: tuple[int, int],
-    size: int,
-    room: int,
-    color: str = INK,
-) -> int:
-    """One line that stands on ``base``, smaller or cut off where it is too long; where it ends."""
-    font = _font(size, text)
-    while size > TINY and font.getlength(text) > room:
-        size -= 1
-        font = _font(size, text)
-    if (length := font.getlength(text)) > room:
-        text = text[: int(len(text) * room / length)]
-        while text and font.getlength(f"{text}...") > room:
-            text = text[:-1]
-        text += "..."
-    pen.text(base, text, fill=color, font=font, anchor="ls")
-    return base[0] + round(font.getlength(text))
-
-
-def _font(size: int, text: str = "") -> Font:
-    """Pillow's own for ASCII, of which it has little more; made anew, as threads share no font."""
-    if not text.isascii() and (file := _other_letters()):
-        return ImageFont.truetype(file, size)
-    return ImageFont.load_default(size)
-
-
-@cache
-def _other_letters() -> Path | None:
-    """DejaVu Sans as it comes with matplotlib, which serving installs but does not import.
-
-    It has Latin, Greek, Cyrillic, Arabic and Hebrew letters among others; those that it lacks,
-    Indian and East Asian ones above all, are boxes.
-    """
-    spec = find_spec("matplotlib")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        if (file := Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")).is_file():
-            return file
-    return None
+    chance = "< 1 %" if percent < 0.5 else f"{percent:.0f} %"
+    room -= round(font_for(SMALL).getlength(chance)) + 10
+    end = write_line(pen, printable(word), base, WORD, room, INK)
+    write_line(pen, chance, (end + 8, base[1]), SMALL, room, GREY)

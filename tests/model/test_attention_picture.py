@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from captioner.paths import ROOT
 from model import Caption, InvalidImage
 from model import attention_picture as picture
-from model.attention_picture import attention_picture
+from model.attention_picture import attention_picture, draw_attention
 
 LONG_WORD = "extraordinarily-long-hyphenated-compound-word-that-never-ends"
 
@@ -37,7 +38,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def panels(page: Image.Image) -> list[tuple[int, int, int, int]]:
-    """The boxes of everything between white rows and columns that is large and filled."""
+    """Return the boxes of everything between white rows and columns that is large and filled."""
     ink = np.asarray(page.convert("L")) < 250
     found = []
     for top, bottom in _runs(ink.mean(axis=1) > 0.1):
@@ -62,7 +63,7 @@ def test_a_panel_for_the_photo_and_every_word() -> None:
     assert page.getpixel(((left + right) // 2, (top + bottom) // 2)) == (120, 140, 160)
 
 
-def test_brighter_where_the_word_looked() -> None:
+def test_a_panel_is_bright_where_its_word_looked() -> None:
     attention = torch.full((2, 7, 7), 0.1 / 48)
     attention[0, 1, 5] = attention[1, 5, 1] = 0.9
     page = opened(attention_picture(photo(), caption(["upper", "lower"], attention)))
@@ -75,7 +76,7 @@ def test_brighter_where_the_word_looked() -> None:
         assert cells.max() > 1.5 * np.median(cells)
 
 
-def test_even_attention_lights_nothing() -> None:
+def test_a_panel_of_even_attention_is_grey() -> None:
     page = opened(attention_picture(photo(), caption(["even"])))
     shown = np.asarray(page.crop(panels(page)[1]))
     assert shown.max(axis=2).min() == shown.min(axis=2).max()  # one grey
@@ -89,9 +90,34 @@ def test_the_photo_is_shown_upright() -> None:
     assert (right - left) / (bottom - top) == pytest.approx(2 / 3, rel=0.02)
 
 
-def test_the_same_for_the_same() -> None:
-    asked = photo(), caption(["a", "dog"])
-    assert attention_picture(*asked) == attention_picture(*asked)
+def test_the_same_arguments_give_the_same_picture() -> None:
+    """In threads too, as a server draws."""
+    arguments = photo(), caption(["a", "dog"])
+    with ThreadPoolExecutor(3) as pool:
+        pictures = list(pool.map(lambda _: attention_picture(*arguments), range(6)))
+    assert len(set(pictures)) == 1
+
+
+def test_maps_are_smooth_or_show_the_cells() -> None:
+    attention = torch.full((1, 7, 7), 0.1 / 48)
+    attention[0, 3, 3] = 0.9
+    colours = []
+    for smooth in (True, False):
+        page = opened(attention_picture(photo((70, 70)), caption(["dog"], attention), smooth))
+        colours.append(len(page.crop(panels(page)[1]).getcolors(100_000)))
+    assert colours[1] == 2 < colours[0]
+
+
+@pytest.mark.parametrize("width", [560, 1000, 1590])
+@pytest.mark.parametrize("size", [(90, 90), (40, 1600), (1600, 40)], ids=str)
+def test_panels_fill_a_given_width(width: int, size: tuple[int, int]) -> None:
+    page = draw_attention(Image.new("RGB", size, "teal"), caption(["dog"] * 9), width=width)
+    assert page.width == width
+    frame = np.asarray(page).copy()
+    frame[8:-8, 8:-8] = 255
+    assert frame.min() == 255
+    if size == (90, 90) and width >= 1000:
+        assert width - max(right for _, _, right, _ in panels(page)) < 40
 
 
 @pytest.mark.parametrize(
@@ -102,7 +128,7 @@ def test_any_shape_and_length_fits_the_page(size: tuple[int, int], words: int) -
     text = ["a", "dog", LONG_WORD, "running"] * 13
     png = attention_picture(photo(size), caption(text[:words]))
     page = np.asarray(opened(png))
-    assert page.shape[1] <= picture.WIDEST
+    assert page.shape[1] <= picture.MAX_WIDTH
     assert len(png) < 3_000_000
     # Nothing reaches into the margin, so nothing is cut off.
     frame = page.copy()
@@ -118,7 +144,7 @@ def test_any_word_is_drawn(word: str) -> None:
 
 
 @pytest.mark.parametrize(("word", "other"), [("grün", "grön"), ("кошка", "кушка"), ("כלב", "כלה")])
-def test_letters_of_other_scripts_are_no_boxes(word: str, other: str) -> None:
+def test_letters_of_other_scripts_are_drawn(word: str, other: str) -> None:
     assert attention_picture(photo(), caption([word])) != attention_picture(
         photo(), caption([other])
     )
@@ -129,7 +155,7 @@ def test_attention_on_another_grid_and_in_half_precision() -> None:
     opened(attention_picture(photo(), caption(["dog"], attention)))
 
 
-def test_no_photo() -> None:
+def test_bytes_that_are_no_photo_are_refused() -> None:
     with pytest.raises(InvalidImage):
         attention_picture(b"no photo", caption(["dog"]))
 

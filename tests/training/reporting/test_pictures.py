@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,97 +14,21 @@ import torch
 from PIL import Image
 
 from model import Caption, Captioner, DecodingOptions
+from model.attention_picture import draw_attention
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.reporting import pictures, report
-from training.reporting.pictures import attention_page, overlay, stretch, text_width, wrap
+from training.reporting.pictures import Page, attention_page, text_width, wrap
 from training.reporting.report import chosen, write_report, write_samples
-
-SIZES = [(160, 120), (120, 160), (1500, 100), (100, 1500), (3000, 1)]
-
-
-def one_hot(row: int, column: int, side: int = 4) -> np.ndarray:
-    attention = np.zeros((side, side), np.float32)
-    attention[row, column] = 1
-    return attention
-
-
-def made_up(words: list[str], side: int = 4) -> Caption:
-    maps = torch.rand(len(words), side, side, generator=torch.Generator().manual_seed(0))
-    return Caption(
-        text=" ".join(words),
-        log_prob=-1.5 * len(words),
-        words=words,
-        word_log_probs=[-1.5] * len(words),
-        attention=maps / maps.sum(dim=(1, 2), keepdim=True),
-    )
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-def test_a_map_is_stretched_to_the_photos_shape(smooth: bool) -> None:
-    map_ = stretch(one_hot(0, 3), (40, 120), smooth)
-    assert map_.shape == (40, 120)
-    where = np.unravel_index(map_.argmax(), map_.shape)
-    assert where[0] < 10
-    assert where[1] >= 90
-    even = stretch(np.full((4, 4), 1 / 16, np.float32), (40, 120), smooth)
-    np.testing.assert_allclose(even, 1 / 16, rtol=1e-5)
-
-
-def test_blocky_is_the_grid_as_it_is() -> None:
-    attention = np.random.default_rng(0).random((7, 7), np.float32)
-    expected = attention.repeat(5, axis=0).repeat(3, axis=1)
-    np.testing.assert_array_equal(stretch(attention, (35, 21), smooth=False), expected)
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-@pytest.mark.parametrize("light", [0, 128, 255])
-def test_attention_lights_its_place(light: int, smooth: bool) -> None:
-    """In brightness and in hue, on dark photos and on light ones."""
-    photo = Image.new("RGB", (160, 80), (light, light, light))
-    shown = overlay(photo, one_hot(1, 2), smooth).astype(float)
-    inside, outside = shown[30, 100], shown[70, 10]
-    assert inside.mean() > outside.mean() + 40
-    assert np.ptp(inside) > 80
-    assert np.ptp(outside) < 1
-
-
-def test_even_attention_lights_nothing() -> None:
-    photo = Image.new("RGB", (60, 60), (120, 120, 120))
-    assert np.ptp(overlay(photo, np.full((7, 7), 1 / 49, np.float32)), axis=2).max() <= 1
-
-
-def test_the_scale_is_the_same_for_every_word() -> None:
-    photo = Image.new("RGB", (64, 64), (120, 120, 120))
-    wide = np.zeros((8, 8), np.float32)
-    wide[:, :4] = 1 / 32  # twice an even share, over half of the photo
-    faint, strong = (overlay(photo, m, smooth=False) for m in (wide, one_hot(0, 0, 8)))
-    assert np.ptp(faint[4, 4].astype(int)) < 0.6 * np.ptp(strong[4, 4].astype(int))
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("count", [0, 1, 8, 30])
-def test_pages_of_any_photo_and_length(size: tuple[int, int], count: int) -> None:
-    caption = made_up([f"word{i}" for i in range(count)])
-    page = attention_page(Image.new("RGB", size, "teal"), caption)
-    boxes = [axes.get_window_extent() for axes in page.figure.axes]
-    assert len(boxes) == count + 2  # the legend's ramp, the photo, the words
-    for i, box in enumerate(boxes):
-        assert box.x0 > 0
-        assert box.y0 > 0
-        assert box.x1 < page.figure.bbox.x1
-        assert box.y1 < page.figure.bbox.y1
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
-    assert page.width / page.height < 5
-    assert page.height / page.width < 3
 
 
 def test_letters_that_the_font_lacks_are_boxes_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pictures._say_what_the_font_lacks.cache_clear()
-    words = ["grün", "कुत्ता", "红"]
-    page = attention_page(Image.new("RGB", (50, 50)), made_up(words))
+    pictures._warn_of_boxes.cache_clear()
+    page = Page(3, 1)
+    for i, word in enumerate(["grün", "कुत्ता", "红"]):
+        page.text(word, i, 0.5)
     assert page.png()  # a letter without an outline would be a warning, which is an error here
     shown = {text.get_text() for text in page.figure.texts}
     assert "grün" in shown
@@ -113,15 +37,22 @@ def test_letters_that_the_font_lacks_are_boxes_and_said_once(
     assert "pictures show boxes for letters that their font" in caplog.text
 
 
-def test_no_text_leaves_the_page_or_touches_other_text() -> None:
-    words = ["$x$", "a_b", "$", "antidisestablishmentarianism", "of", "motorcycles"]
-    page = attention_page(Image.new("RGB", (50, 400)), made_up(words))
+def test_dollar_signs_are_drawn_as_they_are() -> None:
+    page = Page(3, 1)
+    page.text("$x$", 0.2, 0.5)
     page.png()
-    assert {text.get_text() for text in page.figure.texts} > set(words)
-    boxes = [text.get_window_extent() for text in page.figure.texts]
-    for i, box in enumerate(boxes):
-        assert box.x1 <= page.figure.bbox.x1
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    (text,) = page.figure.texts
+    assert (text.get_text(), text.get_parse_math()) == ("$x$", False)
+
+
+def test_a_page_shows_the_attention_in_its_width() -> None:
+    words = ["a", "red", "circle"]
+    caption = Caption("a red circle", -3.0, words, [-1.0] * 3, torch.full((3, 4, 4), 1 / 16))
+    photo = Image.new("RGB", (96, 96), "red")
+    page = attention_page(photo, caption, width=10)
+    shown = np.asarray(Image.open(io.BytesIO(page.png())).convert("RGB")).astype(int)
+    drawn = np.asarray(draw_attention(photo, caption, width=1500)).astype(int)
+    assert np.abs(shown - drawn).max() <= 1
 
 
 def test_wrap() -> None:
@@ -132,13 +63,6 @@ def test_wrap() -> None:
     assert all(text_width(line, 10, "bold") <= 1.5 for line in lines)
     assert wrap("", 1, 10) == []
     assert wrap("w" * 50, 1, 10) == ["w" * 50]
-
-
-def test_pages_are_drawn_in_threads() -> None:
-    caption, photo = made_up(["a", "red", "circle"]), Image.new("RGB", (60, 40), "red")
-    with ThreadPoolExecutor(3) as pool:
-        pngs = list(pool.map(lambda _: attention_page(photo, caption).png(), range(6)))
-    assert len(set(pngs)) == 1
 
 
 def rows(count: int) -> list[dict[str, float | str]]:
