@@ -1,20 +1,17 @@
-"""handler/openapi.yaml says what the handler does; a running server is asked in test_serve.py."""
+"""handler/openapi.yaml agrees with the handler's code; test_serve.py asks a running server."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 import schemathesis
-import yaml
 
-from captioner.paths import ROOT
 from handler import budget
 from handler.caption_request import MAX_PHOTO_BYTES, MAX_PHOTOS
 from handler.errors import RequestError
 from handler.json_bodies import MAX_ID
-from handler.options import HEADER, RequestOptions, option_schemas
+from handler.options import HEADER, OPTIONS
 from model import image
 from tests.handler.openapi_checks import document
 
@@ -38,23 +35,6 @@ def test_the_document_is_valid(openapi: dict[str, Any]) -> None:
     assert len({each.definition.raw["operationId"] for each in operations}) == len(operations) == 9
 
 
-def test_options_are_those_of_the_handler(schemas: dict[str, Any]) -> None:
-    told = schemas["Options"]["properties"]
-    assert told.keys() == option_schemas().keys()
-    for name, option in option_schemas().items():
-        if option.get("maximum") == "beam_size":
-            option = option | {"maximum": told["beam_size"]["maximum"]}
-        assert option.items() <= told[name].items()
-        assert told[name]["default"] == asdict(RequestOptions())[name]
-        assert told[name]["description"]
-
-
-def test_defaults_are_those_of_the_configuration(schemas: dict[str, Any]) -> None:
-    config = yaml.safe_load((ROOT / "handler" / "model-config.yaml").read_text())
-    for name, value in config["handler"]["decoding"].items():
-        assert schemas["Options"]["properties"][name]["default"] == value
-
-
 def test_every_option_is_a_header_and_a_field(openapi: dict[str, Any]) -> None:
     headers = {
         parameter["name"].lower().removeprefix(HEADER).replace("-", "_"): parameter["schema"]
@@ -62,14 +42,14 @@ def test_every_option_is_a_header_and_a_field(openapi: dict[str, Any]) -> None:
         if parameter["in"] == "header"
     }
     fields = openapi["components"]["schemas"]["Form"]["properties"]
-    assert headers.keys() == option_schemas().keys()
-    assert fields.keys() == {"data", *option_schemas()}
-    for name in option_schemas():
+    assert headers.keys() == OPTIONS.keys()
+    assert fields.keys() == {"data", *OPTIONS}
+    for name in OPTIONS:
         assert headers[name] == fields[name] == {"$ref": f"{PREFIX}{name}"}
     for path, operations in openapi["paths"].items():
         if path != "/ping":
             refs = {parameter["$ref"] for parameter in operations["parameters"]}
-            assert len(refs - {"#/components/parameters/Version"}) == len(option_schemas())
+            assert len(refs - {"#/components/parameters/Version"}) == len(OPTIONS)
 
 
 def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> None:
