@@ -17,7 +17,7 @@ ABOUT = {"name": "captioner", "version": "1.2", "digest": "d1"}
 
 
 class FakeMetrics:
-    """``context.metrics``: what was added to the metrics that the server is configured with."""
+    """``context.metrics``, which keeps the values added to the metrics in metrics.yaml."""
 
     def __init__(self) -> None:
         listed = yaml.safe_load((HANDLER / "metrics.yaml").read_text())["model_metrics"]
@@ -41,7 +41,7 @@ class FakeMetrics:
 
 
 class FakeContext:
-    """What TorchServe's context does, as far as the handler asks for it."""
+    """TorchServe's context with the methods that the handler calls."""
 
     def __init__(self, headers: list[dict[str, Any]] | int = 1, folder: Path | None = None) -> None:
         self.headers = [{}] * headers if isinstance(headers, int) else headers
@@ -76,8 +76,9 @@ def answers(
     data: list[dict[str, Any]],
     headers: list[dict[str, Any]] | None = None,
 ) -> tuple[list[Any], FakeContext]:
+    """Answer a batch; return each reply, parsed if it is JSON, and what the context was set to."""
     context = FakeContext(headers or len(data))
     handler.metrics = Metrics(context.metrics, "captioner", "1.2")
-    found = handler.handle(data, context)
-    assert len(found) == len(data) == len(context.content_type)
-    return [json.loads(f) if isinstance(f, str) else f for f in found], context
+    bodies = handler.handle(data, context)
+    assert len(bodies) == len(data) == len(context.content_type)
+    return [json.loads(b) if isinstance(b, str) else b for b in bodies], context

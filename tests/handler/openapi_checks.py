@@ -1,4 +1,4 @@
-"""A running server asked by requests made up from handler/openapi.yaml."""
+"""Generated requests and the checks of their replies, both by handler/openapi.yaml."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ CHECKS: list[Any] = [
     content_type_conformance,
     response_schema_conformance,
 ]
-# TorchServe takes the blame for a form that it cannot take apart; no worker hears of it.
+# TorchServe answers a malformed form with status 500 itself; the request reaches no worker.
 BAD_FORM = "ErrorDataDecoderException"
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI document, parsed."""
+    """Return the parsed OpenAPI document."""
     return dict(yaml.safe_load(DOCUMENT.read_text()))
 
 
 def check_against_server(base_url: str, max_examples: int = 20, seconds: float = 60) -> int:
-    """Fail unless the server answers as it is written, right requests and wrong ones alike.
+    """Fail unless a server answers valid and invalid requests as the document says.
 
     Parameters
     ----------
     base_url
         Such as ``http://127.0.0.1:8080``; the model is named ``captioner``.
     max_examples
-        Requests of each operation, and as many wrong ones.
+        Number of valid requests for each operation, and of invalid ones.
     seconds
-        That a reply may take.
+        Time in which a reply must come.
 
     Returns
     -------
-    Replies of status 200; the rest were refused as is written
+    Number of replies with status 200; the other requests were refused as the document says
     """
     _register_photos()
     answered = 0
@@ -79,13 +79,13 @@ def check_against_server(base_url: str, max_examples: int = 20, seconds: float =
 
 
 def _statuses(
-    cases: st.SearchStrategy[Case], ask: Callable[[Case], int], most: int
+    cases: st.SearchStrategy[Case], ask: Callable[[Case], int], max_examples: int
 ) -> Counter[int]:
-    """What was answered, the same cases every time."""
+    """Count the statuses of the replies; the cases are the same every time."""
     statuses: Counter[int] = Counter()
 
     @settings(
-        max_examples=most,
+        max_examples=max_examples,
         derandomize=True,
         database=None,
         deadline=None,
@@ -101,7 +101,7 @@ def _statuses(
 
 
 def _register_photos() -> None:
-    """Where the document says a photo, send one, most of the time."""
+    """Send a photo, in two of three cases, where the document says binary."""
     photos = st.one_of(
         st.sampled_from([*valid_photos().values()]),
         st.sampled_from([*valid_photos().values()]),
@@ -109,7 +109,7 @@ def _register_photos() -> None:
     )
     schemathesis.openapi.format("binary", photos)
     schemathesis.openapi.format("byte", photos.map(lambda photo: base64.b64encode(photo).decode()))
-    # Versions are made up by the pattern; the one that there is has to be among them.
+    # Generated versions hardly ever exist: the served one must be among them.
     schemathesis.openapi.format("version", st.sampled_from(["1.0", "1.0", "7", "1.0.3"]))
     for media_type in ("image/*", "application/octet-stream"):
         schemathesis.openapi.media_type(media_type, photos)

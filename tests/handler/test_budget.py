@@ -64,7 +64,7 @@ def test_one_request_is_answered_however_short_the_time(
 
 
 def test_requests_for_which_there_is_no_time_are_busy(handler: CaptionerHandler, render) -> None:
-    """Photos are captioned 32 at a time, those of a cheap request before an expensive one's."""
+    """Photos are captioned 32 at a time, beginning with those of the cheapest request."""
     handler.service.time_limit = 0
     b64 = base64.b64encode(render()).decode()
     batch = [{"body": {"instances": [{"b64": b64}] * 32}}] * 3 + [{"body": render("blue")}]

@@ -56,10 +56,10 @@ def test_a_mixed_batch(handler: CaptionerHandler, render) -> None:
         }
 
 
-def test_a_client_cannot_ask_for_description_or_explanation_by_headers(
+def test_headers_of_a_client_give_neither_description_nor_explanation(
     handler: CaptionerHandler, render
 ) -> None:
-    """TorchServe adds ``explain`` to what comes by way of predictions, after the caller's own."""
+    """TorchServe adds the header ``explain`` to predictions, after the headers of the client."""
     photo = {"body": render()}
     marked = {"explain": "False"}
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -78,7 +78,7 @@ def test_a_client_cannot_ask_for_description_or_explanation_by_headers(
     assert ["caption" in reply for reply in replies] == [True] * 4 + [False] * 4
 
 
-def test_one_call_for_a_batch(
+def test_a_batch_is_captioned_in_one_call(
     handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -121,7 +121,7 @@ def test_a_broken_gpu_ends_the_worker(
 
 
 def test_answered_photos_are_copied_for_a_deploy(handler: CaptionerHandler, render) -> None:
-    """Of every kind of request, with its options; what was refused is not."""
+    """Photos of every kind of request are copied, but not those of refused requests."""
     spool = handler.service.folder / FOLDER
     spool.mkdir()
     (spool / SETTINGS).write_bytes(Settings("1.2", share=1, until=math.inf).to_bytes())
@@ -148,7 +148,7 @@ def test_answered_photos_are_copied_for_a_deploy(handler: CaptionerHandler, rend
     assert {copy.milliseconds for copy in copies} == {round(1e3 * seconds, 3)}
 
 
-def test_a_copy_that_fails_costs_no_answer(
+def test_an_error_of_copying_costs_no_answer(
     handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -168,7 +168,7 @@ def test_a_copy_that_fails_costs_no_answer(
 def test_workers_share_the_cores(
     handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their part of them changes with their number, from one batch to the next."""
+    """A worker's share changes with the number of workers, from one batch to the next."""
     taken = [torch.get_num_threads()]
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
@@ -180,6 +180,6 @@ def test_workers_share_the_cores(
     assert taken[1:] == [8, 2, 1]
 
 
-def test_refuses_code_from_outside_its_archive(tmp_path: Path) -> None:
+def test_code_from_outside_the_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not its archive's code"):
         CaptionerHandler().initialize(FakeContext(folder=tmp_path))

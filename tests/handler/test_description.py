@@ -11,17 +11,17 @@ from tests.handler.fakes import ABOUT, answers
 def test_the_description_of_a_model(handler: CaptionerHandler, render) -> None:
     (handler.service.folder / "README.md").write_text("# Card\n")
     headers: list[dict[str, Any]] = [{"describe": "True"}, {}]
-    (told, reply), context = answers(handler, [{}, {"body": render()}], headers)
+    (description, reply), context = answers(handler, [{}, {"body": render()}], headers)
     assert "caption" in reply
     assert not context.status
-    assert told["card"] == "# Card\n"
-    assert told["model"] == ABOUT
-    assert told["options"]["beam_size"] == {
+    assert description["card"] == "# Card\n"
+    assert description["model"] == ABOUT
+    assert description["options"]["beam_size"] == {
         "type": "integer",
         "minimum": 1,
         "maximum": 20,
         "default": DecodingOptions().beam_size,
     }
-    assert "AVIF" in told["formats"]
-    assert told["limits"]["photos_a_request"] == 32
-    assert json.dumps(told)
+    assert "AVIF" in description["formats"]
+    assert description["limits"]["photos_a_request"] == 32
+    assert json.dumps(description)

@@ -1,4 +1,4 @@
-"""Whatever is sent as a photo, it is decoded or refused, in little memory."""
+"""Hostile files are decoded or refused, in bounded memory."""
 
 from __future__ import annotations
 
@@ -56,29 +56,29 @@ def test_decoded_or_refused_without_a_warning_in_bounded_memory(seed: int) -> No
     grown, outcomes = json.loads(done.stdout)
     assert outcomes.keys() == {"decoded", "refused"}
     assert sum(outcomes.values()) == 6000
-    assert min(outcomes.values()) > 500  # some get through, some do not
+    assert min(outcomes.values()) > 500  # neither all are decoded nor all refused
     assert grown < 2**30
 
 
 @pytest.mark.parametrize("name", valid_photos())
-def test_what_is_damaged_here_is_decoded_whole(name: str) -> None:
+def test_the_undamaged_files_are_decoded(name: str) -> None:
     assert image.decode(valid_photos()[name], 32).shape == (3, 32, 32)
 
 
 @pytest.mark.parametrize("name", valid_photos())
-def test_cut_anywhere(name: str) -> None:
+def test_a_file_cut_anywhere_is_decoded_or_invalid(name: str) -> None:
     data = valid_photos()[name]
     for end in range(0, len(data), max(1, len(data) // 50)):
         try:
             image.decode(data[:end], 8)
         except UnsupportedFormat as error:
-            pytest.fail(f"{end} bytes of it: {error}")
+            pytest.fail(f"the first {end} bytes: {error}")
         except InvalidImage:
             pass
 
 
 @pytest.mark.parametrize("name", crafted())
-def test_described_or_refused(name: str) -> None:
+def test_a_crafted_file_is_described_or_refused(name: str) -> None:
     try:
         info = image.describe(crafted()[name])
     except InvalidImage:
@@ -87,7 +87,7 @@ def test_described_or_refused(name: str) -> None:
     assert 1 <= info.width * info.height <= image.MAX_PIXELS
 
 
-def test_the_same_for_the_same_seed() -> None:
+def test_a_seed_gives_the_same_files() -> None:
     first, again, other = (list(hostile_photos(400, seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other

@@ -58,8 +58,8 @@ def test_codes_of_errors_are_those_of_the_handler(openapi: dict[str, Any]) -> No
         *("too_large", "unsupported_media_type", "busy"),
     )
     errors = [getattr(RequestError, code)("a message") for code in codes]
-    told = openapi["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]
-    assert sorted(told["enum"]) == sorted(error.code for error in errors)
+    error = openapi["components"]["schemas"]["Error"]["properties"]["error"]
+    assert sorted(error["properties"]["code"]["enum"]) == sorted(error.code for error in errors)
     for path, operations in openapi["paths"].items():
         for method in operations.keys() & {"post", "put"}:
             statuses = operations[method]["responses"].keys()

@@ -19,7 +19,7 @@ for _ in range(900):
     [
         ({"beam_size": "5"}, "beam_size", 5),
         ({"beam_size": 10}, "beam_size", 10),
-        ({"beam_size": 10.0}, "beam_size", 10),  # JSON has one kind of number
+        ({"beam_size": 10.0}, "beam_size", 10),  # JSON has one type for numbers
         ({"beam_size": " 7\t"}, "beam_size", 7),
         ({"length_penalty": ".7"}, "length_penalty", 0.7),
         ({"length_penalty": "7e-1"}, "length_penalty", 0.7),
@@ -33,7 +33,9 @@ for _ in range(900):
         ({"num_captions": 3}, "num_captions", 3),
     ],
 )
-def test_reads(asked: dict[str, Any], name: str, value: object) -> None:
+def test_values_are_read_from_texts_and_json(
+    asked: dict[str, Any], name: str, value: object
+) -> None:
     found = getattr(RequestOptions().changed(asked), name)
     assert (found, type(found)) == (value, type(value))
 
@@ -81,7 +83,7 @@ def test_reads(asked: dict[str, Any], name: str, value: object) -> None:
         ({"beam_size": [1] * 5000}, r"beam_size is \[1.*\.\.\.; it must"),
     ],
 )
-def test_says_what_is_allowed(asked: dict[str, Any], message: str) -> None:
+def test_the_error_says_what_is_allowed(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message) as raised:
         RequestOptions().changed(asked)
     assert (raised.value.status, raised.value.code) == (400, "invalid_option")
@@ -89,7 +91,7 @@ def test_says_what_is_allowed(asked: dict[str, Any], message: str) -> None:
 
 
 def test_a_narrower_beam_gives_fewer_captions() -> None:
-    """Who asks for a width alone does not collide with a default of which nothing is known."""
+    """A client that asks for few beams need not know the default number of captions."""
     defaults = RequestOptions(beam_size=5, num_captions=5)
     assert defaults.changed({"beam_size": 2}).decoding == DecodingOptions(2, 2)
 
@@ -103,7 +105,7 @@ def test_a_narrower_beam_gives_fewer_captions() -> None:
         [{"beam_size": "1"}, {"num_captions": 3}],
     ],
 )
-def test_a_number_of_captions_that_was_asked_for_is_kept_or_refused(
+def test_a_requested_number_of_captions_is_never_lowered(
     places: list[dict[str, Any]],
 ) -> None:
     with pytest.raises(RequestError, match=r"num_captions is 3; .* 1\.\.beam_size, 1"):
@@ -112,31 +114,33 @@ def test_a_number_of_captions_that_was_asked_for_is_kept_or_refused(
     assert (kept.num_captions, kept.beam_size) == (3, 4)
 
 
-def test_what_another_place_overrules_has_to_be_right_all_the_same() -> None:
+def test_an_overridden_value_must_be_valid_too() -> None:
     with pytest.raises(RequestError, match="beam_size is '99'"):
         RequestOptions().changed({"beam_size": "99"}, {"beam_size": 2})
 
 
-def test_a_header_in_two_spellings_says_one_thing() -> None:
+def test_two_spellings_of_a_header_must_agree() -> None:
     same = {"X-Caption-Beam-Size": "4", "x-caption-beam-size": "4"}
     assert from_headers(same) == {"beam_size": "4"}
     with pytest.raises(RequestError, match="'beam_size' twice: '4' and '5'"):
         from_headers({"X-Caption-Beam-Size": "4", "x-caption-beam_size": "5"})
 
 
-def test_headers_in_any_spelling() -> None:
+def test_headers_are_read_in_any_spelling() -> None:
     headers = {"X-CAPTION-Beam-Size": "4", "x-caption-return-tokens": "1", "Accept": "image/png"}
     assert from_headers(headers) == {"beam_size": "4", "return_tokens": "1"}
 
 
-def test_what_is_option_schemas_is_what_is_accepted() -> None:
-    for name, told in option_schemas().items():
-        if told["type"] == "boolean":
+def test_the_values_that_a_schema_allows_are_accepted() -> None:
+    for name, schema in option_schemas().items():
+        if schema["type"] == "boolean":
             values: list[Any] = [True, False]
             wrong: list[Any] = [2, "maybe"]
         else:
-            most = RequestOptions().beam_size if name == "num_captions" else told["maximum"]
-            values, wrong = [told["minimum"], most], [told["minimum"] - 1, most + 1, "many"]
+            least, most = schema["minimum"], schema["maximum"]
+            if name == "num_captions":
+                most = RequestOptions().beam_size
+            values, wrong = [least, most], [least - 1, most + 1, "many"]
         for value in values:
             assert getattr(RequestOptions().changed({name: value}), name) == value
         for value in wrong:

@@ -116,6 +116,6 @@ def test_explanations_by_kserve_are_json_for_every_photo(handler: CaptionerHandl
     (reply,), _ = answers(handler, [{"body": {"instances": [{"b64": b64}] * 2}}], headers)
     # https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
     assert [each.keys() for each in reply["explanations"]] == [{"tokens", "attention"}] * 2
-    words = [[each["word"] for each in told["tokens"]] for told in reply["explanations"]]
+    words = [[each["word"] for each in e["tokens"]] for e in reply["explanations"]]
     assert [" ".join(each[:-1]) for each in words] == [p["caption"] for p in reply["predictions"]]
     assert all("attention" not in each for each in reply["predictions"])

@@ -24,19 +24,19 @@ def test_each_request_is_one_line_of_the_log(
     lines = [r.getMessage() for r in caplog.records if r.name == "captioner.requests"]
     assert [r.levelno for r in caplog.records if r.name == "captioner.requests"] == [20] * 5
     assert not any("SECRET" in r.getMessage() or "\n" in r.getMessage() for r in caplog.records)
-    told = [json.loads(line.removeprefix("request ")) for line in lines]
-    assert [(each["request_id"], each["status"], each["outcome"]) for each in told] == [
+    logged = [json.loads(line.removeprefix("request ")) for line in lines]
+    assert [(each["request_id"], each["status"], each["outcome"]) for each in logged] == [
         ("request-0", 200, "ok"),
         ("request-1", 400, "invalid_image"),
         ("request-2", 200, "description"),
         ("request-3", 415, "unsupported_media_type"),
         ("request-4", 400, "invalid_request"),
     ]
-    for each in told:
+    for each in logged:
         assert (each["model"], each["version"]) == ("captioner", "1.2")
         assert (each["batch"]["requests"], each["batch"]["photos"]) == (5, 2)
         assert set(each["batch"]["ms"]) == {"decoding", "encoding", "search", "total"}
-    assert [each["photos"] for each in told] == [1, 1, 0, 0, 0]
+    assert [each["photos"] for each in logged] == [1, 1, 0, 0, 0]
 
 
 def test_the_requests_of_a_failed_batch_are_logged(
@@ -53,6 +53,6 @@ def test_the_requests_of_a_failed_batch_are_logged(
     with pytest.raises(MemoryError):
         answers(handler, [{"body": render()}] * 2)
     lines = [r.getMessage() for r in caplog.records if r.name == "captioner.requests"]
-    told = [json.loads(line.removeprefix("request ")) for line in lines]
-    assert [each["outcome"] for each in told] == ["failed", "failed"]
-    assert [each["request_id"] for each in told] == ["request-0", "request-1"]
+    logged = [json.loads(line.removeprefix("request ")) for line in lines]
+    assert [each["outcome"] for each in logged] == ["failed", "failed"]
+    assert [each["request_id"] for each in logged] == ["request-0", "request-1"]
