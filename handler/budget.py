@@ -35,14 +35,16 @@ def with_cost(request: CaptionRequest) -> CaptionRequest:
     photos = "photo has" if len(costs) == 1 else f"{len(costs)} photos together have"
     advice = "send fewer photos in a request, or smaller ones"
     if pixels > MAX_PIXELS:
-        raise RequestError.too_large(
+        raise RequestError(
+            "too_large",
             f"the request's {photos} {pixels:,} pixels; at most {MAX_PIXELS:,} are accepted:"
-            f" {advice}"
+            f" {advice}",
         )
     if seconds > MAX_SECONDS:
-        raise RequestError.too_large(
+        raise RequestError(
+            "too_large",
             f"the request's {photos} {pixels:,} pixels, which would take about {seconds:.1f} s to"
-            f" decode in their formats; at most {MAX_SECONDS:g} s are accepted: {advice}"
+            f" decode in their formats; at most {MAX_SECONDS:g} s are accepted: {advice}",
         )
     # A picture of the attention is drawn on the photo, which is decoded again for it.
     return dataclasses.replace(request, cost=2 * seconds if request.picture else seconds)

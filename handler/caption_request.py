@@ -49,6 +49,6 @@ def check_photo_size(size: int, name: str) -> None:
         The photo has more than `MAX_PHOTO_BYTES`.
     """
     if size > MAX_PHOTO_BYTES:
-        raise RequestError.too_large(
-            f"{name} is over {MAX_PHOTO_BYTES // 2**20} MiB; send a smaller photo"
+        raise RequestError(
+            "too_large", f"{name} is over {MAX_PHOTO_BYTES // 2**20} MiB; send a smaller photo"
         )

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from reprlib import Repr
-from typing import Any, Self
+from typing import Any, Literal, TypeAlias
 
+Code: TypeAlias = Literal[
+    "invalid_request",
+    "invalid_option",
+    "invalid_image",
+    "too_large",
+    "unsupported_media_type",
+    "busy",
+]
+STATUSES: dict[Code, int] = {
+    "invalid_request": 400,
+    "invalid_option": 400,
+    "invalid_image": 400,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "busy": 503,
+}
 RETRY_AFTER = 5  # seconds after which a client may ask a busy server again
 MAX_QUOTED = 80  # characters
 
@@ -16,38 +32,11 @@ _REPR.maxother = _REPR.maxlong = 200
 
 
 class RequestError(ValueError):
-    """A request that is refused: status and code are for programs, the message is for people.
+    """A request that is refused: status and code are for programs, the message is for people."""
 
-    Each class method makes the error of the code that it is named after.
-    """
-
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
-
-    @classmethod
-    def invalid_request(cls, message: str) -> Self:
-        return cls(400, "invalid_request", message)
-
-    @classmethod
-    def invalid_option(cls, message: str) -> Self:
-        return cls(400, "invalid_option", message)
-
-    @classmethod
-    def invalid_image(cls, message: str) -> Self:
-        return cls(400, "invalid_image", message)
-
-    @classmethod
-    def too_large(cls, message: str) -> Self:
-        return cls(413, "too_large", message)
-
-    @classmethod
-    def unsupported_media_type(cls, message: str) -> Self:
-        return cls(415, "unsupported_media_type", message)
-
-    @classmethod
-    def busy(cls, message: str) -> Self:
-        return cls(503, "busy", message)
+        self.code, self.status = code, STATUSES[code]
 
 
 def quoted(value: Any) -> str:

@@ -60,13 +60,14 @@ def _parsed(body: bytes | bytearray | str) -> Any:
     # A value of a few bytes takes fifty and more once parsed: count the values before.
     raw = body.encode() if isinstance(body, str) else body
     if sum(raw.count(mark) for mark in (b"[", b"{", b",", b":")) > MAX_JSON_VALUES:
-        raise RequestError.invalid_request(
-            f"the body is no JSON of photos: it has more than {MAX_JSON_VALUES:,} values"
+        raise RequestError(
+            "invalid_request",
+            f"the body is no JSON of photos: it has more than {MAX_JSON_VALUES:,} values",
         )
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise RequestError.invalid_request(f"the body is no JSON: {error}") from error
+        raise RequestError("invalid_request", f"the body is no JSON: {error}") from error
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -99,9 +100,10 @@ def _from_kserve_v2(body: dict[str, Any], make_options: MakeOptions) -> CaptionR
     for i, tensor in enumerate(_checked_list(body["inputs"], "inputs")):
         tensor = _checked_object(tensor, "an input")
         if tensor.get("datatype") != "BYTES":
-            raise RequestError.invalid_request(
+            raise RequestError(
+                "invalid_request",
                 f"an input has the datatype {quoted(tensor.get('datatype'))}; it must be 'BYTES',"
-                " photos in base64"
+                " photos in base64",
             )
         # Clients also describe there how they encode a tensor: other names than options' are fine.
         asked = [
@@ -118,10 +120,10 @@ def _from_kserve_v2(body: dict[str, Any], make_options: MakeOptions) -> CaptionR
 
 def _checked_id(value: Any) -> str | None:
     if value is not None and type(value) not in (str, int):
-        raise RequestError.invalid_request(f"id is {quoted(value)}; it must be a text")
+        raise RequestError("invalid_request", f"id is {quoted(value)}; it must be a text")
     if len(text := "" if value is None else str(value)) > MAX_ID:
-        raise RequestError.invalid_request(
-            f"id has {len(text)} characters; at most {MAX_ID} are accepted"
+        raise RequestError(
+            "invalid_request", f"id has {len(text)} characters; at most {MAX_ID} are accepted"
         )
     return text or None
 
@@ -137,8 +139,9 @@ def _photo_and_options(body: Any, part: str) -> tuple[bytes, list[dict[str, Any]
         if image is None and name in body:
             image = {"b64": body[name]}
     if not isinstance(image, dict) or "b64" not in image:
-        raise RequestError.invalid_request(
-            f'{part} holds no photo: send {{"image": {{"b64": "..."}}}}, the file in base64'
+        raise RequestError(
+            "invalid_request",
+            f'{part} holds no photo: send {{"image": {{"b64": "..."}}}}, the file in base64',
         )
     return _from_base64(image["b64"], part), _options_in(body, part)
 
@@ -153,8 +156,8 @@ def _options_in(body: dict[str, Any], part: str) -> list[dict[str, Any]]:
     """
     for name in OPTIONS:
         if name in body:
-            raise RequestError.invalid_option(
-                f"{name} stands beside the photo in {part}; put it in options"
+            raise RequestError(
+                "invalid_option", f"{name} stands beside the photo in {part}; put it in options"
             )
     return [_checked_object(body[name], name) for name in ("parameters", "options") if name in body]
 
@@ -162,25 +165,27 @@ def _options_in(body: dict[str, Any], part: str) -> list[dict[str, Any]]:
 def _from_base64(data: Any, part: str) -> bytes:
     """Return the photo of a part of the request."""
     if not isinstance(data, str):
-        raise RequestError.invalid_request(
-            f"the photo of {part} must be a text, the file in base64"
+        raise RequestError(
+            "invalid_request", f"the photo of {part} must be a text, the file in base64"
         )
     check_photo_size(len(data) // 4 * 3 - 2, part)  # before it is decoded: its least size
     try:
         photo = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RequestError.invalid_request(f"the photo of {part} is not base64: {error}") from error
+        raise RequestError(
+            "invalid_request", f"the photo of {part} is not base64: {error}"
+        ) from error
     check_photo_size(len(photo), part)
     return photo
 
 
 def _checked_object(value: Any, part: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RequestError.invalid_request(f"{part} must be a JSON object")
+        raise RequestError("invalid_request", f"{part} must be a JSON object")
     return value
 
 
 def _checked_list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PHOTOS:
-        raise RequestError.invalid_request(f"{name} must be a list of 1 to {MAX_PHOTOS}")
+        raise RequestError("invalid_request", f"{name} must be a list of 1 to {MAX_PHOTOS}")
     return value

@@ -51,9 +51,10 @@ class RequestOptions(DecodingOptions):
         # that the request names itself, wherever, is never lowered but refused.
         beam_size = given.get("beam_size", self.beam_size)
         if "num_captions" in given and given["num_captions"] > beam_size:
-            raise RequestError.invalid_option(
+            raise RequestError(
+                "invalid_option",
                 f"num_captions is {given['num_captions']}; it must be a whole number in"
-                f" 1..beam_size, {beam_size}"
+                f" 1..beam_size, {beam_size}",
             )
         given.setdefault("num_captions", min(self.num_captions, beam_size))
         return replace(self, **given)
@@ -72,9 +73,10 @@ def from_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if spelled.lower().startswith(HEADER):
             name = spelled.lower().removeprefix(HEADER).replace("-", "_")
             if found.setdefault(name, value) != value:
-                raise RequestError.invalid_option(
+                raise RequestError(
+                    "invalid_option",
                     f"the headers ask for {quoted(name)} twice: {quoted(found[name])} and"
-                    f" {quoted(value)}"
+                    f" {quoted(value)}",
                 )
     return found
 
@@ -99,8 +101,9 @@ def _read(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the options that one place of a request names."""
     for name in asked:
         if name not in OPTIONS:
-            raise RequestError.invalid_option(
-                f"there is no option {quoted(name)}; there are {', '.join(OPTIONS)}"
+            raise RequestError(
+                "invalid_option",
+                f"there is no option {quoted(name)}; there are {', '.join(OPTIONS)}",
             )
     return {name: _value(OPTIONS[name], given) for name, given in asked.items()}
 
@@ -111,8 +114,8 @@ def _value(option: Option, given: Any) -> Any:
     if option.type is int and isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON has one type for numbers: 5.0 is 5
     if not allows(option, value):
-        raise RequestError.invalid_option(
-            f"{option.name} is {quoted(given)}; it must be {expected(option)}"
+        raise RequestError(
+            "invalid_option", f"{option.name} is {quoted(given)}; it must be {expected(option)}"
         )
     return option.type(value)
 

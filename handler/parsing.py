@@ -44,7 +44,7 @@ def parse(
     """
     texts = {name: value for name, value in headers.items() if isinstance(value, str)}
     make_options: MakeOptions = partial(defaults.changed, from_headers(texts))
-    media_type = next(iter(_values_of(texts, "content-type")), "").partition(";")[0].strip().lower()
+    media_type = _media_type(texts)
     if set(fields) == {"body"}:
         request = _from_body(fields["body"], media_type, make_options)
     elif media_type == URLENCODED_TYPE:
@@ -52,10 +52,16 @@ def parse(
     elif fields:
         request = _from_form(fields, make_options)
     else:
-        raise RequestError.invalid_request(
-            "the request is empty: send a photo, with curl -T photo.jpg"
+        raise RequestError(
+            "invalid_request", "the request is empty: send a photo, with curl -T photo.jpg"
         )
     return _explained(request, texts) if explain else request
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    """Return the type of the body without its parameters, or an empty text."""
+    given = next(iter(_values_of(headers, "content-type")), "")
+    return given.partition(";")[0].strip().lower()
 
 
 def _values_of(headers: Mapping[str, str], name: str) -> list[str]:
@@ -78,9 +84,10 @@ def _from_body(body: Any, media_type: str, make_options: MakeOptions) -> Caption
     if raw and media_type in RAW_TYPES and looks_like_json(bytes(body[:99])):
         return from_json(body, make_options)
     if not raw or not (media_type.startswith("image/") or media_type in RAW_TYPES):
-        raise RequestError.unsupported_media_type(
+        raise RequestError(
+            "unsupported_media_type",
             f"the request's type is {media_type or 'text'}; send a photo as image/* or"
-            f" application/octet-stream, a form, or {JSON_TYPE}"
+            f" application/octet-stream, a form, or {JSON_TYPE}",
         )
     return _single_photo(body, "the photo", make_options())
 
@@ -90,14 +97,15 @@ def _from_form(fields: Mapping[str, Any], make_options: MakeOptions) -> CaptionR
     others = [name for name in fields if name not in OPTIONS]
     name = "data" if "data" in fields else others[0] if len(others) == 1 else None
     if name is None:
-        raise RequestError.invalid_request(
-            "the form holds no photo: send it as the field 'data', with curl -F data=@photo.jpg"
+        raise RequestError(
+            "invalid_request",
+            "the form holds no photo: send it as the field 'data', with curl -F data=@photo.jpg",
         )
     asked = {key: _field_text(key, value) for key, value in fields.items() if key != name}
     photo = fields[name]
     if not isinstance(photo, bytes | bytearray):
-        raise RequestError.unsupported_media_type(
-            f"the field {quoted(name)} is text, not the file of a photo"
+        raise RequestError(
+            "unsupported_media_type", f"the field {quoted(name)} is text, not the file of a photo"
         )
     return _single_photo(photo, f"the field {quoted(name)}", make_options(asked))
 
@@ -116,9 +124,10 @@ def _from_urlencoded(fields: Mapping[str, Any], make_options: MakeOptions) -> Ca
     pairs = ((name, _field_text(name, value)) for name, value in fields.items())
     text = "&".join(f"{name}={value}" if value else name for name, value in pairs)
     if not looks_like_json(text[:99].encode()):
-        raise RequestError.unsupported_media_type(
+        raise RequestError(
+            "unsupported_media_type",
             f"the request says that it is {URLENCODED_TYPE}, as curl -d and --data-binary do; send"
-            f" a photo with curl -T photo.jpg, and JSON with -H 'Content-Type: {JSON_TYPE}'"
+            f" a photo with curl -T photo.jpg, and JSON with -H 'Content-Type: {JSON_TYPE}'",
         )
     return from_json(restore_base64(text), make_options)
 
@@ -128,4 +137,4 @@ def _field_text(name: str, value: Any) -> Any:
     try:
         return value.decode() if isinstance(value, bytes | bytearray) else value
     except UnicodeDecodeError as error:
-        raise RequestError.invalid_option(f"{quoted(name)} is not text") from error
+        raise RequestError("invalid_option", f"{quoted(name)} is not text") from error

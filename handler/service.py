@@ -144,9 +144,10 @@ class CaptionService:
     ) -> Reply:
         try:
             if captions is None:
-                raise RequestError.busy(
+                raise RequestError(
+                    "busy",
                     "the server has more photos to caption than it can in good time;"
-                    f" try again in {RETRY_AFTER} s"
+                    f" try again in {RETRY_AFTER} s",
                 )
             valid = list(_valid(captions, named=request.format is not WireFormat.PLAIN))
             if request.picture:
@@ -184,6 +185,6 @@ def _valid(captions: Sequence[PhotoCaptions], named: bool) -> Iterator[list[Capt
         if isinstance(each, InvalidImage):
             message = f"image {i}: {each}" if named else str(each)
             if isinstance(each, UnsupportedFormat):
-                raise RequestError.unsupported_media_type(message)
-            raise RequestError.invalid_image(message)
+                raise RequestError("unsupported_media_type", message)
+            raise RequestError("invalid_image", message)
         yield each
