@@ -360,7 +360,7 @@ def test_a_second_version_runs_its_own_code(serving: Serving, render) -> None:
     package(serving.checkpoint, "2.0", serving.store / "captioner.mar")
     changes = {
         "model/word_map.py": b"\nWordMap.decode = lambda self, ids: 'second version'\n",
-        "handler/replies.py": b"\n_plain = _summary\n_summary = lambda c: _plain(c) | {'new': True}\n",
+        "handler/replies.py": b"\n_old = _summary\n_summary = lambda c: _old(c) | {'new': True}\n",
     }
     with (
         zipfile.ZipFile(serving.store / "captioner.mar") as source,
