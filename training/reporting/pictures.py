@@ -19,8 +19,7 @@ from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import Caption
-from model.attention_picture import draw_attention
+from model import Caption, attention_picture
 
 log = logging.getLogger("captioner")
 
@@ -112,9 +111,11 @@ def attention_page(photo: Image.Image, caption: Caption, width: float) -> Page:
     photo
         RGB, upright and in its own shape.
     """
-    drawn = draw_attention(photo, caption, width=round(width * DPI))
+    # The photo and its panels begin where the page's other pictures do.
+    inset = round(MARGIN * DPI) - attention_picture.MARGIN
+    drawn = attention_picture.draw_attention(photo, caption, width=round(width * DPI) - 2 * inset)
     page = Page(width, drawn.height / DPI)
-    page.picture(np.asarray(drawn), 0, 0, width, page.height)
+    page.picture(np.asarray(drawn), inset / DPI, 0, drawn.width / DPI, page.height)
     return page
 
 
