@@ -20,8 +20,10 @@ from benchmarks import material
 from benchmarks.load import LOST
 from captioner.operations.archive import Archive
 from captioner.operations.package import package
-from captioner.operations.store import Record, Store, Stored
-from captioner.operations.torchserve import START_SECONDS, Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.store import Store
+from captioner.operations.torchserve import START_SECONDS, Server
 from model import Captioner, DecodingOptions
 
 
@@ -61,12 +63,14 @@ class Served:
     """A server of the checkpoint; stopped on leaving, whatever happened."""
 
     def __init__(self, folder: Path, checkpoint: Path) -> None:
-        self.ports = Ports.free()
+        self.ports = Ports.find_free()
         self.server = Server(folder / "run")
         self.store = Store(folder / "store")
         self.archive = self.store.folder / "captioner.mar"
         digest = package(checkpoint, "1.0", self.archive)
-        self.store.write(Record("1.0", versions={"1.0": Stored(self.archive.name, digest)}))
+        self.store.write_record(
+            StoreRecord("1.0", versions={"1.0": RecordedVersion(self.archive.name, digest)})
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -82,11 +86,11 @@ class Served:
     def start(self, photo: bytes) -> float:
         """Start it; the seconds until the first caption."""
         start = time.perf_counter()
-        java = self.server.check_startable(self.ports)
-        with self.server.reserve(self.store) as reservation:
-            self.server.start(java, self.store, self.ports, reservation)
+        java = self.server.check_can_start(self.ports)
+        with self.server.lock(self.store) as lock:
+            self.server.start(java, self.store, self.ports, lock)
         url = f"http://127.0.0.1:{self.ports.inference}/predictions/captioner"
-        self.server.wait_until_it_answers(url, photo, START_SECONDS)
+        self.server.wait_for_caption(url, photo, START_SECONDS)
         return time.perf_counter() - start
 
     def worker(self) -> psutil.Process:

@@ -30,8 +30,9 @@ from benchmarks.load import OK, Reply, Target, closed_loop, percentile
 from benchmarks.report import Line, Options, Report
 from benchmarks.served import Choice, Photos, Served, choose, told
 from captioner.operations.archive import MANIFEST
-from captioner.operations.deploy import Place, deploy, rollback
+from captioner.operations.deploy import deploy, rollback
 from captioner.operations.package import package
+from captioner.operations.target import ServerTarget
 from model import Captioner, DecodingOptions, checkpoint
 from model.word_map import SPECIAL, WordMap
 
@@ -118,7 +119,7 @@ def swap(served: Served, even: Path, swaps: int, new: Path) -> tuple[list[float]
     sources = {0: even.read_bytes(), 1: served.archive.read_bytes()}
     new.parent.mkdir()
     address = "http://127.0.0.1:{}".format
-    place = Place(
+    target = ServerTarget(
         address(served.ports.inference), address(served.ports.management), served.store.folder
     )
     log = logging.getLogger("captioner")
@@ -129,11 +130,11 @@ def swap(served: Served, even: Path, swaps: int, new: Path) -> tuple[list[float]
             version = done + 1
             new.write_bytes(numbered(sources[version % 2], f"{version}.0"))
             start = time.perf_counter()
-            deploy(new, place)
+            deploy(new, target)
             taken.append(time.perf_counter() - start)
             if done % EVERY == 0 or done == swaps < EVERY:
                 start = time.perf_counter()
-                rollback(place)
+                rollback(target)
                 back.append(time.perf_counter() - start)
             if done % 10 == 0 or done == swaps:
                 print(f"{done} swaps, {len(back)} rollbacks", flush=True)

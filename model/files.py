@@ -1,4 +1,4 @@
-"""Writing files and folders that appear whole or not at all."""
+"""Files that appear whole or not at all, and locks that end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -52,15 +52,75 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait for a folder's lock and hold it; the lock ends with the process, however that ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def locked(path: Path, refusal: ValueError | None = None) -> Iterator[int]:
+    """Hold the lock of a file or a folder for the block, and yield its descriptor.
+
+    The lock ends with the process that holds it, however that ends. A process that is started with
+    the descriptor holds the lock too: until the block ends and every such process has ended. On a
+    file system that knows no locks, nothing is held.
+
+    Parameters
+    ----------
+    path
+        A folder, or a file, which is made if it is missing.
+    refusal
+        The error to raise if another process holds the lock; None waits until the lock is free.
+    """
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o644)
     try:
-        with suppress(OSError):  # some file systems know no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
+        except BlockingIOError as error:
+            assert refusal
+            raise refusal from error
+        except OSError:
+            pass  # a file system that knows no locks
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path, name: str, refusal: ValueError) -> Iterator[int]:
+    """Hold the lock file ``name`` of a folder, which is made if it is missing; see `locked`.
+
+    If the block fails, a folder that was made for it and holds nothing else is removed again.
+
+    Raises
+    ------
+    ValueError
+        A file has the folder's name, or ``refusal``: another process holds the lock.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"{folder} cannot be a folder: a file is in its place; choose another folder"
+        ) from error
+    with locked(folder / name, refusal) as descriptor:
+        try:
+            yield descriptor
+        except BaseException:
+            if made and [each.name for each in folder.iterdir()] == [name]:
+                (folder / name).unlink()
+                folder.rmdir()
+            raise
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; False if there is no such file."""
+    if not path.exists():
+        return False
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # a file system that knows no locks
+    return False
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -19,12 +19,13 @@ import pytest
 
 from captioner.cli.main import main
 from captioner.client import AsyncCaptionClient, CaptionClient, retries
-from captioner.operations.deploy import Place
 from captioner.operations.health import wait_until_ready
 from captioner.operations.keys import Keys
 from captioner.operations.management import Management
 from captioner.operations.package import package
-from captioner.operations.store import Record, Store, Stored
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.store import Store
+from captioner.operations.target import ServerTarget
 
 ROOT = Path(__file__).resolve().parents[1]
 USER, PASSWORD, TOKEN = "us3r-n4me", "p4ss-w0rd", "t0k-3n"
@@ -95,7 +96,9 @@ def command(
     photo.write_bytes(b"a photo")
     store.mkdir()
     (store / "captioner.mar").write_bytes(archive.read_bytes())
-    Store(store).write(Record("1.0", versions={"1.0": Stored("captioner.mar", "")}))
+    Store(store).write_record(
+        StoreRecord("1.0", versions={"1.0": RecordedVersion("captioner.mar", "")})
+    )
     keys = {api: {"key": TOKEN} for api in ("management", "inference")}
     key_file.write_text(json.dumps(keys))
 
@@ -257,7 +260,11 @@ def test_a_header_that_cannot_be_sent(kind: Any, value: str) -> None:
 def test_the_repr_of_objects(scripted) -> None:
     url = scripted.url.replace("//", f"//{WHO}@")
     keys = Keys(TOKEN, TOKEN)
-    shown: list[object] = [keys, Place(url, url, keys=keys), vars(Management(url, "dogs", TOKEN))]
+    shown: list[object] = [
+        keys,
+        ServerTarget(url, url, keys=keys),
+        vars(Management(url, "dogs", TOKEN)),
+    ]
     for kind in (CaptionClient, AsyncCaptionClient):
         made: Any = kind(url)
         shown += [made, vars(made), made._http.headers]

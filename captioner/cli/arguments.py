@@ -10,8 +10,8 @@ from captioner.paths import MODEL_STORE, SHIPPED
 from model.decoding_options import DecodingOptions, Option, options_of
 
 if TYPE_CHECKING:
-    from captioner.operations.deploy import Place
     from captioner.operations.keys import Keys
+    from captioner.operations.target import ServerTarget
     from model import Captioner
 
 HERE = "http://127.0.0.1"
@@ -81,11 +81,13 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_store_argument(group, "folder from which the server loads archives")
 
 
-def server_target(arguments: argparse.Namespace) -> Place:
+def server_target(arguments: argparse.Namespace) -> ServerTarget:
     """Return the server and the model store that the arguments name."""
-    from captioner.operations.deploy import Place
+    from captioner.operations.target import ServerTarget
 
-    return Place(arguments.url, arguments.management, arguments.model_store, read_keys(arguments))
+    return ServerTarget(
+        arguments.url, arguments.management, arguments.model_store, read_keys(arguments)
+    )
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser, *omitted: str) -> None:

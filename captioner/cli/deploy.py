@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from captioner.cli import arguments as shared
 
 if TYPE_CHECKING:
-    from captioner.operations.shadow import Shadowing
+    from captioner.operations.shadow import ShadowOptions
 
 SUMMARY = "Put a new version behind live traffic without losing a request."
 DESCRIPTION = """\
@@ -80,20 +80,20 @@ def run(arguments: argparse.Namespace) -> None:
     deploy(
         arguments.archive,
         shared.server_target(arguments),
-        arguments.sha256,
-        arguments.workers,
+        sha256=arguments.sha256,
+        workers=arguments.workers,
         keep=not arguments.remove_old,
         shadowing=_shadowing(arguments),
     )
 
 
-def _shadowing(arguments: argparse.Namespace) -> Shadowing | None:
-    from captioner.operations.shadow import Shadowing
+def _shadowing(arguments: argparse.Namespace) -> ShadowOptions | None:
+    from captioner.operations.shadow import ShadowOptions
 
     values = {"minutes": arguments.shadow_minutes, "agreement": arguments.shadow_agreement}
     given = {name: value for name, value in values.items() if value is not None}
     if arguments.shadow is not None:
-        return Shadowing(arguments.shadow, **given)
+        return ShadowOptions(arguments.shadow, **given)
     if given:
         raise ValueError(f"--shadow-{next(iter(given))} needs --shadow, such as --shadow 0.1")
     return None

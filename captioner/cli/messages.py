@@ -16,11 +16,11 @@ def print_error(message: str) -> None:
 
 def describe(error: Exception) -> str:
     """Return the message of an error, with what to do about it where that is known."""
-    from captioner.operations.keys import advised
+    from captioner.operations.keys import with_key_hint
 
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name or error} is not installed, which this needs: {INSTALL_EXTRAS}"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}"
-    return advised(str(error))
+    return with_key_hint(str(error))

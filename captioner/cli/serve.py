@@ -84,7 +84,7 @@ def first_port(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from captioner.operations.serve import serve
+    from captioner.operations.serve import ServeOptions, serve
     from captioner.operations.torchserve import Server
 
     server = Server(arguments.folder)
@@ -93,23 +93,25 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         serve(
             server,
-            arguments.checkpoint,
-            arguments.version,
-            arguments.model_store,
-            arguments.port,
-            arguments.detach,
-            arguments.tokens,
-            arguments.workers,
+            ServeOptions(
+                checkpoint=arguments.checkpoint,
+                version=arguments.version,
+                model_store=arguments.model_store,
+                port=arguments.port,
+                detach=arguments.detach,
+                tokens=arguments.tokens,
+                workers=arguments.workers,
+            ),
         )
 
 
 def _stop(server: Server, model_store: Path) -> None:
     from captioner.operations.store import Store
 
-    server.record()
+    server.record_served_versions()
     if server.stop():
         print("stopped")
         return
     print("nothing was running")
-    if elsewhere := Store(model_store).server():
+    if elsewhere := Store(model_store).describe_server():
         print(f"but {elsewhere}")

@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from captioner.operations.versions import versions
+    from captioner.operations.versions import versions_table
 
-    print(versions(shared.server_target(arguments)))
+    print(versions_table(shared.server_target(arguments)))

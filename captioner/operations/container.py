@@ -1,8 +1,9 @@
-"""What the container runs: TorchServe behind a gate, which closes before the server stops.
+"""The container's main program: TorchServe behind nginx, which stops accepting before it stops.
 
-TorchServe that is told to stop drops what it is answering. So callers reach it through nginx, which
-opens once a photo was captioned, and which on SIGTERM accepts nothing more, finishes what it has
-and ends; only then is TorchServe stopped. Who comes too late is refused, never connected and reset.
+TorchServe drops the requests that it is answering when it is stopped. So callers reach it through
+nginx, the gate, which opens once a photo was captioned. On SIGTERM the gate accepts nothing more,
+finishes what it has and ends; only then is TorchServe stopped. Connections that arrive after the
+gate has closed are refused, never accepted and reset.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ from typing import Self
 
 from captioner.client import redacted
 from captioner.operations.health import tiny_photo
-from captioner.operations.store import FIRST, MODEL, Store
-from captioner.operations.torchserve import START_SECONDS, Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.store import MODEL, UNVERSIONED_ARCHIVE, Store
+from captioner.operations.torchserve import START_SECONDS, Server
 from captioner.paths import MODEL_STORE, ROOT
 
 log = logging.getLogger("captioner")
 
 FILES = ROOT / "deploy" / "container"
-SHARED = ROOT / "deploy" / "nginx" / "captioner"  # limits and errors, as of an nginx outside
-DRAIN_SECONDS = 22.0  # for what was accepted to be answered
-STOP_SECONDS = 5.0  # for TorchServe to end after that; both within docker's 30
+SHARED = ROOT / "deploy" / "nginx" / "captioner"  # limits and errors, used outside as well
+DRAIN_SECONDS = 22.0  # for accepted requests to be answered
+STOP_SECONDS = 5.0  # for TorchServe to end after that; both together within docker's 30
 POLL_SECONDS = 0.2
-CONNECT_SECONDS = 0.3  # for connections half made to be made, and taken by nginx
+CONNECT_SECONDS = 0.3  # for connections in the making to be completed and accepted by nginx
 
-# Classic BPF, struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand.
-# Of a segment's TCP flags (byte 13 of its header) drop SYN without ACK, keep everything else.
-NO_SYN = b"".join(
+# Classic BPF, struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand. It
+# drops TCP segments with SYN and without ACK (flags: byte 13 of the header), and keeps all others.
+DROP_NEW_CONNECTIONS = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
         (0x30, 0, 0, 13),  # ldb [13]
@@ -57,9 +59,9 @@ SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the container listens, each HOST:PORT.
+    """The addresses that the container listens on, each HOST:PORT.
 
-    Management can load code: beyond loopback only where nobody else reaches that address.
+    Management can load code, so it may listen beyond loopback only where nobody else reaches it.
     """
 
     inference: str = "0.0.0.0:8080"
@@ -67,23 +69,23 @@ class Addresses:
     metrics: str = "127.0.0.1:8082"
 
     @classmethod
-    def given(cls) -> Self:
-        """From CAPTIONER_INFERENCE, CAPTIONER_MANAGEMENT and CAPTIONER_METRICS.
+    def from_environment(cls) -> Self:
+        """Read CAPTIONER_INFERENCE, CAPTIONER_MANAGEMENT and CAPTIONER_METRICS.
 
         Raises
         ------
         ValueError
-            One of them is no address.
+            One of them is not an address.
         """
         names = {name: f"CAPTIONER_{name.upper()}" for name in cls.__dataclass_fields__}
-        told = {name: os.environ[key] for name, key in names.items() if os.environ.get(key)}
-        for name, address in told.items():
+        given = {name: os.environ[key] for name, key in names.items() if os.environ.get(key)}
+        for name, address in given.items():
             host, _, port = address.rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
                 raise ValueError(
                     f"{names[name]} is {redacted(address)!r}; it must be like 127.0.0.1:8081"
                 )
-        return cls(**told)
+        return cls(**given)
 
 
 def unlimited_networks() -> list[str]:
@@ -92,12 +94,13 @@ def unlimited_networks() -> list[str]:
     Raises
     ------
     ValueError
-        One of them is no network.
+        One of them is not a network.
     """
-    named = os.environ.get("CAPTIONER_UNLIMITED", "").split(",")
+    texts = os.environ.get("CAPTIONER_UNLIMITED", "").split(",")
     try:
-        networks = [ipaddress.ip_network(name.strip()) for name in named if name.strip()]
-        if any("%" in str(network) for network in networks):  # a zone may have any characters
+        networks = [ipaddress.ip_network(text.strip()) for text in texts if text.strip()]
+        # The zone of an address may have any characters, those of nginx's syntax as well.
+        if any("%" in str(network) for network in networks):
             raise ValueError("a network has no zone")
         return [str(network) for network in networks]
     except ValueError as error:
@@ -107,7 +110,19 @@ def unlimited_networks() -> list[str]:
 
 
 class Gate:
-    """nginx in front of the server."""
+    """The nginx in front of the server.
+
+    Parameters
+    ----------
+    folder
+        A folder for the configuration and temporary files of nginx.
+    listen
+        The address that callers reach, HOST:PORT.
+    torchserve
+        The address of TorchServe's inference API, HOST:PORT.
+    unlimited
+        The networks whose requests are not limited.
+    """
 
     def __init__(
         self, folder: Path, listen: str, torchserve: str, unlimited: Iterable[str] = ()
@@ -125,22 +140,31 @@ class Gate:
         path.write_text(config)
         self._nginx = subprocess.Popen(
             ["nginx", "-p", f"{folder}/", "-c", str(path), "-e", "stderr"],
-            env=os.environ | {"NGINX": f"{self._listener.fileno()};"},  # as its own upgrade does
+            # This is how nginx passes its listening socket on when it is upgraded.
+            env=os.environ | {"NGINX": f"{self._listener.fileno()};"},
             pass_fds=[self._listener.fileno()],
             start_new_session=True,
         )
 
     @property
     def open(self) -> bool:
+        """Whether nginx runs."""
         return self._nginx.poll() is None
 
     def close(self, seconds: float) -> bool:
-        """Accept nothing more and answer what was accepted; whether that was done in time."""
-        # A socket that is closed resets what has connected and was not taken yet. So the kernel
-        # first ignores who begins to connect; they try again, and find nobody listening.
-        program = ctypes.create_string_buffer(NO_SYN)
-        filter_ = struct.pack("HP", len(NO_SYN) // 8, ctypes.addressof(program))
-        with suppress(OSError):  # a kernel that has none; the rest is as good without
+        """Accept nothing more and answer what was accepted; return whether that was in time.
+
+        Parameters
+        ----------
+        seconds
+            The time for the answers; after that nginx is killed.
+        """
+        # Closing a listening socket resets the connections that were made and not yet accepted. So
+        # the kernel first ignores new connections; callers try again, and are refused.
+        program = ctypes.create_string_buffer(DROP_NEW_CONNECTIONS)
+        instructions = len(DROP_NEW_CONNECTIONS) // 8
+        filter_ = struct.pack("HP", instructions, ctypes.addressof(program))
+        with suppress(OSError):  # a kernel without such filters may reset a connection
             self._listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
         self._listener.close()
         time.sleep(CONNECT_SECONDS)
@@ -151,25 +175,25 @@ class Gate:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            with suppress(ProcessLookupError):  # its workers outlive it if it was killed
+            with suppress(ProcessLookupError):  # nginx's workers outlive a master that is killed
                 os.killpg(self._nginx.pid, signal.SIGKILL)
             self._nginx.wait()
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """SIGTERM or SIGINT came."""
 
 
 def main() -> int:
-    """Serve until told to stop: status 0; 1, with one line, if that cannot be done."""
+    """Serve until a signal asks to stop; return status 0, or 1 after one line on what failed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     store = Store(MODEL_STORE)
     try:
         with tempfile.TemporaryDirectory(prefix="captioner-run-") as folder:
-            run(Path(folder), store, Addresses.given())
-    except Stopped:
+            run(Path(folder), store, Addresses.from_environment())
+    except StopRequested:
         return 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"captioner: {' '.join(str(error).split())}", file=sys.stderr)
@@ -178,7 +202,12 @@ def main() -> int:
 
 
 def run(folder: Path, store: Store, addresses: Addresses) -> None:
-    """Serve what the store's record says, until `Stopped`.
+    """Serve the versions that a store's record lists, until `StopRequested`.
+
+    Parameters
+    ----------
+    folder
+        A folder for the files of the server and the gate.
 
     Raises
     ------
@@ -187,12 +216,9 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
     RuntimeError
         The server or the gate ended by itself.
     """
-    if store.read() is None:
-        others = ", ".join(sorted(each.name for each in store.folder.glob(f"{MODEL}-*.mar")))
-        way_out = f"name one of {others} so" if others else "mount one that has"
-        raise ValueError(f"{store.folder} has no {FIRST}: {way_out}")
+    _check_store(store)
     unlimited = unlimited_networks()
-    server, inner = Server(folder), Ports.free()
+    server, inner = Server(folder), Ports.find_free()
     torchserve = f"127.0.0.1:{inner.inference}"
     environment = {
         "TS_MANAGEMENT_ADDRESS": f"http://{addresses.management}",
@@ -200,32 +226,40 @@ def run(folder: Path, store: Store, addresses: Addresses) -> None:
         "LOG4J_CONFIGURATION_FILE": str(FILES / "log4j2.xml"),
     }
     try:
-        java = server.check_startable(inner)
-        with server.reserve(store) as reservation:
-            server.start(java, store, inner, reservation, environment, to_log=False)
-        url = f"http://{torchserve}/predictions/captioner"
-        server.wait_until_it_answers(url, tiny_photo(), START_SECONDS)
+        java = server.check_can_start(inner)
+        with server.lock(store) as lock:
+            server.start(java, store, inner, lock, overrides=environment, log_to_file=False)
+        url = f"http://{torchserve}/predictions/{MODEL}"
+        server.wait_for_caption(url, tiny_photo(), START_SECONDS)
         gate = Gate(folder, addresses.inference, torchserve, unlimited)
         log.info("ready, on %s", addresses.inference)
         try:
             while gate.open and server.process():
                 time.sleep(POLL_SECONDS)
-            who = "TorchServe" if gate.open else "nginx, the gate,"
-            raise RuntimeError(f"{who} has ended by itself")
+            ended = "TorchServe" if gate.open else "nginx, the gate,"
+            raise RuntimeError(f"{ended} has ended by itself; its output above says why")
         finally:
-            log.info("finishing what was accepted")
+            log.info("finishing the requests that were accepted")
             if not gate.close(DRAIN_SECONDS):
                 log.warning("some callers were not answered within %.0f s", DRAIN_SECONDS)
-            server.record()
+            server.record_served_versions()
     finally:
         server.stop(STOP_SECONDS)
         log.info("stopped")
 
 
+def _check_store(store: Store) -> None:
+    """Raise `ValueError` if a store has nothing to serve."""
+    if store.read_record() is None:
+        others = ", ".join(sorted(each.name for each in store.folder.glob(f"{MODEL}-*.mar")))
+        way_out = f"name one of {others} so" if others else "mount one that has"
+        raise ValueError(f"{store.folder} has no {UNVERSIONED_ARCHIVE}: {way_out}")
+
+
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # a second one does not break off what this asks for
-    raise Stopped
+        signal.signal(number, signal.SIG_IGN)  # a second signal shall not interrupt the stopping
+    raise StopRequested
 
 
 if __name__ == "__main__":

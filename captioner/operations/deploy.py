@@ -1,7 +1,7 @@
-"""Put a version behind live traffic, take it back, and tell what is served.
+"""Deploy a version behind live traffic, roll back to the one before, remove one.
 
-Nothing is lost because nothing is replaced: the new version stands beside the old one, proves that
-it captions, and then becomes the default in one step; the old one finishes what it has.
+No request is lost, because nothing is replaced: the new version is loaded beside the old one,
+proves that it captions, and then becomes the default in one step; the old one finishes what it has.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from captioner.client import CaptionClient, CaptionError
-from captioner.operations.adoption import adopt
+from captioner.client import CaptionError
 from captioner.operations.archive import Archive
+from captioner.operations.drain import drain_and_unregister
 from captioner.operations.interrupts import Interrupts
-from captioner.operations.keys import Keys
 from captioner.operations.management import Management, ManagementError
-from captioner.operations.retirement import retire
-from captioner.operations.shadow import Shadowing, check_shadowable, clear, shadow
-from captioner.operations.store import MODEL, Record, Store
-from captioner.paths import MODEL_STORE
+from captioner.operations.reconcile import reconcile_record
+from captioner.operations.record import StoreRecord
+from captioner.operations.shadow import ShadowOptions, check_shadowable, remove_spool, shadow
+from captioner.operations.store import MODEL, Store
+from captioner.operations.target import ServerTarget
 
 log = logging.getLogger("captioner")
 
@@ -32,95 +31,78 @@ POLL_SECONDS = 0.2
 
 
 class DeployFailed(RuntimeError):
-    """Why a version did not become the default; the one before still is."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A server, and the folder that it loads archives from."""
-
-    # Not in its repr: addresses may hold passwords.
-    url: str = field(default="http://127.0.0.1:8080", repr=False)
-    management: str = field(default="http://127.0.0.1:8081", repr=False)
-    store: Path = MODEL_STORE
-    keys: Keys | None = None  # where TorchServe asks for them
-
-    def manage(self) -> Management:
-        token = self.keys.management if self.keys else None
-        return Management(self.management, MODEL, token)
-
-    def ask(self, version: str) -> CaptionClient:
-        token = self.keys.inference if self.keys else None
-        return CaptionClient(self.url, model=MODEL, version=version, retries=0, token=token)
+    """A version did not become the default, for the reason given; the one before still is."""
 
 
 def deploy(
     archive: Path,
-    place: Place,
+    target: ServerTarget,
+    *,
     sha256: str | None = None,
     workers: int = 1,
     keep: bool = True,
-    shadowing: Shadowing | None = None,
+    shadowing: ShadowOptions | None = None,
 ) -> None:
     """Make an archive's version the default one, without losing a request.
 
     Parameters
     ----------
+    archive
+        An archive that `captioner package` wrote.
+    target
+        The server, and its model store.
     sha256
-        What the archive must have.
+        The digest that the archive must have; None accepts any.
     workers
-        Of the new version.
+        The number of workers of the new version.
     keep
         Whether the version before stays loaded, for `rollback`; older ones are removed.
     shadowing
-        How to ask the new version what callers ask, before it is the default; prints a table.
+        How to ask the new version the same as callers ask, before it is the default; prints a
+        table. None does not.
 
     Raises
     ------
     ValueError
-        The archive or the place will not do; nothing was changed.
+        The archive or the target cannot be used; nothing was changed.
     DeployFailed
-        The new version did not prove itself; what was changed is as before.
+        The new version failed a test; what was changed is as before.
     KeyboardInterrupt
         SIGINT or SIGTERM came; what was changed is as before, unless the version was the default
         already.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; a version needs at least 1")
-    store = Store(place.store)
-    with Interrupts() as interrupts, store.locked(), place.manage() as management:
-        clear(store.folder)
+    store = Store(target.model_store)
+    with Interrupts() as interrupts, store.lock_for_deploy(), target.open_management() as manager:
+        remove_spool(store.folder)
         new = Archive.open(archive, sha256)
-        record = adopt(store, management)
-        _clear_unfinished(management, store)
-        new.check_served_as(MODEL)
-        if new.version in record.versions:
-            raise ValueError(f"version {new.version} is served already; package another version")
-        if shadowing:
-            check_shadowable(store.path(record.versions[record.default]), record.default)
+        record = reconcile_record(store, manager)
+        _clear_unfinished(manager, store)
+        _check_deployable(new, store, record, shadowing)
         log.info(
             "version %s, sha256 %s: trying it in a process of its own", new.version, new.sha256
         )
         new.dry_run(store.work)
         try:
             with ExitStack() as undo, interrupts.held_after_failure():
-                stored = store.begin(new, workers)
-                undo.callback(_forget, management, store, new.version)
+                recorded = store.begin_deploy(new, workers)
+                undo.callback(_unload, manager, store, new.version)
                 log.info("loading it beside version %s", record.default)
-                with interrupts.held():  # the server would go on, and nobody undo it
-                    _load(management, new.version, stored.archive, workers)
-                _ask_golden(place, new)
+                with interrupts.held():  # the server would go on loading, and nobody undo it
+                    _load(manager, new.version, recorded.archive, workers)
+                _ask_golden(target, new)
                 log.info("it captions %d golden photos as it should", len(new.golden))
                 if shadowing:
-                    undo.callback(clear, store.folder)
-                    _shadow(place, (record.default, new.version), shadowing)
-                changed = record.with_version(new.version, stored).with_default(new.version)
+                    undo.callback(remove_spool, store.folder)
+                    _shadow(target, (record.default, new.version), shadowing)
+                changed = record.with_version(new.version, recorded).with_default(new.version)
                 interrupts.hold()  # the server and the record change both or neither
-                undo.callback(_back_to, management, record.default)
-                management.set_default(new.version)
-                store.write(changed)
+                undo.callback(_set_default_back, manager, record.default)
+                manager.set_default(new.version)
+                store.write_record(changed)
                 undo.pop_all()
-                store.finish()
+                store.end_deploy()
         except (ManagementError, CaptionError, OSError, ValueError) as error:
             raise DeployFailed(
                 f"version {new.version} was not deployed: {error};"
@@ -134,15 +116,15 @@ def deploy(
         log.info("version %s is the default", new.version)
         interrupts.release()
         unneeded = [record.previous] if keep else [record.previous, record.default]
-        _retire(management, store, changed, unneeded)
+        _remove_unneeded(manager, store, changed, unneeded)
 
 
-class Switched(NamedTuple):
-    """The result of a rollback."""
+class RollbackResult(NamedTuple):
+    """The versions after a rollback."""
 
     default: str  # the version that is the default now
     kept: str  # the one that was, which the next rollback makes the default again
-    forward: bool  # whether it was deployed later than the other
+    forward: bool  # whether the default was deployed later than the other
 
     def __str__(self) -> str:
         if self.forward:
@@ -156,112 +138,132 @@ class Switched(NamedTuple):
         )
 
 
-def rollback(place: Place) -> Switched:
-    """Make the version before the default again; a second time rolls forward.
+def rollback(target: ServerTarget) -> RollbackResult:
+    """Make the version before the default the default again; a second time rolls forward.
 
     Raises
     ------
     ValueError
-        There is none, or it has no worker; nothing was changed.
+        There is no version before, or it has no worker; nothing was changed.
     """
-    store = Store(place.store)
-    with Interrupts() as interrupts, store.locked(), place.manage() as management:
-        record = adopt(store, management)
+    store = Store(target.model_store)
+    with Interrupts() as interrupts, store.lock_for_deploy(), target.open_management() as manager:
+        record = reconcile_record(store, manager)
         if record.previous is None:
-            raise ValueError(f"no version before {record.default} was kept: nothing to go back to")
-        served = management.version(record.previous)
+            raise ValueError(
+                f"no version before {record.default} was kept: nothing to go back to; captioner"
+                " deploy takes the archive of any version"
+            )
+        served = manager.version(record.previous)
         if served is None or not served.ready:
             raise ValueError(f"version {record.previous} has no READY worker; deploy it anew")
         with interrupts.held():  # the server and the record change both or neither
-            management.set_default(record.previous)
+            manager.set_default(record.previous)
             try:
-                store.write(record.with_default(record.previous))
+                store.write_record(record.with_default(record.previous))
             except OSError:
-                management.set_default(record.default)
+                manager.set_default(record.default)
                 raise
-        order = list(record.versions)  # as they were deployed
+        order = list(record.versions)  # in which they were deployed
         forward = order.index(record.previous) > order.index(record.default)
-        return Switched(record.previous, record.default, forward)
+        return RollbackResult(record.previous, record.default, forward)
 
 
-def undeploy(version: str, place: Place) -> None:
-    """Remove a version that is not the default, once it has answered what it was asked.
+def undeploy(version: str, target: ServerTarget) -> None:
+    """Remove a version that is not the default, once it has answered every request.
 
     Raises
     ------
     ValueError
-        There is none, or it is the default; nothing was changed.
+        There is no such version, or it is the default; nothing was changed.
     ManagementError
-        It stays loaded; a restart does not load it.
+        The version stays loaded; a restart does not load it.
     """
-    store = Store(place.store)
-    with Interrupts(), store.locked(), place.manage() as management:
-        record = adopt(store, management)
+    store = Store(target.model_store)
+    with Interrupts(), store.lock_for_deploy(), target.open_management() as manager:
+        record = reconcile_record(store, manager)
         if version == record.default:
             raise ValueError(
                 f"version {version} is the default; make another one that first, by captioner"
                 " rollback or captioner deploy"
             )
-        unfinished = store.unfinished()
+        unfinished = store.unfinished_deploy()
         if unfinished and version == unfinished.version:
-            _clear_unfinished(management, store)
-        elif version in record.versions or management.version(version):
-            _remove(management, store, record, version)
+            _clear_unfinished(manager, store)
+        elif version in record.versions or manager.version(version):
+            _remove(manager, store, record, version)
         else:
             raise ValueError(f"no version {version} is served; captioner versions lists them")
 
 
-def _clear_unfinished(management: Management, store: Store) -> None:
+def _check_deployable(
+    new: Archive, store: Store, record: StoreRecord, shadowing: ShadowOptions | None
+) -> None:
+    """Raise `ValueError` if an archive cannot be deployed to this store."""
+    new.check_served_as(MODEL)
+    if new.version in record.versions:
+        raise ValueError(f"version {new.version} is served already; package another version")
+    if shadowing:
+        check_shadowable(store.archive_path(record.versions[record.default]), record.default)
+
+
+def _clear_unfinished(manager: Management, store: Store) -> None:
     """Remove what a deploy that was killed has left, in the server and in the store."""
-    if unfinished := store.unfinished():
+    if unfinished := store.unfinished_deploy():
         log.info("a deploy of version %s was killed: removing what it left", unfinished.version)
-        retire(management, unfinished.version)
-    store.finish()
+        drain_and_unregister(manager, unfinished.version)
+    store.end_deploy()
 
 
-def _load(management: Management, version: str, archive: str, workers: int) -> None:
+def _load(manager: Management, version: str, archive: str, workers: int) -> None:
     """Register an archive and wait until all its workers are ready."""
-    retire(management, version)  # one that is served and could not be recorded
-    management.register(archive, workers)
-    served = management.version(version)
-    if served and served.min_workers != workers:  # an archive that names a number of workers
-        management.scale(version, workers)
-    # Registered is not yet ready: for a moment a worker may still be called UNLOADING.
+    drain_and_unregister(manager, version)  # one that is served and could not be recorded
+    manager.register(archive, workers)
+    served = manager.version(version)
+    if served and served.min_workers != workers:  # the archive itself names a number of workers
+        manager.scale(version, workers)
+    # A worker that is registered is not ready yet: for a moment it may still be UNLOADING.
     deadline = time.monotonic() + READY_SECONDS
-    while (served := management.version(version)) is None or served.ready < workers:
+    while (served := manager.version(version)) is None or served.ready < workers:
         if served is None or time.monotonic() > deadline:
             raise ManagementError(f"its workers are {served.workers if served else 'gone'}")
         time.sleep(POLL_SECONDS)
 
 
-def _ask_golden(place: Place, new: Archive) -> None:
-    """Ask the new version for captions that are known."""
-    with place.ask(new.version) as client:
+def _ask_golden(target: ServerTarget, new: Archive) -> None:
+    """Ask the new version for the known captions of its golden photos."""
+    with target.open_client(new.version) as client:
         new.compare([client.caption(golden.photo).caption for golden in new.golden])
 
 
-def _shadow(place: Place, versions: tuple[str, str], wanted: Shadowing) -> None:
-    """Ask the new one of two versions what the old one is asked; `ValueError` if it will not do."""
+def _shadow(target: ServerTarget, versions: tuple[str, str], options: ShadowOptions) -> None:
+    """Compare a new version with the old one on live traffic, and print the result.
+
+    Raises
+    ------
+    ValueError
+        The new version fails on a photo, or agrees less than demanded.
+    """
     log.info(
         "asking it for %g min what callers ask version %s, %g of the photos",
-        *(wanted.minutes, versions[0], wanted.share),
+        *(options.minutes, versions[0], options.share),
     )
-    with place.ask(versions[1]) as client:
-        compared = shadow(client, place.store, versions, wanted)
-    print(compared.table(), flush=True)
-    compared.check(wanted)
+    with target.open_client(versions[1]) as client:
+        comparison = shadow(client, target.model_store, versions, options)
+    print(comparison.table(), flush=True)
+    comparison.check(options)
 
 
-def _retire(
-    management: Management, store: Store, record: Record, versions: Iterable[str | None]
+def _remove_unneeded(
+    manager: Management, store: Store, record: StoreRecord, versions: Iterable[str | None]
 ) -> None:
-    """Remove versions that no rollback needs; what they were asked is answered first."""
+    """Remove versions that no rollback needs, once they have answered every request."""
     for version in versions:
         if version not in record.versions or version == record.default:
             continue
         log.info("version %s answers what it was asked, and goes", version)
         try:
-            record = _remove(management, store, record, version)
+            record = _remove(manager, store, record, version)
         except ManagementError as error:
             record = record.without(version)
             log.warning(
@@ -276,24 +278,24 @@ def _retire(
             raise
 
 
-def _remove(management: Management, store: Store, record: Record, version: str) -> Record:
-    """Take a version from the record, from the server and from the store; the record then."""
-    stored = record.versions.get(version)
-    if stored:
+def _remove(manager: Management, store: Store, record: StoreRecord, version: str) -> StoreRecord:
+    """Remove a version from the record, the server and the store; return the record without it."""
+    recorded = record.versions.get(version)
+    if recorded:
         record = record.without(version)
-        store.write(record)  # first: what a restart loads must be there
+        store.write_record(record)  # first: every archive that the record lists must exist
     try:
-        retire(management, version)
+        drain_and_unregister(manager, version)
     finally:
-        if stored:
-            store.path(stored).unlink(missing_ok=True)
+        if recorded:
+            store.archive_path(recorded).unlink(missing_ok=True)
     return record
 
 
-def _forget(management: Management, store: Store, version: str) -> None:
-    """Undo the loading of a version: remove it from the server, if it came so far."""
+def _unload(manager: Management, store: Store, version: str) -> None:
+    """Undo the loading of a version: remove it from the server, if it was loaded, and the store."""
     try:
-        retire(management, version)
+        drain_and_unregister(manager, version)
     except ManagementError as error:
         log.warning(
             "version %s may stay loaded: %s; captioner undeploy %s removes it, and a restart does"
@@ -301,12 +303,12 @@ def _forget(management: Management, store: Store, version: str) -> None:
             *(version, error, version),
         )
     else:
-        store.finish()
+        store.end_deploy()
 
 
-def _back_to(management: Management, version: str) -> None:
-    """Undo the switch: make the default what it was."""
+def _set_default_back(manager: Management, version: str) -> None:
+    """Undo the switch: make the version before the default again."""
     try:
-        management.set_default(version)
+        manager.set_default(version)
     except ManagementError as error:
         log.warning("version %s may be the default only after a restart: %s", version, error)

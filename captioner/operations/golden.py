@@ -1,4 +1,4 @@
-"""Photos that travel in an archive with their captions, so that a deploy can ask for known ones."""
+"""Golden photos: an archive holds them with their captions, and a deploy asks for these."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from PIL import Image, ImageDraw
 from captioner.operations.archive import Golden, golden_to_json
 from model import Captioner, DecodingOptions, image
 
-MOST = 4
-# In another precision, company or machine sums are rounded otherwise, and where words are as likely
-# as one another the caption becomes another. This disturbs the features more than that does.
-DISTURBANCE = 0.03  # standard deviation, as a share of a feature
-TIMES = 10
+MAX_PHOTOS = 4
+# In another precision, batch composition or on another machine, sums are rounded otherwise; where
+# two words are about as likely, the caption becomes another. Noise of this size on the features
+# changes more than the rounding does.
+NOISE = 0.03  # standard deviation, relative to a feature
+TRIALS = 10
 
 
-def golden(folder: Path, decoding: DecodingOptions) -> bytes:
-    """JSON of photos and their captions by a checkpoint, the same bytes every time.
+def golden_json(folder: Path, decoding: DecodingOptions) -> bytes:
+    """Return JSON of photos and their captions by a checkpoint, the same bytes every time.
 
-    They are photos whose caption stays the same when their features are disturbed a little; if
-    there is none, the one that does so most often.
+    The photos are those whose caption stays the same under noise on their features; if there are
+    none, the one whose caption stays the same most often.
     """
     captioner = Captioner.load(folder, precision="float32")
     photos = list(_photos())
@@ -32,32 +33,32 @@ def golden(folder: Path, decoding: DecodingOptions) -> bytes:
     grid = captioner.encode(torch.stack([image.decode(photo, size) for photo in photos]))
     captions = _captions(captioner, grid, decoding)
     random = torch.Generator().manual_seed(0)
-    steady = [0] * len(photos)
-    for _ in range(TIMES):
-        noise = DISTURBANCE * torch.randn(grid.shape, generator=random)
-        disturbed = _captions(captioner, grid * (1 + noise), decoding)
-        for i, (caption, other) in enumerate(zip(captions, disturbed, strict=True)):
-            steady[i] += caption == other
-    chosen = [i for i, times in enumerate(steady) if times == TIMES][:MOST]
+    unchanged = [0] * len(photos)  # trials in which the caption stayed the same
+    for _ in range(TRIALS):
+        noise = NOISE * torch.randn(grid.shape, generator=random)
+        noisy = _captions(captioner, grid * (1 + noise), decoding)
+        for i, (caption, other) in enumerate(zip(captions, noisy, strict=True)):
+            unchanged[i] += caption == other
+    stable = [i for i, trials in enumerate(unchanged) if trials == TRIALS][:MAX_PHOTOS]
     return golden_to_json(
-        Golden(photos[i], captions[i]) for i in chosen or [steady.index(max(steady))]
+        Golden(photos[i], captions[i]) for i in stable or [unchanged.index(max(unchanged))]
     )
 
 
 def _captions(captioner: Captioner, grid: torch.Tensor, decoding: DecodingOptions) -> list[str]:
-    return [found[0].text for found in captioner.caption_grid(grid, decoding)]
+    return [captions[0].text for captions in captioner.caption_grid(grid, decoding)]
 
 
 def sample_photo() -> Path:
-    """A photo that came with an installed package: Grace Hopper, by the US Navy (public domain)."""
+    """Return a photo that an installed package ships: Grace Hopper, US Navy (public domain)."""
     photo = importlib.resources.files("matplotlib") / "mpl-data/sample_data/grace_hopper.jpg"
     return Path(str(photo))
 
 
 def _photos() -> Iterator[bytes]:
-    """Her, and drawings in plain colours."""
+    """Yield the sample photo, and drawings in plain colours."""
     yield sample_photo().read_bytes()
-    for sky, ground, thing in (
+    for sky, ground, ellipse in (
         ("skyblue", "green", "brown"),
         ("white", "lightblue", "red"),
         ("navy", "black", "yellow"),
@@ -69,7 +70,7 @@ def _photos() -> Iterator[bytes]:
         picture = Image.new("RGB", (112, 112), sky)
         draw = ImageDraw.Draw(picture)
         draw.rectangle((0, 70, 112, 112), fill=ground)
-        draw.ellipse((40, 45, 75, 90), fill=thing)
+        draw.ellipse((40, 45, 75, 90), fill=ellipse)
         buffer = io.BytesIO()
-        picture.save(buffer, "BMP")  # no encoder whose next version packs otherwise
+        picture.save(buffer, "BMP")  # the bytes of other formats depend on the encoder's version
         yield buffer.getvalue()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for a job that undoes what it began."""
+"""SIGINT and SIGTERM for an operation that undoes what it began when it is interrupted."""
 
 from __future__ import annotations
 
@@ -11,56 +11,58 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """In its ``with`` both signals raise `KeyboardInterrupt`: once, and not while they are held.
+    """A context in which SIGINT and SIGTERM raise `KeyboardInterrupt` once, and can be held back.
 
-    A second one would end the undoing that the first began. Python gives signals to the main thread
-    alone; in another one this does nothing.
+    Only the first signal raises: a second one would interrupt the undoing that the first began.
+    While signals are held, one that comes is kept until `release`. Python delivers signals to the
+    main thread alone; in another thread this class does nothing.
     """
 
     def __init__(self) -> None:
-        self._held = self._came = False
-        self._before: dict[int, Any] = {}
+        self._held = self._pending = False
+        self._handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell's job in background
-                    self._before[number] = signal.signal(number, self._interrupt)
+                # A shell makes its background jobs ignore SIGINT; that must stay so.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers_before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
 
     def hold(self) -> None:
-        """From now on they wait."""
+        """Hold signals back from now on."""
         self._held = True
 
     def release(self) -> None:
-        """No longer; one that came meanwhile is raised."""
+        """Stop holding signals back, and raise `KeyboardInterrupt` if one came meanwhile."""
         self._held = False
-        if self._came:
+        if self._pending:
             self._raise()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """For a block that is whole or fails; if it fails they wait on, for the undoing."""
+        """Hold signals back for the block; if it fails they stay held, for the undoing."""
         self.hold()
         yield
         self.release()
 
     @contextmanager
     def held_after_failure(self) -> Iterator[None]:
-        """Once the block has failed they wait, for the undoing."""
+        """Hold signals back once the block has failed, for the undoing."""
         try:
             yield
         except BaseException:
             self.hold()
             raise
 
-    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         if self._held:
-            self._came = True
+            self._pending = True
         else:
             self._raise()
 

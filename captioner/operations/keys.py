@@ -1,4 +1,4 @@
-"""The keys that TorchServe writes down where it wants tokens, one for each of its APIs."""
+"""The keys that TorchServe asks for where it is started with tokens, one for each of its APIs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-REFUSED = "Token Authorization failed"  # so say both of TorchServe's APIs
+REFUSED = "Token Authorization failed"  # in the error of either API
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Those of one server, until it ends or they are renewed or expire."""
+    """The keys of one server; they are valid until they expire, are renewed, or the server ends."""
 
     management: str = field(repr=False)
     inference: str = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From ``key_file.json``; raises `ValueError` if it cannot be read or lacks a key."""
+        """Read TorchServe's ``key_file.json``.
+
+        Raises
+        ------
+        ValueError
+            The file cannot be read, or lacks a key.
+        """
         try:
-            told = json.loads(path.read_text())
-            management, inference = (told[api]["key"] for api in ("management", "inference"))
+            content = json.loads(path.read_text())
+            management, inference = (content[api]["key"] for api in ("management", "inference"))
             if not all(re.fullmatch(r"[!-~]+", key) for key in (management, inference)):
-                raise ValueError("a key that cannot be sent")
+                raise ValueError("a key that cannot be sent in a header")
             return cls(management, inference)
         except OSError as error:
             raise ValueError(
@@ -39,8 +45,15 @@ class Keys:
             ) from error
 
 
-def advised(message: str) -> str:
-    """What went wrong, and what to do if it is for want of a key."""
+def bearer(key: str | None) -> dict[str, str]:
+    """Return the header that sends a key; no header for None."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def with_key_hint(message: str) -> str:
+    """Add to an error message what to do about a key, if the message says that one was refused."""
     if REFUSED not in message:
         return message
-    return f"{message}; name the server's key_file.json with --key-file, renew a key that expired"
+    return (
+        f"{message}; name the server's key_file.json with --key-file, or renew a key that expired"
+    )

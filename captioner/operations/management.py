@@ -18,7 +18,7 @@ class ManagementError(RuntimeError):
     """TorchServe refused, or did not answer."""
 
 
-class Refused(ManagementError):
+class RequestRefused(ManagementError):
     """TorchServe answered, with an error."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -26,7 +26,7 @@ class Refused(ManagementError):
         self.status = status
 
 
-class Served(NamedTuple):
+class ServedVersion(NamedTuple):
     """A version that a server has."""
 
     version: str
@@ -71,11 +71,11 @@ class Management:
         except (LookupError, TypeError) as error:
             raise self._no_model() from error
 
-    def versions(self) -> list[Served]:
+    def versions(self) -> list[ServedVersion]:
         """All of them; none if the server does not have the model."""
         try:
             told = self._ask("GET", f"{self._path()}/all")
-        except Refused as error:
+        except RequestRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return []
             raise
@@ -84,7 +84,7 @@ class Management:
         except (LookupError, TypeError, ValueError) as error:
             raise self._no_model() from error
 
-    def version(self, version: str) -> Served | None:
+    def version(self, version: str) -> ServedVersion | None:
         """One of them, if the server has it."""
         return next((each for each in self.versions() if each.version == version), None)
 
@@ -123,7 +123,7 @@ class Management:
         self._ask("PUT", f"{self._path(version)}/set-default")
 
     def unregister(self, version: str) -> None:
-        """Kill its workers at once; `captioner.operations.retirement.retire` waits before that."""
+        """Remove a version, whose workers are killed at once; see `drain_and_unregister`."""
         self._ask("DELETE", self._path(version))
 
     def _no_model(self) -> ManagementError:
@@ -148,16 +148,16 @@ class Management:
             raise ManagementError(f"management, {self.url}: {failure_of(error)}") from error
         if not response.is_success:
             message = f"management, {method} {path}: {failure_of(response)}"
-            raise Refused(message, response.status_code)
+            raise RequestRefused(message, response.status_code)
         try:
             return response.json()
         except ValueError as error:
             raise ManagementError(f"{self.url}{path} answers no JSON") from error
 
 
-def _served(told: dict[str, Any]) -> Served:
+def _served(told: dict[str, Any]) -> ServedVersion:
     workers = told["workers"]
-    return Served(
+    return ServedVersion(
         str(told["modelVersion"]),
         str(told["modelUrl"]),
         [str(worker["status"]) for worker in workers],

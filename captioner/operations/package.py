@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 from captioner.operations.archive import GOLDEN, MANIFEST, MODEL_CONFIG
-from captioner.operations.golden import golden
-from captioner.operations.store import MODEL, RECORD, Store
+from captioner.operations.golden import golden_json
+from captioner.operations.store import MODEL, RECORD_FILE, Store
 from captioner.paths import ROOT
 from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION
@@ -61,19 +61,19 @@ def package(folder: Path, version: str, out: Path, overwrite: bool = False) -> s
     elif not out.is_file() or out.read_bytes() != content:
         store = Store(out.parent)
         # A deploy may be about to record it.
-        with store.locked() if (store.folder / RECORD).exists() else nullcontext():
+        with store.lock_for_deploy() if (store.folder / RECORD_FILE).exists() else nullcontext():
             _check_replaceable(out, digest, overwrite)
             write_whole(out, content)
     return digest
 
 
 def _check_replaceable(out: Path, digest: str, overwrite: bool) -> None:
-    listed = Store(out.parent).listed(out)
+    listed = Store(out.parent).listed_version(out)
     if listed is None:
         check_new(out, overwrite)
     elif listed[1] != digest:  # what is recorded may be put back
         raise ValueError(
-            f"{out} is version {listed[0]}, which is served or listed in {RECORD}; it is never"
+            f"{out} is version {listed[0]}, which is served or listed in {RECORD_FILE}; it is never"
             " replaced: package another --version, or write elsewhere with --out"
         )
 
@@ -98,7 +98,7 @@ def build(folder: Path, version: str, model: str = MODEL) -> bytes:
         },
         "archiverVersion": "0.12.0",
     }
-    members = {GOLDEN: golden(folder, decoding)}
+    members = {GOLDEN: golden_json(folder, decoding)}
     members[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     parts = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.WORD_MAP, checkpoint.CARD)
     for name in (*parts, CALIBRATION):

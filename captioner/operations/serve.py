@@ -1,4 +1,4 @@
-"""Package the checkpoint, start TorchServe on loopback, caption a photo, say how to go on."""
+"""Package a checkpoint, start TorchServe on loopback and caption a photo."""
 
 from __future__ import annotations
 
@@ -9,103 +9,134 @@ import re
 import time
 import zipfile
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captioner.operations.archive import MANIFEST
 from captioner.operations.golden import sample_photo
 from captioner.operations.interrupts import Interrupts
 from captioner.operations.package import VERSION, build
-from captioner.operations.store import MODEL, Record, Store, Stored, archive_name
-from captioner.operations.torchserve import START_SECONDS, Ports, Server
-from captioner.paths import SHIPPED, shown
+from captioner.operations.ports import Ports
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.store import MODEL, Store, archive_name
+from captioner.operations.torchserve import START_SECONDS, Server
+from captioner.paths import MODEL_STORE, SHIPPED, shown
 from model import checkpoint as checkpoints
 from model.files import write_whole
 
 log = logging.getLogger("captioner")
 
 FIRST_VERSION = "1.0"
+POLL_SECONDS = 0.5
 
 
-def serve(
-    server: Server,
-    checkpoint: Path | None,
-    version: str | None,
-    model_store: Path,
-    port: int,
-    detach: bool,
-    tokens: bool = False,
-    workers: int | None = None,
-) -> None:
-    """Serve a checkpoint folder; returns once a caption came if detached, else when stopped.
+@dataclass(frozen=True)
+class ServeOptions:
+    """What is served, and how.
 
     Parameters
     ----------
     checkpoint
-        If not given, what was deployed to the model store or served from it last, or else the
-        shipped one.
+        The checkpoint folder; None is what was deployed to the model store or served from it last,
+        or else the shipped checkpoint.
     version
-        What the checkpoint is served as; if not given, what it was before, or else a new one.
+        The version that the checkpoint is served as; None is the version that it had before, or
+        else a new one.
+    model_store
+        The folder that the archive is written to and served from.
+    port
+        The first of five ports; see `Ports`.
+    detach
+        Whether to return once a caption came, and leave the server running.
     tokens
-        Whether TorchServe asks everyone for one.
+        Whether TorchServe asks every caller for a token.
     workers
-        Of the default version; if not given, as many as it had, or one.
+        The number of workers of the default version; None is the number that it had, or one.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; a version needs at least 1")
-    ports, store = Ports(port), Store(model_store)
-    java = server.check_startable(ports)
-    url = f"http://127.0.0.1:{port}/predictions/captioner"
-    photo = sample_photo()
+
+    checkpoint: Path | None = None
+    version: str | None = None
+    model_store: Path = MODEL_STORE
+    port: int = 8080
+    detach: bool = False
+    tokens: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}; a version needs at least 1")
+
+
+def serve(server: Server, options: ServeOptions) -> None:
+    """Serve a checkpoint; return once a caption came if detached, else once interrupted.
+
+    SIGINT and SIGTERM stop the server. If anything fails, the server is stopped as well.
+
+    Raises
+    ------
+    ValueError
+        The checkpoint, the store, the folder or the ports cannot be used; nothing was started.
+    RuntimeError
+        The server ended by itself, or gave no caption in time.
+    """
+    ports, store = Ports(options.port), Store(options.model_store)
+    java = server.check_can_start(ports)
     with Interrupts() as interrupts:
-        with server.reserve(store) as reservation:
-            choose(store, checkpoint, version)
-            record = store.read()
-            if workers and record:
-                store.write(record.with_workers(record.default, workers))
-            interrupts.hold()  # whoever is interrupted below stops what was started
-            server.start(java, store, ports, reservation, tokens=tokens)
+        with server.lock(store) as lock:
+            prepare_store(store, options.checkpoint, options.version)
+            record = store.read_record()
+            if options.workers and record:
+                store.write_record(record.with_workers(record.default, options.workers))
+            interrupts.hold()  # an interrupt that comes now must stop what is started here
+            server.start(java, store, ports, lock, tokens=options.tokens)
         try:
             interrupts.release()
             log.info("starting TorchServe, logs in %s", server.logs)
-            reply = server.wait_until_it_answers(url, photo.read_bytes(), START_SECONDS)
-            print(f"{photo.name}: {reply.strip()}")
-            token = ' -H "Authorization: Bearer INFERENCE_KEY"' if tokens else ""
-            command = f"curl -T photo.jpg{token} {url}"
-            print(f"\nServing. Try a photo of yours:\n\n    {command}\n", flush=True)
-            if tokens:
-                print(f"The keys are in {server.key_file}, for you alone.", flush=True)
-            if detach:
+            _caption_sample(server, ports, options.tokens)
+            if options.detach:
                 print("Stop it with: scripts/serve --stop", flush=True)
                 return
             while server.process():
-                time.sleep(0.5)
+                time.sleep(POLL_SECONDS)
             raise RuntimeError(f"TorchServe has ended by itself; its logs: {server.logs}")
         except KeyboardInterrupt:
             log.info("stopping")
-            server.record()
+            server.record_served_versions()
             server.stop()
         except BaseException:
             server.stop()
             raise
 
 
-def choose(store: Store, checkpoint: Path | None, version: str | None) -> None:
-    """Have the store's record list what is to be served; see `serve`.
+def _caption_sample(server: Server, ports: Ports, tokens: bool) -> None:
+    """Wait until the server has captioned a sample photo, and print how to ask it."""
+    url = f"http://127.0.0.1:{ports.inference}/predictions/{MODEL}"
+    photo = sample_photo()
+    reply = server.wait_for_caption(url, photo.read_bytes(), START_SECONDS)
+    print(f"{photo.name}: {reply.strip()}")
+    header = ' -H "Authorization: Bearer INFERENCE_KEY"' if tokens else ""
+    command = f"curl -T photo.jpg{header} {url}"
+    print(f"\nServing. Try a photo of yours:\n\n    {command}\n", flush=True)
+    if tokens:
+        print(f"The keys are in {server.key_file}, which only you can read.", flush=True)
+
+
+def prepare_store(store: Store, checkpoint: Path | None, version: str | None) -> None:
+    """Make a store's record list what is to be served; see `ServeOptions`.
 
     What was deployed is served as it is. A checkpoint is packaged anew at every start, with the
-    code that is here now, and keeps its version; another one gets another.
+    code that is here now, and keeps its version; another checkpoint gets another version.
 
     Raises
     ------
     ValueError
-        The version is another checkpoint's, or is named without one where something was served
-        before.
+        The version is another checkpoint's, or is named without a checkpoint where something was
+        served before.
     """
     if checkpoint:
         _package(store, checkpoint, version)
         return
-    record = store.read()
+    record = store.read_record()
     if record is None:
         _package(store, SHIPPED, version)
         return
@@ -117,77 +148,98 @@ def choose(store: Store, checkpoint: Path | None, version: str | None) -> None:
     if record.deployed:
         log.info("serving what was deployed, version %s by default", record.default)
         return
-    stored = record.versions[record.default]
-    if store.recorded() is None:  # put there by hand, and not to be replaced
-        log.info("serving %s, version %s, from %s", stored.archive, record.default, store.folder)
-        log.info(_back())
+    recorded = record.versions[record.default]
+    if store.written_record() is None:  # somebody put the archive there, so it is not replaced
+        log.info("serving %s, version %s, from %s", recorded.archive, record.default, store.folder)
+        _log_how_to_serve_shipped()
         return
+    _prepare_last_served(store, record, recorded)
+
+
+def _prepare_last_served(store: Store, record: StoreRecord, recorded: RecordedVersion) -> None:
+    """Package the checkpoint that was served last, or keep its archive if it has changed since."""
     folder = Path(record.checkpoint) if record.checkpoint else SHIPPED
-    if _digest(folder) == _digest(store.path(stored)):
+    if _checkpoint_digest(folder) == _checkpoint_digest(store.archive_path(recorded)):
         _package(store, folder, record.default)
         if folder != SHIPPED:
             log.info("it is %s, which was served last", shown(folder))
-            log.info(_back())
+            _log_how_to_serve_shipped()
         return
-    store.open(record.default, stored)
-    log.info("serving %s, version %s, which was served last", stored.archive, record.default)
+    store.open_archive(record.default, recorded)
+    log.info("serving %s, version %s, which was served last", recorded.archive, record.default)
     if record.checkpoint:
         log.info(
             "%s has changed or is gone since; scripts/serve --checkpoint %s serves it as it is now",
             *(shown(folder), shown(folder)),
         )
-    log.info(_back())
+    _log_how_to_serve_shipped()
 
 
-def _back() -> str:
-    return f"the shipped one is served by: scripts/serve --checkpoint {shown(SHIPPED)}"
+def _log_how_to_serve_shipped() -> None:
+    log.info("the shipped one is served by: scripts/serve --checkpoint %s", shown(SHIPPED))
 
 
 def _package(store: Store, checkpoint: Path, version: str | None) -> None:
-    """Package a checkpoint into the store, which serves it alone from now on."""
-    known: dict[str, Stored] = {}
+    """Package a checkpoint into the store, whose record lists it alone from now on."""
+    versions: dict[str, RecordedVersion] = {}
     default = None
-    with suppress(ValueError):  # a record that is damaged ends here
-        if record := store.recorded():
-            known, default = record.versions, record.default
-    version = _version(store, checkpoints.digest(checkpoint), version, default)
-    before = known.get(version, Stored(archive_name(version), ""))
+    with suppress(ValueError):  # a damaged record is replaced
+        if record := store.written_record():
+            versions, default = record.versions, record.default
+    version = _choose_version(store, checkpoints.digest(checkpoint), version, default)
+    before = versions.get(version, RecordedVersion(archive_name(version), ""))
     content = build(checkpoint, version)
-    write_whole(store.path(before), content)
-    stored = replace(
+    write_whole(store.archive_path(before), content)
+    recorded = replace(
         before, sha256=hashlib.sha256(content).hexdigest(), workers=before.workers or 1
     )
-    log.info("packaged %s, version %s, sha256 %s", stored.archive, version, stored.sha256)
+    log.info("packaged %s, version %s, sha256 %s", recorded.archive, version, recorded.sha256)
     folder = checkpoint.resolve()
-    named = None if folder == SHIPPED else str(folder)  # which a checkout takes with it
-    store.write(Record(version, None, {version: stored}, checkpoint=named))
-    for other in sorted(known.keys() - {version}):
-        path = shown(store.path(known[other]))
+    # The shipped one is not named: its path changes with that of the checkout.
+    named = None if folder == SHIPPED else str(folder)
+    store.write_record(StoreRecord(version, None, {version: recorded}, checkpoint=named))
+    for other in sorted(versions.keys() - {version}):
+        path = shown(store.archive_path(versions[other]))
         if path.exists():
             log.info(
                 "version %s is not served now; captioner deploy %s brings it back", other, path
             )
 
 
-def _version(store: Store, digest: str, wanted: str | None, default: str | None) -> str:
-    """Return the version that a checkpoint had in this store, or else one that none has had."""
-    had: dict[str, set[str | None]] = {}  # digests of the checkpoints in all archives
+def _choose_version(store: Store, digest: str, wanted: str | None, default: str | None) -> str:
+    """Return the version that a checkpoint had in this store, or else one that none has had.
+
+    Parameters
+    ----------
+    digest
+        The digest of the checkpoint.
+    wanted
+        The version that the user names.
+    default
+        The version that was served last.
+
+    Raises
+    ------
+    ValueError
+        The wanted version is another checkpoint's.
+    """
+    digests: dict[str, set[str | None]] = {}  # of the checkpoints in the archives of each version
     for path in store.folder.glob(f"{MODEL}*.mar"):
-        had.setdefault(_version_of(path), set()).add(_digest(path))
+        digests.setdefault(_version_of(path), set()).add(_checkpoint_digest(path))
     new = FIRST_VERSION
-    if had:
-        new = f"{1 + max(int(each.split('.')[0]) for each in had)}.0"
+    if digests:
+        new = f"{1 + max(int(version.split('.')[0]) for version in digests)}.0"
     if wanted:
-        if had.get(wanted, {digest}) != {digest}:
+        if digests.get(wanted, {digest}) != {digest}:
             raise ValueError(
                 f"version {wanted} in {store.folder} is another checkpoint; choose another"
                 f" --version, such as {new}"
             )
         return wanted
-    same = [each for each, theirs in had.items() if theirs == {digest}]
+    same = [version for version, found in digests.items() if found == {digest}]
     if default in same:
         return default
-    return max(same, key=lambda each: [int(part) for part in each.split(".")], default=new)
+    return max(same, key=lambda version: [int(part) for part in version.split(".")], default=new)
 
 
 def _version_of(archive: Path) -> str:
@@ -200,10 +252,10 @@ def _version_of(archive: Path) -> str:
     return version if re.fullmatch(VERSION, version) else "0"
 
 
-def _digest(checkpoint: Path) -> str | None:
-    """Return the digest of a checkpoint folder or of the one in an archive; None if it is none."""
+def _checkpoint_digest(path: Path) -> str | None:
+    """Return the digest of a checkpoint folder, or of the one in an archive; None without one."""
     try:
-        is_archive = checkpoint.suffix == ".mar"
-        return checkpoints.digest(zipfile.Path(checkpoint) if is_archive else checkpoint)
+        is_archive = path.suffix == ".mar"
+        return checkpoints.digest(zipfile.Path(path) if is_archive else path)
     except (OSError, ValueError, LookupError, zipfile.BadZipFile):
         return None

@@ -1,7 +1,7 @@
-"""Ask a version that does not serve yet what callers ask the one that does, and compare.
+"""Ask a version that does not serve yet the same as callers ask the served one, and compare.
 
-The handler of the version that serves puts copies of what it answered into the spool; here they
-are taken out again. Callers wait for none of this.
+The handler of the served version puts copies of the photos that it answered into a spool folder;
+here they are taken out again. Callers wait for none of this.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from captioner.client import CaptionClient, CaptionError
-from handler import shadow as spooled
+from handler import shadow as handler_side
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings
 from model.files import write_whole
 
 log = logging.getLogger("captioner")
 
 POLL_SECONDS = 0.1
-TELL_SECONDS = 10.0
-MOST_EXAMPLES = 5
+PROGRESS_SECONDS = 10.0  # between two lines of progress
+MAX_EXAMPLES = 5  # of captions that differ
 
 
 @dataclass(frozen=True)
-class Shadowing:
+class ShadowOptions:
     """How much of the traffic a new version is asked too, how long, and what must come of it.
 
     Parameters
     ----------
     share
-        Of the photos, chosen at random.
+        The share of the photos that the new version is asked, chosen at random, 0..1.
     minutes
-        Between the golden photos and the switch.
+        The time between the golden photos and the switch.
     agreement
-        The share of them whose caption must be the same; None demands nothing.
+        The share of those photos whose caption must be the same, 0..1; None demands nothing.
     """
 
     share: float
@@ -59,81 +59,89 @@ class Shadowing:
             raise ValueError(f"the agreement is {self.agreement}; it must be in 0..1")
 
 
-class Pair(NamedTuple):
-    """One photo as both versions answered it; milliseconds are of its batch, in the handler."""
+class CaptionPair(NamedTuple):
+    """The captions of one photo by both versions, and the time of the batch that it was in."""
 
     old: str
     new: str
-    old_ms: float
+    old_ms: float  # in the handler
     new_ms: float
-    batch: int  # photos in the old one; the new version is asked one by one
+    batch: int  # photos in the old version's batch; the new version is asked one by one
 
 
 @dataclass
 class Comparison:
-    """What came of it."""
+    """The answers of two versions to the same photos."""
 
     old: str  # version
     new: str
-    pairs: list[Pair] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    pairs: list[CaptionPair] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # of the new version
 
     @property
     def photos(self) -> int:
+        """The number of photos that the new version was asked."""
         return len(self.pairs) + len(self.errors)
 
     @property
     def same(self) -> int:
+        """The number of photos with the same caption by both versions."""
         return sum(pair.old == pair.new for pair in self.pairs)
 
     def table(self) -> str:
+        """Return counts, times and examples as lines of text."""
         if not self.photos:
             return "no request came while shadowing: nothing to compare"
-        lines = [("shadowed", self.old, self.new), ("photos", str(self.photos), str(self.photos))]
-        lines.append(("errors", "", str(len(self.errors))))
-        if self.pairs:
-            old, new = [p.old_ms for p in self.pairs], [p.new_ms for p in self.pairs]
-            lines += [
-                ("same caption", "", f"{self.same / len(self.pairs):.2f}"),
-                ("median, ms", f"{statistics.median(old):.1f}", f"{statistics.median(new):.1f}"),
-                ("p95, ms", f"{_p95(old):.1f}", f"{_p95(new):.1f}"),
-                ("photos in a batch", f"{statistics.mean(p.batch for p in self.pairs):.1f}", "1.0"),
-            ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        told = [
-            f"{name:{widths[0]}}  {old:>{widths[1]}}  {new:>{widths[2]}}"
-            for name, old, new in lines
+        rows = [
+            ("shadowed", self.old, self.new),
+            ("photos", str(self.photos), str(self.photos)),
+            ("errors", "", str(len(self.errors))),
         ]
         if self.pairs:
-            told.append("(ms: in the handler, of the batch that a photo was in)")
-        told += self._examples()
-        return "\n".join(told)
+            rows += self._figures()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            f"{name:{widths[0]}}  {old:>{widths[1]}}  {new:>{widths[2]}}" for name, old, new in rows
+        ]
+        if self.pairs:
+            lines.append("(ms: in the handler, of the batch that a photo was in)")
+        return "\n".join([*lines, *self._examples()])
+
+    def _figures(self) -> list[tuple[str, str, str]]:
+        old, new = [p.old_ms for p in self.pairs], [p.new_ms for p in self.pairs]
+        batch = statistics.mean(pair.batch for pair in self.pairs)
+        return [
+            ("same caption", "", f"{self.same / len(self.pairs):.2f}"),
+            ("median, ms", f"{statistics.median(old):.1f}", f"{statistics.median(new):.1f}"),
+            ("p95, ms", f"{_percentile_95(old):.1f}", f"{_percentile_95(new):.1f}"),
+            ("photos in a batch", f"{batch:.1f}", "1.0"),
+        ]
 
     def _examples(self) -> list[str]:
         differ = dict.fromkeys((pair.old, pair.new) for pair in self.pairs if pair.old != pair.new)
         if not differ:
             return []
-        examples = [f"  {old} -> {new}" for old, new in list(differ)[:MOST_EXAMPLES]]
+        examples = [f"  {old} -> {new}" for old, new in list(differ)[:MAX_EXAMPLES]]
         return ["captions that differ, such as", *examples]
 
-    def check(self, wanted: Shadowing) -> None:
-        """Raise `ValueError` unless the new version answered everything and agrees as demanded."""
+    def check(self, options: ShadowOptions) -> None:
+        """Raise `ValueError` if the new version failed on a photo or agrees less than demanded."""
         if self.errors:
             raise ValueError(
                 f"it answered {len(self.errors)} of {self.photos} shadowed photos with an error,"
                 f" the first with: {self.errors[0]}"
             )
-        if wanted.agreement is None:
+        if options.agreement is None:
             return
         if not self.pairs:
             raise ValueError(
-                f"no request came in {wanted.minutes:g} min of shadowing, so nothing shows that"
+                f"no request came in {options.minutes:g} min of shadowing, so nothing shows that"
                 " the captions agree; shadow longer, or demand no agreement"
             )
-        if self.same < wanted.agreement * len(self.pairs):
+        if self.same < options.agreement * len(self.pairs):
             raise ValueError(
                 f"{self.same} of {len(self.pairs)} shadowed photos have the same caption, a share"
-                f" of {self.same / len(self.pairs):.4f}; {wanted.agreement:g} is demanded"
+                f" of {self.same / len(self.pairs):.4f}; {options.agreement:g} is demanded"
             )
 
 
@@ -141,56 +149,58 @@ def shadow(
     client: CaptionClient,
     store: Path,
     versions: tuple[str, str],
-    wanted: Shadowing,
+    options: ShadowOptions,
     now: Callable[[], float] = time.monotonic,
 ) -> Comparison:
-    """Ask a new version for a while what the old one is asked.
+    """Ask a new version for a while the same as callers ask the old one.
 
-    One photo at a time: the new version's worker has the cores from live traffic.
+    Photos are asked one at a time, because the live traffic needs the cores.
 
     Parameters
     ----------
     client
-        Of the new version; one without retries, which would hide errors.
+        A client of the new version, without retries, which would hide errors.
     store
         The folder that the server loads archives from.
     versions
-        The old one and the new one.
+        The old version and the new one.
+    now
+        A clock in seconds, in place of `time.monotonic`.
 
     Raises
     ------
     OSError
         The spool cannot be made, read or removed.
     ValueError
-        What lies in it is no copy of an answer.
+        A file in the spool is not a copy of an answer.
     """
-    found = Comparison(*versions)
-    seconds = 60 * wanted.minutes
-    ends, tell = now() + seconds, now() + TELL_SECONDS
-    with _spool(store / FOLDER, _settings(found.old, wanted.share, seconds)) as folder:
-        while (moment := now()) < ends:
-            if moment >= tell:
+    comparison = Comparison(*versions)
+    seconds = 60 * options.minutes
+    end, next_line = now() + seconds, now() + PROGRESS_SECONDS
+    with _spool(store / FOLDER, _settings(comparison.old, options.share, seconds)) as folder:
+        while (moment := now()) < end:
+            if moment >= next_line:
                 # Workers go by the wall clock, which may have been set meanwhile.
-                settings = _settings(found.old, wanted.share, ends - moment)
+                settings = _settings(comparison.old, options.share, end - moment)
                 write_whole(folder / SETTINGS, settings.to_bytes())
                 log.info(
                     "%d photos shadowed, %d with the same caption; %.0f s to go",
-                    *(found.photos, found.same, ends - moment),
+                    *(comparison.photos, comparison.same, end - moment),
                 )
-                tell = moment + TELL_SECONDS
+                next_line = moment + PROGRESS_SECONDS
             path = next(folder.glob(f"*{ENDING}"), None)
             if path is None:
                 time.sleep(POLL_SECONDS)
             else:
                 copy = Copy.read(path)
                 path.unlink()
-                _ask(client, copy, found)
-    return found
+                _ask(client, copy, comparison)
+    return comparison
 
 
 def check_shadowable(archive: Path, version: str) -> None:
-    """Raise `ValueError` unless the version of an archive can hand over what it is asked."""
-    name = f"handler/{Path(spooled.__file__).name}"
+    """Raise `ValueError` unless the code in a version's archive can copy what it answers."""
+    name = f"handler/{Path(handler_side.__file__).name}"
     with zipfile.ZipFile(archive) as opened:
         if name not in opened.namelist():
             raise ValueError(
@@ -199,15 +209,15 @@ def check_shadowable(archive: Path, version: str) -> None:
             )
 
 
-def clear(store: Path) -> None:
-    """Remove the spool, if there is one; of a deploy that was killed, too."""
+def remove_spool(store: Path) -> None:
+    """Remove the spool of a model store, if there is one; a killed deploy may have left it."""
     folder = store / FOLDER
-    gone = folder.with_name(f"{FOLDER}.gone")
-    _remove(gone)
-    # By another name first, so that no worker puts a file into what is being removed.
+    doomed = folder.with_name(f"{FOLDER}.gone")
+    _remove(doomed)
+    # By another name first, so that no worker puts a file into the folder that is being removed.
     with suppress(FileNotFoundError):
-        folder.rename(gone)
-    _remove(gone)
+        folder.rename(doomed)
+    _remove(doomed)
 
 
 def _remove(folder: Path) -> None:
@@ -217,32 +227,33 @@ def _remove(folder: Path) -> None:
 
 @contextmanager
 def _spool(folder: Path, settings: Settings) -> Iterator[Path]:
-    """For its owner only, as photos are private."""
-    clear(folder.parent)
+    """Make the spool, for its owner only because photos are private, and remove it at the end."""
+    remove_spool(folder.parent)
     try:
         folder.mkdir(mode=0o700)
         write_whole(folder / SETTINGS, settings.to_bytes())
         yield folder
     finally:
-        clear(folder.parent)
+        remove_spool(folder.parent)
 
 
 def _settings(version: str, share: float, seconds: float) -> Settings:
-    """Return what a worker is to copy for so many seconds from now on."""
+    """Return what a worker shall copy for so many seconds from now on."""
     return Settings(version, share, time.time() + seconds)
 
 
-def _ask(client: CaptionClient, copy: Copy, found: Comparison) -> None:
+def _ask(client: CaptionClient, copy: Copy, comparison: Comparison) -> None:
+    """Ask the new version for the caption of a copied photo, and note the result."""
     try:
         reply = client.caption(copy.photo, **copy.options, return_timing=True)
     except CaptionError as error:
-        found.errors.append(str(error))
+        comparison.errors.append(str(error))
         return
     new_ms = reply.timing_ms["total"]
-    pair = Pair(copy.caption, reply.caption, copy.milliseconds, new_ms, copy.batch)
-    found.pairs.append(pair)
+    pair = CaptionPair(copy.caption, reply.caption, copy.milliseconds, new_ms, copy.batch)
+    comparison.pairs.append(pair)
 
 
-def _p95(values: Sequence[float]) -> float:
-    """The nearest rank."""
+def _percentile_95(values: Sequence[float]) -> float:
+    """Return the 95th percentile by the nearest rank."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]

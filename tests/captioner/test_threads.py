@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from captioner.operations.package import package
-from captioner.operations.store import Record, Store, Stored
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.store import Store
+from captioner.operations.torchserve import Server
 from captioner.threads import SPIN_LIMITS, WAIT_POLICY, limit_spinning
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,10 +67,12 @@ def test_a_server_and_its_workers_have_the_limits(
     )
     java.chmod(0o755)
     digest = package(tiny_checkpoint, "1.0", store.folder / "captioner.mar")
-    store.write(Record("1.0", versions={"1.0": Stored("captioner.mar", digest)}))
+    store.write_record(
+        StoreRecord("1.0", versions={"1.0": RecordedVersion("captioner.mar", digest)})
+    )
     server = Server(tmp_path / "run")
-    with server.reserve(store) as reservation:
-        server.start(java, store, Ports.free(), reservation)
+    with server.lock(store) as lock:
+        server.start(java, store, Ports.find_free(), lock)
     try:
         process = server.process()
         while process and psutil.pid_exists(process.pid) and not (tmp_path / "seen").exists():

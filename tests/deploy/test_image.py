@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from captioner.operations.torchserve import Ports
+from captioner.operations.ports import Ports
 from captioner.paths import ROOT
 from tests.captioner.operations.test_container import Callers, Started
 
@@ -125,7 +125,7 @@ def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Pa
     """The server runs as a user other than root, and writes to the model store alone."""
     container = builder("buildah", "from", image)
     root = Path(builder("buildah", "mount", container))
-    ports, address = Ports.free(), "127.0.0.1:{}".format
+    ports, address = Ports.find_free(), "127.0.0.1:{}".format
     written_to = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_dir()}
     started = Started(
         [

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from captioner.operations.frontend import java_options
 from captioner.operations.package import package
-from captioner.operations.store import FIRST, Record, Store, Stored
-from captioner.operations.torchserve import Ports, Server, java_options
+from captioner.operations.ports import Ports
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.store import UNVERSIONED_ARCHIVE, Store
+from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 
 # The server outlives the object that started it.
@@ -44,9 +47,9 @@ exec sleep 600
 def start(
     server: Server, store: Store, ports: Ports, more: Mapping[str, str] | None = None
 ) -> None:
-    java = server.check_startable(ports)
-    with server.reserve(store) as reservation:
-        server.start(java, store, ports, reservation, more)
+    java = server.check_can_start(ports)
+    with server.lock(store) as lock:
+        server.start(java, store, ports, lock, overrides=more)
 
 
 @contextmanager
@@ -58,9 +61,11 @@ def speaking(
     configuration: Path = ROOT / "deploy" / "log4j2.xml",
 ) -> Iterator[tuple[Server, Ports]]:
     """Run TorchServe until the block ends, once its worker has printed the given lines."""
-    store, ports, server = Store(folder / "store"), Ports.free(), Server(folder / "run")
-    digest = package(checkpoint, "1.0", store.folder / FIRST)
-    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    store, ports, server = Store(folder / "store"), Ports.find_free(), Server(folder / "run")
+    digest = package(checkpoint, "1.0", store.folder / UNVERSIONED_ARCHIVE)
+    store.write_record(
+        StoreRecord("1.0", versions={"1.0": RecordedVersion(UNVERSIONED_ARCHIVE, digest)})
+    )
     worker = folder / "worker"
     worker.write_text(WORKER)
     worker.chmod(0o755)
@@ -163,9 +168,11 @@ def test_a_failed_start_quotes_the_logs(
     server = Server(tmp_path / "run")
     server.logs.mkdir(parents=True)
     (server.logs / "model_log.log").write_text("OldError: of yesterday\n")
-    store, ports = Store(tmp_path / "store"), Ports.free()
-    digest = package(tiny_checkpoint, "1.0", store.folder / FIRST)
-    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    store, ports = Store(tmp_path / "store"), Ports.find_free()
+    digest = package(tiny_checkpoint, "1.0", store.folder / UNVERSIONED_ARCHIVE)
+    store.write_record(
+        StoreRecord("1.0", versions={"1.0": RecordedVersion(UNVERSIONED_ARCHIVE, digest)})
+    )
     worker = tmp_path / "worker"
     worker.write_text("#!/bin/sh\necho 'ImportError: no module named torch'; exit 1\n")
     worker.chmod(0o755)
@@ -175,7 +182,7 @@ def test_a_failed_start_quotes_the_logs(
     try:
         wait_for(server, "model_log.log", "ImportError")
         with pytest.raises(RuntimeError) as raised:
-            server.wait_until_it_answers(f"http://127.0.0.1:{ports.inference}/x", b"", 0.0)
+            server.wait_for_caption(f"http://127.0.0.1:{ports.inference}/x", b"", 0.0)
     finally:
         server.stop()
     message = str(raised.value)
@@ -194,9 +201,11 @@ def test_a_log_configuration_of_the_user_is_used(
         "</Configuration>"
     )
     monkeypatch.setenv("LOG4J_CONFIGURATION_FILE", str(own))
-    server, ports, store = Server(tmp_path / "run"), Ports.free(), Store(tmp_path / "store")
-    digest = package(tiny_checkpoint, "1.0", store.folder / FIRST)
-    store.write(Record("1.0", versions={"1.0": Stored(FIRST, digest)}))
+    server, ports, store = Server(tmp_path / "run"), Ports.find_free(), Store(tmp_path / "store")
+    digest = package(tiny_checkpoint, "1.0", store.folder / UNVERSIONED_ARCHIVE)
+    store.write_record(
+        StoreRecord("1.0", versions={"1.0": RecordedVersion(UNVERSIONED_ARCHIVE, digest)})
+    )
     start(server, store, ports)
     try:
         wait_for(server, "own.log", "")

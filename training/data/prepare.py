@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -12,14 +11,13 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from model import image
-from model.files import check_place, write_whole
+from model.files import check_place, locked, write_whole
 from training.data import datasets
 from training.data.datasets import InvalidDataset, Problem
 from training.data.photos import Photo, merged, source_digest, with_validation
@@ -107,7 +105,8 @@ def prepare(
         "val_share": val_share,
     }
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    busy = InvalidDataset(f"{out} is being prepared by another process; wait for it")
+    with locked(out, busy):
         if overwrite:
             _delete_others(out, plan)
         if (out / DESCRIPTION).exists():
@@ -263,22 +262,6 @@ def _require_same(out: Path, plan: dict[str, Any], found: dict[str, Any]) -> Non
             raise InvalidDataset(
                 f"{out} was prepared with {what}; choose another --out, or add --overwrite"
             )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second preparation out; the lock goes with the process, however that ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # of file systems that know no locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"{folder} is being prepared by another process; wait for it"
-                raise InvalidDataset(message) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _json(content: dict[str, Any]) -> bytes:

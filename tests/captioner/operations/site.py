@@ -14,10 +14,11 @@ from pathlib import Path
 import requests
 import torch
 
-from captioner.operations.deploy import Place
 from captioner.operations.package import package
-from captioner.operations.store import LOCK
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.store import DEPLOY_LOCK
+from captioner.operations.target import ServerTarget
+from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 from model import Captioner, checkpoint
 
@@ -38,7 +39,7 @@ class Site:
 
     folder: Path
     ports: Ports
-    place: Place
+    target: ServerTarget
     checkpoints: dict[str, Path]
 
     def archive(self, version: str) -> Path:
@@ -49,31 +50,33 @@ class Site:
         return captioner.caption([photo])[0][0].text
 
     def served(self) -> tuple[str, list[str]]:
-        with self.place.manage() as management:
+        with self.target.open_management() as management:
             return management.default(), sorted(v.version for v in management.versions())
 
     def stored(self) -> dict[str, bytes]:
         return {
-            path.name: path.read_bytes() for path in self.place.store.iterdir() if path.name != LOCK
+            path.name: path.read_bytes()
+            for path in self.target.model_store.iterdir()
+            if path.name != DEPLOY_LOCK
         }
 
     def options(self) -> list[object]:
         return [
-            *("--url", self.place.url, "--management", self.place.management),
-            *("--model-store", self.place.store),
+            *("--url", self.target.url, "--management", self.target.management_url),
+            *("--model-store", self.target.model_store),
         ]
 
     def start(self, *options: object) -> None:
         done = run(
             *("serve", "--detach", "--port", self.ports.inference, "--folder", self.folder / "run"),
-            *("--model-store", self.place.store, *options),
+            *("--model-store", self.target.model_store, *options),
         )
         assert done.returncode == 0, done.stderr
 
 
 @contextmanager
 def started(folder: Path, first: Path) -> Iterator[Site]:
-    ports, checkpoints = Ports.free(), {"1.0": first}
+    ports, checkpoints = Ports.find_free(), {"1.0": first}
     network, word_map = checkpoint.load(first)
     for seed, version in enumerate(["2.0", "3.0"], 1):
         torch.manual_seed(seed)
@@ -82,8 +85,8 @@ def started(folder: Path, first: Path) -> Iterator[Site]:
         checkpoints[version] = folder / f"checkpoint-{version}"
         checkpoint.save(checkpoints[version], network, word_map, "# Another\n")
     address = "http://127.0.0.1:{}".format
-    place = Place(address(ports.inference), address(ports.management), folder / "store")
-    site = Site(folder, ports, place, checkpoints)
+    target = ServerTarget(address(ports.inference), address(ports.management), folder / "store")
+    site = Site(folder, ports, target, checkpoints)
     for version in ("2.0", "3.0"):
         package(checkpoints[version], version, site.archive(version))
     try:

@@ -23,7 +23,7 @@ import requests
 
 from captioner.operations.container import Addresses, Gate, unlimited_networks
 from captioner.operations.package import package
-from captioner.operations.torchserve import Ports
+from captioner.operations.ports import Ports
 from captioner.paths import ROOT
 from model import Captioner
 from tests.deploy.malformed import check_form, check_refusals
@@ -114,7 +114,7 @@ def test_what_was_accepted_is_answered_before_the_end(
     tmp_path: Path, tiny_checkpoint: Path, render
 ) -> None:
     package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
-    photo, ports = render("red", "circle"), Ports.free()
+    photo, ports = render("red", "circle"), Ports.find_free()
     wanted = Captioner.load(tiny_checkpoint).caption([photo])[0][0].text
     with container(tmp_path, ports) as started:
         started.tells("ready, on 127.0.0.1:")
@@ -168,7 +168,7 @@ def test_who_comes_as_the_gate_closes_is_answered_or_refused(
     """Never connected and reset, as by a plain SIGQUIT to nginx now and then."""
     scripted.answer = lambda asked: (200, asked.body)
     for _ in range(5):
-        port = Ports.free().inference
+        port = Ports.find_free().inference
         gate = Gate(tmp_path, f"{host}:{port}", scripted.url.removeprefix("http://"))
         callers = Callers(port, b"a photo", host=host.strip("[]"), count=32)
         while len(callers.captions) < 30:
@@ -183,7 +183,7 @@ def test_who_comes_as_the_gate_closes_is_answered_or_refused(
 @contextmanager
 def gate(folder: Path, scripted, unlimited: tuple[str, ...] = ()) -> Iterator[int]:
     """The gate in front of a scripted server; the port."""
-    port = Ports.free().inference
+    port = Ports.find_free().inference
     opened = Gate(folder, f"127.0.0.1:{port}", scripted.url.removeprefix("http://"), unlimited)
     try:
         yield port
@@ -268,7 +268,7 @@ def test_networks_that_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, name: str) -> None:
     """So that whoever runs the container starts it anew."""
     package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
-    with container(tmp_path, Ports.free()) as started:
+    with container(tmp_path, Ports.find_free()) as started:
         started.tells("ready, on 127.0.0.1:")
         everyone = started.children()
         (one,) = [p for p in psutil.Process(started.process.pid).children() if p.name() == name]
@@ -279,16 +279,16 @@ def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, na
 
 def test_without_an_archive_it_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    with container(tmp_path, Ports.free()) as started:
+    with container(tmp_path, Ports.find_free()) as started:
         assert started.process.wait(60) == 1
     told = started.log.read_text()
     assert told == f"captioner: {tmp_path}/store has no captioner.mar: mount one that has\n"
 
 
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Addresses.given() == Addresses()
+    assert Addresses.from_environment() == Addresses()
     monkeypatch.setenv("CAPTIONER_METRICS", "0.0.0.0:9100")
-    assert Addresses.given() == Addresses(metrics="0.0.0.0:9100")
+    assert Addresses.from_environment() == Addresses(metrics="0.0.0.0:9100")
     monkeypatch.setenv("CAPTIONER_MANAGEMENT", "localhost")
     with pytest.raises(ValueError, match="CAPTIONER_MANAGEMENT is 'localhost'; it must be like"):
-        Addresses.given()
+        Addresses.from_environment()

@@ -17,11 +17,13 @@ import requests
 from captioner.operations import deploy as deploy_module
 from captioner.operations import store as store_module
 from captioner.operations.archive import Archive
-from captioner.operations.deploy import DeployFailed, Place, deploy, rollback, undeploy
-from captioner.operations.management import Management, ManagementError, Served
-from captioner.operations.store import LOCK, RECORD, SERVING, UNFINISHED, Store
-from captioner.operations.torchserve import Ports, Server
-from captioner.operations.versions import versions
+from captioner.operations.deploy import DeployFailed, deploy, rollback, undeploy
+from captioner.operations.management import Management, ManagementError, ServedVersion
+from captioner.operations.ports import Ports
+from captioner.operations.store import DEPLOY_LOCK, RECORD_FILE, SERVER_LOCK, UNFINISHED_FILE, Store
+from captioner.operations.target import ServerTarget
+from captioner.operations.torchserve import Server
+from captioner.operations.versions import versions_table
 from model import Captioner, DecodingOptions
 from tests.captioner.operations.site import Load, Site, run
 
@@ -31,14 +33,14 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
     photo = render("blue", "square")
     said = {version: fresh.says(version, photo) for version in ("1.0", "2.0", "3.0")}
     assert len(set(said.values())) > 1
-    with Load(f"{fresh.place.url}/predictions/captioner", photo) as load:
+    with Load(f"{fresh.target.url}/predictions/captioner", photo) as load:
         done = run("deploy", fresh.archive("2.0"), *fresh.options())
         assert done.returncode == 0, done.stderr
         assert fresh.served() == ("2.0", ["1.0", "2.0"])
         load.wait_for("2.0")
-        assert str(rollback(fresh.place)).startswith("version 1.0 is the default (2.0 is kept;")
+        assert str(rollback(fresh.target)).startswith("version 1.0 is the default (2.0 is kept;")
         assert fresh.served() == ("1.0", ["1.0", "2.0"])
-        deploy(fresh.archive("3.0"), fresh.place)
+        deploy(fresh.archive("3.0"), fresh.target)
         assert fresh.served() == ("3.0", ["1.0", "3.0"])  # 2.0 is what no rollback leads to
         load.wait_for("3.0")
     assert not load.faults
@@ -46,44 +48,50 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
     assert {version for _, version, _ in load.answers} == {"1.0", "2.0", "3.0"}
     assert all(caption == said[version] for _, version, caption in load.answers)
 
-    told = versions(fresh.place).splitlines()
+    told = versions_table(fresh.target).splitlines()
     assert [line.split()[:2] for line in told[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
-    names = {path.name for path in fresh.place.store.iterdir()}
-    assert names == {"captioner-1.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING}
+    names = {path.name for path in fresh.target.model_store.iterdir()}
+    assert names == {
+        "captioner-1.0.mar",
+        "captioner-3.0.mar",
+        RECORD_FILE,
+        DEPLOY_LOCK,
+        SERVER_LOCK,
+    }
 
     # What was deployed is what a restart serves.
     Server(fresh.folder / "run").stop()
     fresh.start()
     assert fresh.served() == ("3.0", ["1.0", "3.0"])
-    reply = requests.post(f"{fresh.place.url}/predictions/captioner", data=photo, timeout=60)
+    reply = requests.post(f"{fresh.target.url}/predictions/captioner", data=photo, timeout=60)
     assert reply.json()["caption"] == said["3.0"]
-    assert rollback(fresh.place).default == "1.0"
+    assert rollback(fresh.target).default == "1.0"
 
 
 def test_removing_the_old_version(fresh: Site) -> None:
-    deploy(fresh.archive("2.0"), fresh.place, keep=False)
+    deploy(fresh.archive("2.0"), fresh.target, keep=False)
     assert fresh.served() == ("2.0", ["2.0"])
     with pytest.raises(ValueError, match="nothing to go back to"):
-        rollback(fresh.place)
-    assert {path.name for path in fresh.place.store.iterdir()} == {
+        rollback(fresh.target)
+    assert {path.name for path in fresh.target.model_store.iterdir()} == {
         "captioner-2.0.mar",
-        RECORD,
-        LOCK,
-        SERVING,
+        RECORD_FILE,
+        DEPLOY_LOCK,
+        SERVER_LOCK,
     }
 
 
 def test_an_archive_that_was_packaged_into_the_store(fresh: Site) -> None:
     """It is deployed from there, and a deploy that fails leaves it there."""
-    place = fresh.place.store / "captioner-2.0.mar"
+    place = fresh.target.model_store / "captioner-2.0.mar"
     content = other_captions(fresh, fresh.folder / "x").read_bytes()
     place.write_bytes(content)
     for archive in (place, fresh.archive("2.0")):  # it fails, and is another that has the name
         with pytest.raises((ValueError, DeployFailed), match=r"golden photo|is another archive"):
-            deploy(archive, fresh.place)
+            deploy(archive, fresh.target)
         assert place.read_bytes() == content
     place.write_bytes(fresh.archive("2.0").read_bytes())
-    deploy(place, fresh.place)
+    deploy(place, fresh.target)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
 
 
@@ -99,24 +107,24 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(kind, name, call)
 
-    interrupted(Store, "write")
+    interrupted(Store, "write_record")
     with pytest.raises(KeyboardInterrupt):
-        deploy(fresh.archive("2.0"), fresh.place)
+        deploy(fresh.archive("2.0"), fresh.target)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
-    record = Store(fresh.place.store).read()
+    record = Store(fresh.target.model_store).read_record()
     assert record
     assert (record.default, record.previous) == ("2.0", "1.0")
 
     monkeypatch.undo()
     interrupted(Management, "unregister")
     with pytest.raises(KeyboardInterrupt):
-        deploy(fresh.archive("3.0"), fresh.place)
+        deploy(fresh.archive("3.0"), fresh.target)
     assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
-    record = Store(fresh.place.store).read()
+    record = Store(fresh.target.model_store).read_record()
     assert record
     assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
-    assert {path.name for path in fresh.place.store.iterdir()} == {
-        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD, LOCK, SERVING)
+    assert {path.name for path in fresh.target.model_store.iterdir()} == {
+        *("captioner-2.0.mar", "captioner-3.0.mar", RECORD_FILE, DEPLOY_LOCK, SERVER_LOCK)
     }
 
 
@@ -167,7 +175,7 @@ def dying_worker(site: Site, folder: Path) -> Path:
 
 
 def same_version(site: Site, folder: Path) -> Path:
-    return site.place.store / "captioner-1.0.mar"
+    return site.target.model_store / "captioner-1.0.mar"
 
 
 def nothing(site: Site, folder: Path) -> Path:
@@ -211,9 +219,9 @@ class Late:
     def register(self, archive: str, workers: int) -> None:
         pass
 
-    def version(self, version: str) -> Served | None:
+    def version(self, version: str) -> ServedVersion | None:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        return Served(version, "captioner-2.0.mar", [state], 0) if state else None
+        return ServedVersion(version, "captioner-2.0.mar", [state], 0) if state else None
 
 
 def test_a_worker_that_is_registered_may_not_be_ready_yet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,17 +237,17 @@ def test_a_worker_that_is_registered_may_not_be_ready_yet(monkeypatch: pytest.Mo
 def test_another_digest_is_refused(site: Site) -> None:
     before, stored = site.served(), site.stored()
     with pytest.raises(ValueError, match=f"has sha256 [0-9a-f]+, not {'0' * 64}"):
-        deploy(site.archive("2.0"), site.place, sha256="0" * 64)
+        deploy(site.archive("2.0"), site.target, sha256="0" * 64)
     assert (site.served(), site.stored()) == (before, stored)
 
 
 def test_of_two_deploys_at_once_the_second_is_refused(site: Site) -> None:
-    with Store(site.place.store).locked():
+    with Store(site.target.model_store).lock_for_deploy():
         done = run("deploy", site.archive("2.0"), *site.options())
         assert done.returncode == 1
         assert "another deploy or rollback is at work" in done.stderr
         with pytest.raises(ValueError, match="another deploy or rollback"):
-            rollback(site.place)
+            rollback(site.target)
 
 
 def test_a_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +258,7 @@ def test_a_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(store_module, "write_whole", full)
     with pytest.raises(DeployFailed, match=r"No space left on device; version 1\.0 serves on"):
-        deploy(site.archive("2.0"), site.place)
+        deploy(site.archive("2.0"), site.target)
     assert (site.served(), site.stored()) == (before, stored)
 
 
@@ -263,28 +271,28 @@ def test_management_that_goes_away_half_way(
     real = getattr(Management, moment)
 
     def gone(self: Management, *arguments: object) -> None:
-        self.url = f"http://127.0.0.1:{Ports.free().inference}"
+        self.url = f"http://127.0.0.1:{Ports.find_free().inference}"
         real(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Management, moment, gone)
         with pytest.raises(DeployFailed, match=r"does not answer .* version 1\.0 serves on"):
-            deploy(site.archive("2.0"), site.place)
+            deploy(site.archive("2.0"), site.target)
     assert site.served()[0] == before[0]
     # It may be loaded still: that is written down, and how to clear it is said.
     left = {name: content for name, content in site.stored().items() if name not in stored}
-    assert set(left) <= {UNFINISHED, "captioner-2.0.mar"}
-    assert "captioner undeploy 2.0 removes it" in versions(site.place)
-    undeploy("2.0", site.place)
+    assert set(left) <= {UNFINISHED_FILE, "captioner-2.0.mar"}
+    assert "captioner undeploy 2.0 removes it" in versions_table(site.target)
+    undeploy("2.0", site.target)
     assert (site.served(), site.stored()) == (before, stored)
 
 
 def test_a_store_that_is_not_the_servers(site: Site, tmp_path: Path) -> None:
-    elsewhere = Place(site.place.url, site.place.management, tmp_path)
+    elsewhere = ServerTarget(site.target.url, site.target.management_url, tmp_path)
     with pytest.raises(ValueError, match=r"is no file.*name that with --model-store"):
         deploy(site.archive("2.0"), elsewhere)
     with pytest.raises(ValueError, match="is no folder"):
-        deploy(site.archive("2.0"), Place(store=tmp_path / "none"))
+        deploy(site.archive("2.0"), ServerTarget(model_store=tmp_path / "none"))
 
 
 def test_golden_photos_are_captioned_as_they_are_served(site: Site) -> None:

@@ -19,13 +19,13 @@ OPTIONS = DecodingOptions()
 def told(folder: Path) -> list[tuple[bytes, str]]:
     return [
         (base64.b64decode(each["photo"]), each["caption"])
-        for each in json.loads(golden.golden(folder, OPTIONS))
+        for each in json.loads(golden.golden_json(folder, OPTIONS))
     ]
 
 
 def test_captions_do_not_hang_on_precision_or_company() -> None:
     known = told(SHIPPED)
-    assert len(known) == golden.MOST
+    assert len(known) == golden.MAX_PHOTOS
     for precision in ("float32", "mixed"):
         captioner = Captioner.load(SHIPPED, precision=precision)
         photos = [photo for photo, _ in known]
@@ -44,7 +44,7 @@ def test_the_steadiest_if_none_stays_the_same(
     def captions(_captioner: Captioner, grid: torch.Tensor, _options: object) -> list[str]:
         call = next(calls)
         said = [f"other in call {call}"] * len(grid)
-        if call < golden.TIMES:
+        if call < golden.TRIALS:
             said[3] = "the same in all but the last"
         return said
 
@@ -54,4 +54,6 @@ def test_the_steadiest_if_none_stays_the_same(
 
 
 def test_the_same_bytes_every_time(tiny_checkpoint: Path) -> None:
-    assert golden.golden(tiny_checkpoint, OPTIONS) == golden.golden(tiny_checkpoint, OPTIONS)
+    assert golden.golden_json(tiny_checkpoint, OPTIONS) == golden.golden_json(
+        tiny_checkpoint, OPTIONS
+    )

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 
 
@@ -19,7 +20,7 @@ def test_the_readmes_transcript(tmp_path: Path, tiny_checkpoint: Path) -> None:
         r"^\$ (.+)\n((?:(?!\$ ).+\n)*)", section.split("```console\n")[1].split("```")[0], re.M
     )
     assert len(steps) >= 10
-    ports, store, run = Ports.free(), tmp_path / "store", tmp_path / "run"
+    ports, store, run = Ports.find_free(), tmp_path / "store", tmp_path / "run"
     address = "http://127.0.0.1:{}".format
     serve = ["--port", ports.inference, "--folder", run, "--model-store", store]
     operate = ["--url", address(ports.inference), "--management", address(ports.management)]

@@ -16,15 +16,15 @@ import pytest
 import requests
 
 from captioner.operations.deploy import deploy, rollback, undeploy
-from captioner.operations.store import LOCK, RECORD, SERVING
-from captioner.operations.versions import versions
+from captioner.operations.store import DEPLOY_LOCK, RECORD_FILE, SERVER_LOCK
+from captioner.operations.versions import versions_table
 from captioner.paths import ROOT
 from tests.captioner.operations.site import Site, run
 from tests.captioner.operations.test_deploy import changed
 
 
 def call(site: Site, method: str, path: str) -> Any:
-    reply = requests.request(method, f"{site.place.management}/models{path}", timeout=120)
+    reply = requests.request(method, f"{site.target.management_url}/models{path}", timeout=120)
     assert reply.ok, reply.text
     return reply.json()
 
@@ -54,20 +54,22 @@ def with_old_config(source: Path, target: Path) -> Path:
 
 
 def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
-    place = fresh.place
+    target = fresh.target
     # The operator says how many workers: of a raw registration, too.
-    shutil.copy(fresh.archive("2.0"), place.store / "captioner-2.0.mar")
+    shutil.copy(fresh.archive("2.0"), target.model_store / "captioner-2.0.mar")
     call(fresh, "POST", "?url=captioner-2.0.mar&initial_workers=3&synchronous=true")
     assert ready(fresh, "2.0") == 3
     call(fresh, "PUT", "/captioner/2.0/set-default")
-    assert "not recorded yet: version 2.0, that version 2.0 is the default" in versions(place)
-    assert str(rollback(place)) == (
+    assert "not recorded yet: version 2.0, that version 2.0 is the default" in versions_table(
+        target
+    )
+    assert str(rollback(target)) == (
         "version 1.0 is the default (2.0 is kept; another rollback rolls forward to it)"
     )
-    assert str(rollback(place)) == (
+    assert str(rollback(target)) == (
         "version 2.0 is the default again (rolled forward; 1.0 is kept for the next rollback)"
     )
-    assert "not recorded" not in versions(place)
+    assert "not recorded" not in versions_table(target)
 
     # What was changed is what a restart serves.
     call(fresh, "PUT", "/captioner/2.0?min_worker=2&max_worker=2&synchronous=true")
@@ -92,16 +94,16 @@ def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
 
     assert run("undeploy", "2.0", *fresh.options()).stdout == "version 2.0 is removed\n"
     assert fresh.served() == ("3.0", ["3.0"])
-    assert not (place.store / "captioner-2.0.mar").exists()
+    assert not (target.model_store / "captioner-2.0.mar").exists()
     with pytest.raises(ValueError, match=r"3\.0 is the default; make another one that first"):
-        undeploy("3.0", place)
+        undeploy("3.0", target)
     with pytest.raises(ValueError, match=r"no version 2\.0 is served"):
-        undeploy("2.0", place)
+        undeploy("2.0", target)
 
     # Nothing is served: what starts it again is said.
     call(fresh, "DELETE", "/captioner/3.0")
     with pytest.raises(ValueError, match="scripts/serve --stop, then scripts/serve --detach"):
-        deploy(fresh.archive("2.0"), place)
+        deploy(fresh.archive("2.0"), target)
     stop(fresh)
     fresh.start()
     assert fresh.served() == ("3.0", ["3.0"])
@@ -112,17 +114,19 @@ import os, signal, sys
 from pathlib import Path
 from captioner.operations import deploy
 from captioner.operations.store import Store
+from captioner.operations.target import ServerTarget
 
 owner = deploy if hasattr(deploy, sys.argv[1]) else Store
 setattr(owner, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-deploy.deploy(Path(sys.argv[2]), deploy.Place(sys.argv[3], sys.argv[4], Path(sys.argv[5])))
+target = ServerTarget(sys.argv[3], sys.argv[4], Path(sys.argv[5]))
+deploy.deploy(Path(sys.argv[2]), target)
 """
 
 
 def kill_deploy(site: Site, moment: str) -> None:
     """Deploy version 2.0, killed as it comes to that."""
-    place = site.place
-    arguments = [moment, site.archive("2.0"), place.url, place.management, place.store]
+    target = site.target
+    arguments = [moment, site.archive("2.0"), target.url, target.management_url, target.model_store]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)], cwd=ROOT, check=False, timeout=240
     )
@@ -133,10 +137,10 @@ def test_a_deploy_that_is_killed(fresh: Site) -> None:
     stored = fresh.stored()
     kill_deploy(fresh, "_ask_golden")
     assert fresh.served() == ("1.0", ["1.0", "2.0"])
-    told = versions(fresh.place)
+    told = versions_table(fresh.target)
     assert "2.0      unfinished" in told
     assert "captioner undeploy 2.0 removes it" in told
-    undeploy("2.0", fresh.place)
+    undeploy("2.0", fresh.target)
     assert (fresh.served(), fresh.stored()) == (("1.0", ["1.0"]), stored)
 
     # The next start does not load it, and clears what it left in the store.
@@ -144,23 +148,23 @@ def test_a_deploy_that_is_killed(fresh: Site) -> None:
     stop(fresh)
     fresh.start()
     assert fresh.served() == ("1.0", ["1.0"])
-    assert {path.name for path in fresh.place.store.iterdir()} == {
-        *("captioner-1.0.mar", RECORD, LOCK, SERVING)
+    assert {path.name for path in fresh.target.model_store.iterdir()} == {
+        *("captioner-1.0.mar", RECORD_FILE, DEPLOY_LOCK, SERVER_LOCK)
     }
 
     # The next deploy clears it, too.
     kill_deploy(fresh, "_ask_golden")
-    deploy(fresh.archive("2.0"), fresh.place)
+    deploy(fresh.archive("2.0"), fresh.target)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
 
 
 def test_killed_between_the_switch_and_the_record(fresh: Site) -> None:
     """Callers have had the new version: it stays."""
-    kill_deploy(fresh, "write")
+    kill_deploy(fresh, "write_record")
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
-    assert rollback(fresh.place).default == "1.0"
-    assert rollback(fresh.place).default == "2.0"
-    assert "unfinished" not in versions(fresh.place)
+    assert rollback(fresh.target).default == "1.0"
+    assert rollback(fresh.target).default == "2.0"
+    assert "unfinished" not in versions_table(fresh.target)
     stop(fresh)
     fresh.start()
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
@@ -188,13 +192,13 @@ def test_what_is_in_a_workers_hands_is_answered_before_it_goes(
             ),
         },
     )
-    deploy(slow, fresh.place, workers=2)
+    deploy(slow, fresh.target, workers=2)
     photo = {"b64": base64.b64encode(render()).decode()}
     body = json.dumps({"instances": [photo] * 32})
 
     def ask() -> requests.Response:
         return requests.post(
-            f"{fresh.place.url}/v1/models/captioner:predict",
+            f"{fresh.target.url}/v1/models/captioner:predict",
             data=body,
             headers={"Content-Type": "application/json"},
             timeout=240,

@@ -27,8 +27,9 @@ from PIL import Image
 
 from captioner.client import CaptionClient
 from captioner.operations.package import package
-from captioner.operations.store import SERVING
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.store import SERVER_LOCK
+from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 from model import Captioner, DecodingOptions, checkpoint
 from tests.captioner.operations.site import run
@@ -73,7 +74,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 
 @contextmanager
 def started(folder: Path, checkpoint: Path, *more: object) -> Iterator[Serving]:
-    ports, run_folder, store = Ports.free(), folder / "run", folder / "store"
+    ports, run_folder, store = Ports.find_free(), folder / "run", folder / "store"
     options = ["--port", ports.inference, "--folder", run_folder, "--model-store", store]
     try:
         done = run("serve", "--detach", "--checkpoint", checkpoint, *options, *more)
@@ -402,7 +403,7 @@ def test_stopped_means_that_nothing_is_left(tmp_path: Path, tiny_checkpoint: Pat
         before = {path.name: path.read_bytes() for path in serving.store.iterdir()}
         done = run(
             *("serve", "--checkpoint", ROOT / "checkpoints" / "flickr8k", "--folder", other),
-            *("--port", Ports.free().inference, "--model-store", serving.store),
+            *("--port", Ports.find_free().inference, "--model-store", serving.store),
         )
         assert done.returncode == 1
         assert f"stop it with scripts/serve --stop --folder {serving.folder}" in done.stderr
@@ -415,7 +416,7 @@ def test_stopped_means_that_nothing_is_left(tmp_path: Path, tiny_checkpoint: Pat
         assert frontend is not None
         everyone = [frontend, *frontend.children(recursive=True)]
         assert len(everyone) >= 2  # a worker at least
-        lock = str(serving.store / SERVING)
+        lock = str(serving.store / SERVER_LOCK)
         holders = [p for p in everyone if lock in {each.path for each in p.open_files()}]
         assert holders == [frontend]  # a worker that outlives it holds nothing
         temp = Path(json.loads((serving.folder / "server.json").read_text())["temp"])
@@ -433,7 +434,7 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     options = ["--folder", tmp_path / "run", "--model-store", tmp_path / "store"]
     done = run(
-        "serve", "--checkpoint", tmp_path / "empty", "--port", Ports.free().inference, *options
+        "serve", "--checkpoint", tmp_path / "empty", "--port", Ports.find_free().inference, *options
     )
     assert done.returncode == 1
     assert "is no checkpoint folder" in done.stderr

@@ -23,12 +23,12 @@ from captioner.operations.deploy import DeployFailed, deploy
 from captioner.operations.management import Management
 from captioner.operations.package import package
 from captioner.operations.shadow import (
+    CaptionPair,
     Comparison,
-    Pair,
-    Shadowing,
+    ShadowOptions,
     _ask,
     check_shadowable,
-    clear,
+    remove_spool,
     shadow,
 )
 from captioner.paths import ROOT
@@ -67,7 +67,7 @@ def ask(scripted, tmp_path: Path) -> Iterator[Any]:
 
         def ask(*answered: AnsweredPhoto) -> Comparison:
             now = Traffic(tmp_path, answered)
-            return shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
+            return shadow(client, tmp_path, OLD_AND_NEW, ShadowOptions(1), now)
 
         yield ask
 
@@ -91,8 +91,8 @@ def test_the_new_version_is_asked_the_same(ask, scripted, tmp_path: Path) -> Non
     assert options == {b"dog": {timing}, b"cat": {timing, "x-caption-beam-size"}}
     assert asked[b"cat"].headers["x-caption-beam-size"] == "2"
     assert sorted(found.pairs) == [
-        Pair("a cat", "a wide cat", 40.5, 12.0, 4),
-        Pair("a dog", "a dog", 40.5, 12.0, 4),
+        CaptionPair("a cat", "a wide cat", 40.5, 12.0, 4),
+        CaptionPair("a dog", "a dog", 40.5, 12.0, 4),
     ]
     assert not found.errors
     assert list(tmp_path.iterdir()) == []
@@ -105,12 +105,12 @@ def test_an_error_of_the_new_version_fails_whatever_is_demanded(ask, scripted) -
     assert (found.photos, found.same, len(found.errors)) == (3, 2, 1)
     assert re.search(r"^errors +1$", found.table(), re.MULTILINE)
     with pytest.raises(ValueError, match=r"answered 1 of 3 shadowed photos with an error.*500"):
-        found.check(Shadowing(1))
+        found.check(ShadowOptions(1))
 
 
-def pairs(same: int, others: int) -> list[Pair]:
-    alike = [Pair("a dog", "a dog", 10.0 + i, 20.0 + i, 3) for i in range(same)]
-    return alike + [Pair("a dog", f"a cat {i}", 99.0, 88.0, 4) for i in range(others)]
+def pairs(same: int, others: int) -> list[CaptionPair]:
+    alike = [CaptionPair("a dog", "a dog", 10.0 + i, 20.0 + i, 3) for i in range(same)]
+    return alike + [CaptionPair("a dog", f"a cat {i}", 99.0, 88.0, 4) for i in range(others)]
 
 
 def test_the_table() -> None:
@@ -137,13 +137,13 @@ def test_the_table() -> None:
 def test_what_is_demanded() -> None:
     found = Comparison(*OLD_AND_NEW, pairs(9, 1))
     for demanded in (None, 0, 0.9):
-        found.check(Shadowing(1, agreement=demanded))
+        found.check(ShadowOptions(1, agreement=demanded))
     with pytest.raises(ValueError, match=r"9 of 10 .* a share of 0\.9000; 0\.91 is demanded"):
-        found.check(Shadowing(1, agreement=0.91))
+        found.check(ShadowOptions(1, agreement=0.91))
     none = Comparison(*OLD_AND_NEW)
-    none.check(Shadowing(1))
+    none.check(ShadowOptions(1))
     with pytest.raises(ValueError, match="no request came in 2 min"):
-        none.check(Shadowing(1, 2, 0))
+        none.check(ShadowOptions(1, 2, 0))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
@@ -162,7 +162,7 @@ def test_nothing_is_left_behind(
     now.worker.offer = lambda *each, batch: [real(*each, batch) for _ in range(3)]
     client = CaptionClient(scripted.url)
     with client, pytest.raises(error):
-        shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1), now)
+        shadow(client, tmp_path, OLD_AND_NEW, ShadowOptions(1), now)
     assert waiting
     assert list(tmp_path.iterdir()) == []
 
@@ -185,7 +185,7 @@ def test_a_step_of_the_clock_does_not_end_the_copying(
         return tick
 
     with CaptionClient(scripted.url) as client:
-        shadow(client, tmp_path, OLD_AND_NEW, Shadowing(1, minutes=1), now)
+        shadow(client, tmp_path, OLD_AND_NEW, ShadowOptions(1, minutes=1), now)
     assert until == [1e9 + 3600 + 40]
 
 
@@ -193,7 +193,7 @@ def test_what_a_killed_deploy_left_is_removed(tmp_path: Path) -> None:
     for name in (FOLDER, f"{FOLDER}.gone"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.copy").write_bytes(b"photo")
-    clear(tmp_path)
+    remove_spool(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,7 +275,7 @@ def enough(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Enough]:
 
 
 def address(site: Site) -> str:
-    return f"{site.place.url}/predictions/captioner"
+    return f"{site.target.url}/predictions/captioner"
 
 
 def figures(table: str) -> dict[str, list[float]]:
@@ -319,13 +319,13 @@ def test_callers_get_the_old_versions_answers_until_the_switch(
         Load(address(fresh), photo, clients=2, headers=narrow) as greedy,
     ):
         enough(2)
-        deploy(fresh.archive("2.1"), fresh.place, shadowing=Shadowing(1, agreement=1))
+        deploy(fresh.archive("2.1"), fresh.target, shadowing=ShadowOptions(1, agreement=1))
         alike = capsys.readouterr().out
         seen = set(before_switch)
         assert seen == {(200, "2.0", said["2.1"]), (200, "2.0", said_greedily)}
 
         enough(2)
-        deploy(fresh.archive("3.0"), fresh.place, shadowing=Shadowing(0.5))
+        deploy(fresh.archive("3.0"), fresh.target, shadowing=ShadowOptions(0.5))
         other = capsys.readouterr().out
         seen = {(status, version) for status, version, _ in before_switch}
         assert seen == {(200, "2.0"), (200, "2.1")}
@@ -364,7 +364,7 @@ def test_too_little_agreement_changes_nothing(
             DeployFailed, match=r"^version 2\.0 was not deployed: 0 of \d+ shadowed photos"
         ),
     ):
-        deploy(site.archive("2.0"), site.place, shadowing=Shadowing(1, agreement=0.01))
+        deploy(site.archive("2.0"), site.target, shadowing=ShadowOptions(1, agreement=0.01))
     found = figures(capsys.readouterr().out)
     assert found["photos"] == [len(clock.asked)] * 2
     assert found["same caption"] == [0.0]
@@ -376,13 +376,13 @@ def test_too_little_agreement_changes_nothing(
 def test_agreement_that_nothing_shows(site: Site) -> None:
     before, stored = site.served(), site.stored()
     with pytest.raises(DeployFailed, match=r"no request came in 0\.02 min .* 1\.0 serves on"):
-        deploy(site.archive("2.0"), site.place, shadowing=Shadowing(1, 0.02, agreement=0))
+        deploy(site.archive("2.0"), site.target, shadowing=ShadowOptions(1, 0.02, agreement=0))
     assert (site.served(), site.stored()) == (before, stored)
 
 
 @pytest.mark.parametrize("moment", ["trying it", "loading it", "asking it"])
 def test_sigterm_leaves_everything_as_it_was(site: Site, render, moment: str) -> None:
-    photo, spool = render("blue", "square"), site.place.store / FOLDER
+    photo, spool = render("blue", "square"), site.target.model_store / FOLDER
     before, stored = site.served(), site.stored()
     command = [sys.executable, "-m", "captioner", "deploy", site.archive("2.0")]
     command += [*site.options(), "--shadow", 1, "--shadow-minutes", 10]

@@ -15,8 +15,15 @@ import torch
 from captioner.cli.main import main
 from captioner.operations import serve as serve_module
 from captioner.operations.package import package
-from captioner.operations.serve import choose
-from captioner.operations.store import FIRST, LOCK, RECORD, WORK, Record, Store, Stored
+from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.operations.serve import prepare_store
+from captioner.operations.store import (
+    DEPLOY_LOCK,
+    RECORD_FILE,
+    UNVERSIONED_ARCHIVE,
+    WORK_FOLDER,
+    Store,
+)
 from model import checkpoint
 
 
@@ -45,25 +52,27 @@ def store(tmp_path: Path) -> Store:
 
 def served(store: Store) -> tuple[str, str]:
     """The version that a start serves by default, and the digest of its checkpoint."""
-    record = store.read()
+    record = store.read_record()
     assert record
-    store.snapshot(record)  # which a start needs
-    digest = serve_module._digest(store.path(record.versions[record.default]))
+    store.torchserve_snapshot(record)  # which a start needs
+    digest = serve_module._checkpoint_digest(store.archive_path(record.versions[record.default]))
     assert digest
     return record.default, digest
 
 
 def deploy(store: Store, folder: Path, version: str) -> None:
-    """Record a version as a deploy does."""
+    """StoreRecord a version as a deploy does."""
     path = store.folder / f"captioner-{version}.mar"
-    stored = Stored(path.name, package(folder, version, path))
-    record = store.read()
+    stored = RecordedVersion(path.name, package(folder, version, path))
+    record = store.read_record()
     assert record
-    store.write(record.with_version(version, stored).with_default(version))
+    store.write_record(record.with_version(version, stored).with_default(version))
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in store.folder.iterdir() if path.name != LOCK}
+    return {
+        path.name: path.read_bytes() for path in store.folder.iterdir() if path.name != DEPLOY_LOCK
+    }
 
 
 # What is listed stays.
@@ -72,7 +81,7 @@ def contents(store: Store) -> dict[str, bytes]:
 def test_an_archive_that_is_listed_is_never_written_over(
     store: Store, shipped: Path, other: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    choose(store, None, None)
+    prepare_store(store, None, None)
     deploy(store, other, "2.0")
     before = contents(store)
     for wrong, version in ((other, "1.0"), (shipped, "2.0")):
@@ -88,22 +97,25 @@ def test_an_archive_that_is_listed_is_never_written_over(
 def test_an_archive_that_is_being_deployed_is_not_written_over(
     store: Store, shipped: Path, other: Path
 ) -> None:
-    choose(store, None, None)
+    prepare_store(store, None, None)
     path = store.folder / "captioner-2.0.mar"
     package(other, "2.0", path)
-    with store.locked(), pytest.raises(ValueError, match="another deploy or rollback is at work"):
+    with (
+        store.lock_for_deploy(),
+        pytest.raises(ValueError, match="another deploy or rollback is at work"),
+    ):
         package(shipped, "2.0", path, overwrite=True)
     package(shipped, "2.0", path, overwrite=True)
 
 
 def test_an_archive_that_is_listed_can_be_put_back(store: Store, shipped: Path) -> None:
-    choose(store, None, None)
+    prepare_store(store, None, None)
     path = store.folder / "captioner-1.0.mar"
     content = path.read_bytes()
     for spoil in (lambda: path.write_bytes(content[:-1]), path.unlink):
         spoil()
         with pytest.raises(ValueError, match="put "):
-            store.snapshot(store.read() or Record(""))
+            store.torchserve_snapshot(store.read_record() or StoreRecord(""))
         package(shipped, "1.0", path)
         assert path.read_bytes() == content
 
@@ -111,17 +123,17 @@ def test_an_archive_that_is_listed_can_be_put_back(store: Store, shipped: Path) 
 def test_an_archive_with_another_digest_says_what_to_do(
     store: Store, shipped: Path, other: Path
 ) -> None:
-    choose(store, None, None)
+    prepare_store(store, None, None)
     deploy(store, shipped, "2.0")
-    package(other, "1.0", store.folder / "x" / FIRST)
-    (store.folder / "x" / FIRST).replace(store.folder / "captioner-1.0.mar")
+    package(other, "1.0", store.folder / "x" / UNVERSIONED_ARCHIVE)
+    (store.folder / "x" / UNVERSIONED_ARCHIVE).replace(store.folder / "captioner-1.0.mar")
     with pytest.raises(
         ValueError, match=r"captioner-1\.0\.mar has sha256 .* lists as version 1\.0"
     ):
         served(store)
     with pytest.raises(ValueError, match=r"captioner package makes the same bytes.*--checkpoint"):
         served(store)
-    choose(store, other, None)  # as it says
+    prepare_store(store, other, None)  # as it says
     assert served(store)[1] == checkpoint.digest(other)
 
 
@@ -150,9 +162,9 @@ def test_archives_are_written_where_they_are_served_from(
     assert Path(path) == tmp_path / "store" / "captioner-1.1.mar"
     assert [each.name for each in Path(path).parent.iterdir()] == ["captioner-1.1.mar"]
     assert list(elsewhere.iterdir()) == []
-    assert Store(tmp_path / "store").open("1.1", Stored("captioner-1.1.mar", digest)).model == (
-        "captioner"
-    )
+    assert Store(tmp_path / "store").open_archive(
+        "1.1", RecordedVersion("captioner-1.1.mar", digest)
+    ).model == ("captioner")
 
 
 # What was served is remembered.
@@ -163,18 +175,18 @@ def test_what_was_served_is_served_again(
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
     ours, theirs = checkpoint.digest(shipped), checkpoint.digest(other)
-    choose(store, None, None)
+    prepare_store(store, None, None)
     assert served(store) == ("1.0", ours)
-    choose(store, other, None)
+    prepare_store(store, other, None)
     assert served(store) == ("2.0", theirs)  # no two checkpoints have one version
     caplog.clear()
-    choose(store, None, None)
+    prepare_store(store, None, None)
     assert served(store) == ("2.0", theirs)
     assert f"it is {other}, which was served last" in caplog.text
     assert f"the shipped one is served by: scripts/serve --checkpoint {shipped}" in caplog.text
-    choose(store, shipped, None)
+    prepare_store(store, shipped, None)
     assert served(store) == ("1.0", ours)  # as before
-    choose(store, None, None)
+    prepare_store(store, None, None)
     assert served(store) == ("1.0", ours)
 
 
@@ -183,30 +195,30 @@ def test_a_checkpoint_that_is_another_now_is_not_served_unasked(
     store: Store, shipped: Path, other: Path, gone: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
-    choose(store, other, None)
+    prepare_store(store, other, None)
     before = served(store)
     (other / "word_map.json").unlink()
     if not gone:
         (other / "word_map.json").write_bytes((shipped / "word_map.json").read_bytes() + b"\n")
-    choose(store, None, None)
+    prepare_store(store, None, None)
     assert served(store) == before
     assert f"{other} has changed or is gone since" in caplog.text
     if not gone:
-        choose(store, other, None)
+        prepare_store(store, other, None)
         assert served(store) == ("2.0", checkpoint.digest(other))
 
 
 def test_a_version_is_one_checkpoint(store: Store, shipped: Path, other: Path) -> None:
-    choose(store, shipped, "1.0")
+    prepare_store(store, shipped, "1.0")
     package(other, "4.1", store.folder / "captioner-4.1.mar")
     before = contents(store)
     for wanted, folder in (("1.0", other), ("4.1", shipped)):
         with pytest.raises(ValueError, match=rf"{wanted} .* is another checkpoint.*such as 5\.0"):
-            choose(store, folder, wanted)
+            prepare_store(store, folder, wanted)
     with pytest.raises(ValueError, match=r"holds version 1\.0 to serve; name the --checkpoint"):
-        choose(store, None, "3.0")
+        prepare_store(store, None, "3.0")
     assert contents(store) == before
-    choose(store, other, None)
+    prepare_store(store, other, None)
     assert served(store) == ("4.1", checkpoint.digest(other))  # which it was packaged as
 
 
@@ -214,11 +226,11 @@ def test_beginning_anew_leaves_what_was_deployed(
     store: Store, shipped: Path, other: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
-    choose(store, None, None)
+    prepare_store(store, None, None)
     deploy(store, other, "2.0")
-    choose(store, None, None)
+    prepare_store(store, None, None)
     assert served(store) == ("2.0", checkpoint.digest(other))
-    choose(store, shipped, None)
+    prepare_store(store, shipped, None)
     assert served(store) == ("1.0", checkpoint.digest(shipped))
     assert (store.folder / "captioner-2.0.mar").is_file()
     assert f"captioner deploy {store.folder}/captioner-2.0.mar brings it back" in caplog.text
@@ -229,14 +241,16 @@ def test_an_archive_that_was_put_there_is_served_and_stays(
     store: Store, which: str, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(which)
-    package(folder, "7.0", store.folder / FIRST)
-    before = (store.folder / FIRST).read_bytes() + b"by an earlier release"  # zip ignores it
-    (store.folder / FIRST).write_bytes(before)
-    choose(store, None, None)
+    package(folder, "7.0", store.folder / UNVERSIONED_ARCHIVE)
+    before = (
+        store.folder / UNVERSIONED_ARCHIVE
+    ).read_bytes() + b"by an earlier release"  # zip ignores it
+    (store.folder / UNVERSIONED_ARCHIVE).write_bytes(before)
+    prepare_store(store, None, None)
     assert served(store) == ("7.0", checkpoint.digest(folder))
-    assert contents(store) == {FIRST: before}
-    choose(store, folder, None)
-    assert (store.folder / FIRST).read_bytes() == before
+    assert contents(store) == {UNVERSIONED_ARCHIVE: before}
+    prepare_store(store, folder, None)
+    assert (store.folder / UNVERSIONED_ARCHIVE).read_bytes() == before
 
 
 def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path) -> None:
@@ -244,13 +258,16 @@ def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path
     for folder, version in ((shipped, "1.0"), (other, "1.0")):
         for path in store.folder.iterdir():
             path.unlink()
-        digest = package(folder, version, store.folder / FIRST)
-        versions = {version: {"archive": FIRST, "sha256": digest}}
+        digest = package(folder, version, store.folder / UNVERSIONED_ARCHIVE)
+        versions = {version: {"archive": UNVERSIONED_ARCHIVE, "sha256": digest}}
         record = {"default": version, "previous": None, "deployed": False, "versions": versions}
-        (store.folder / RECORD).write_text(json.dumps(record))
-        choose(store, None, None)
+        (store.folder / RECORD_FILE).write_text(json.dumps(record))
+        prepare_store(store, None, None)
         assert served(store) == (version, checkpoint.digest(folder))
-        assert sorted(path.name for path in store.folder.iterdir()) == [FIRST, RECORD]
+        assert sorted(path.name for path in store.folder.iterdir()) == [
+            UNVERSIONED_ARCHIVE,
+            RECORD_FILE,
+        ]
 
 
 # One server at a time.
@@ -259,32 +276,35 @@ def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path
 def test_a_store_is_one_servers_until_that_ends(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
-    with store.reserved() as reservation:
+    with store.lock_for_server() as reservation:
         server = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=reservation.descriptors)
-        with pytest.raises(ValueError, match="another server is being started"), store.reserved():
+        with (
+            pytest.raises(ValueError, match="another server is being started"),
+            store.lock_for_server(),
+        ):
             pass
         reservation.name_server(folder, server.pid)
     try:
         match = f"process {server.pid} serves from {store.folder}; .* --stop --folder {folder}, or"
-        with pytest.raises(ValueError, match=match), Store(store.folder).reserved():
+        with pytest.raises(ValueError, match=match), Store(store.folder).lock_for_server():
             pass
-        with store.locked():  # a deploy works beside it
+        with store.lock_for_deploy():  # a deploy works beside it
             pass
         folder.rmdir()
-        assert f"started from {folder}, which is not here" in (store.server() or "")
+        assert f"started from {folder}, which is not here" in (store.describe_server() or "")
     finally:
         server.communicate()
-    assert store.server() is None
-    with store.reserved():
+    assert store.describe_server() is None
+    with store.lock_for_server():
         pass
 
 
 def test_the_served_archive_of_a_store_without_a_record_stays(
     store: Store, tiny_checkpoint: Path, other: Path
 ) -> None:
-    path = store.folder / FIRST
+    path = store.folder / UNVERSIONED_ARCHIVE
     package(tiny_checkpoint, "1.0", path)
-    with store.reserved(), pytest.raises(ValueError, match="is never replaced"):
+    with store.lock_for_server(), pytest.raises(ValueError, match="is never replaced"):
         package(other, "1.1", path, overwrite=True)
     with pytest.raises(ValueError, match="--overwrite"):
         package(other, "1.1", path)
@@ -295,30 +315,30 @@ def test_a_store_that_cannot_be_written_needs_no_lock(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    with store.reserved() as reservation:
+    with store.lock_for_server() as reservation:
         assert reservation.descriptors == ()
     assert list(store.folder.iterdir()) == []
 
 
 def test_a_failure_leaves_no_store_behind(tmp_path: Path) -> None:
     store = Store(tmp_path / "new")
-    with pytest.raises(ValueError, match="is no checkpoint"), store.reserved():
-        choose(store, tmp_path, None)
+    with pytest.raises(ValueError, match="is no checkpoint"), store.lock_for_server():
+        prepare_store(store, tmp_path, None)
     assert not store.folder.exists()
 
 
-@pytest.mark.parametrize("who", ["locked", "reserved"])
+@pytest.mark.parametrize("who", ["lock_for_deploy", "lock_for_server"])
 def test_what_a_killed_deploy_left_goes(store: Store, who: str) -> None:
-    (store.folder / WORK / "dry-run-x").mkdir(parents=True)
-    (store.folder / WORK / "dry-run-x" / "model.safetensors").write_bytes(b"large")
+    (store.folder / WORK_FOLDER / "dry-run-x").mkdir(parents=True)
+    (store.folder / WORK_FOLDER / "dry-run-x" / "model.safetensors").write_bytes(b"large")
     with getattr(store, who)():
         assert not store.work.exists()
         store.work.mkdir()
-    assert store.work.exists() == (who == "reserved")
+    assert store.work.exists() == (who == "lock_for_server")
 
 
 def test_a_deploy_at_work_keeps_its_files(store: Store) -> None:
-    with store.locked():
+    with store.lock_for_deploy():
         store.work.mkdir()
-        with Store(store.folder).reserved():
+        with Store(store.folder).lock_for_server():
             assert store.work.exists()

@@ -16,13 +16,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from captioner.operations import torchserve
-from captioner.operations.locks import is_locked
+from captioner.operations import server_state, torchserve
 from captioner.operations.package import package
-from captioner.operations.serve import serve
-from captioner.operations.store import FIRST, SERVING, Store
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.serve import ServeOptions, serve
+from captioner.operations.store import SERVER_LOCK, UNVERSIONED_ARCHIVE, Store
+from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
+from model.files import is_locked
 
 # Says who it is, in the server's folder, and runs until it is stopped.
 JAVA = """#!/bin/sh
@@ -34,20 +35,21 @@ exec sleep 600
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from captioner.operations import torchserve
+from captioner.operations import server_state, torchserve
 from captioner.operations.store import Store
-from captioner.operations.torchserve import Ports, Server
+from captioner.operations.ports import Ports
+from captioner.operations.torchserve import Server
 
 def die(path, content):
     if path.name == "server.json":
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, content)
 
-real, torchserve.write_whole = torchserve.write_whole, die
+real, server_state.write_whole = server_state.write_whole, die
 java, folder, store = map(Path, sys.argv[1:])
 server = Server(folder)
-with server.reserve(Store(store)) as reservation:
-    server.start(java, Store(store), Ports.free(), reservation)
+with server.lock(Store(store)) as lock:
+    server.start(java, Store(store), Ports.find_free(), lock)
 """
 
 
@@ -75,7 +77,7 @@ def java(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> bytes:
-    path = tmp_path_factory.mktemp("archive") / FIRST
+    path = tmp_path_factory.mktemp("archive") / UNVERSIONED_ARCHIVE
     package(tiny_checkpoint, "1.0", path)
     return path.read_bytes()
 
@@ -83,7 +85,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 @pytest.fixture
 def store(tmp_path: Path, archive: bytes) -> Store:
     (tmp_path / "store").mkdir()
-    (tmp_path / "store" / FIRST).write_bytes(archive)
+    (tmp_path / "store" / UNVERSIONED_ARCHIVE).write_bytes(archive)
     return Store(tmp_path / "store")
 
 
@@ -105,8 +107,8 @@ def java_of(server: Server) -> int | None:
 
 def start(server: Server, java: Path, store: Store) -> psutil.Process:
     """Start it; returns once Java runs."""
-    with server.reserve(store) as reservation:
-        server.start(java, store, Ports.free(), reservation)
+    with server.lock(store) as lock:
+        server.start(java, store, Ports.find_free(), lock)
     process = server.process()
     assert process
     while java_of(server) != process.pid:
@@ -128,7 +130,7 @@ def test_a_signal_as_the_server_is_started_stops_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it comes: before the state is written, and after."""
-    real = torchserve.write_whole
+    real = server_state.write_whole
 
     def interrupted(path: Path, content: bytes) -> None:
         if path.name == "server.json":
@@ -137,17 +139,20 @@ def test_a_signal_as_the_server_is_started_stops_it(
         if path.name == "server.json":
             signal.raise_signal(number)
 
-    monkeypatch.setattr(torchserve, "write_whole", interrupted)
+    monkeypatch.setattr(server_state, "write_whole", interrupted)
     monkeypatch.setattr(torchserve, "find_java", lambda: java)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        serve(server, None, None, store.folder, Ports.free().inference, detach=True)
+        options = ServeOptions(
+            model_store=store.folder, port=Ports.find_free().inference, detach=True
+        )
+        serve(server, options)
     finally:
         signal.signal(signal.SIGINT, before)
     assert server.process() is None
     pid = java_of(server)
     assert pid is None or not psutil.pid_exists(pid)
-    assert not is_locked(store.folder / SERVING)
+    assert not is_locked(store.folder / SERVER_LOCK)
     assert server.stop() is False
 
 
@@ -156,7 +161,7 @@ def test_a_kill_before_the_state_is_written_leaves_no_server(
 ) -> None:
     command = [sys.executable, "-c", KILLED, java, server.folder, store.folder]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    while is_locked(store.folder / SERVING):  # what would have become the server ends
+    while is_locked(store.folder / SERVER_LOCK):  # what would have become the server ends
         time.sleep(0.01)
     assert java_of(server) is None
     assert start(server, java, store)
@@ -169,7 +174,7 @@ def test_a_step_of_the_clock_changes_nothing(
     real = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) + 3600)
     assert server.process() == process
-    with pytest.raises(ValueError, match="already serving"), server.reserve(store):
+    with pytest.raises(ValueError, match="already serving"), server.lock(store):
         pass
     assert server.stop() is True
     assert not process.is_running()
@@ -200,22 +205,22 @@ def test_two_servers_share_neither_folder_nor_store(
 ) -> None:
     other = Store(tmp_path / "other")
     other.folder.mkdir()
-    (other.folder / FIRST).write_bytes(archive)
+    (other.folder / UNVERSIONED_ARCHIVE).write_bytes(archive)
     with (
-        server.reserve(store),
+        server.lock(store),
         pytest.raises(ValueError, match="being started from"),
-        Server(server.folder).reserve(other),
+        Server(server.folder).lock(other),
     ):
         pass
     process = start(server, java, store)
     elsewhere = Server(tmp_path / "elsewhere")
     match = f"process {process.pid} serves from {store.folder}; stop it with .* {server.folder}"
-    with pytest.raises(ValueError, match=match), elsewhere.reserve(store):
+    with pytest.raises(ValueError, match=match), elsewhere.lock(store):
         pass
     assert not elsewhere.folder.exists()
     process.kill()  # the lock goes with the server
     psutil.wait_procs([process])
-    with elsewhere.reserve(store):
+    with elsewhere.lock(store):
         pass
 
 
@@ -228,5 +233,5 @@ def test_a_proxy_of_the_environment_is_not_asked(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     scripted.answer = lambda asked: (200, {"caption": "a dog"})
-    server.wait_until_it_answers(f"{scripted.url}/predictions", b"photo", 30.0)
+    server.wait_for_caption(f"{scripted.url}/predictions", b"photo", 30.0)
     assert [asked.path for asked in scripted.asked] == ["/predictions"]  # a proxy gets it whole

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import requests
 
-from captioner.operations.torchserve import Ports
+from captioner.operations.ports import Ports
 from captioner.paths import ROOT
 
 FOLDER = ROOT / "deploy" / "nginx"
@@ -100,7 +100,7 @@ def proxied(folder: Path, secrets: Secrets, to: int, *changes: tuple[str, str]) 
     nginx reads no variables where the configuration names ports and files, so a copy is changed:
     its ports, its files, and the ``changes`` of a test, each a text and its replacement.
     """
-    ports = Ports.free()
+    ports = Ports.find_free()
     address = "127.0.0.1:{}".format
     all_changes = [
         ("listen 80;", f"listen {address(ports.inference)};"),

@@ -7,9 +7,9 @@ from collections import deque
 
 import pytest
 
-from captioner.operations import retirement
-from captioner.operations.management import ManagementError, Refused, Served
-from captioner.operations.retirement import retire, wait_until_idle
+from captioner.operations import drain
+from captioner.operations.drain import drain_and_unregister, wait_until_drained
+from captioner.operations.management import ManagementError, RequestRefused, ServedVersion
 
 
 class Version:
@@ -26,9 +26,11 @@ class Version:
         self.removed = False
         self.asked = 0
 
-    def version(self, version: str) -> Served | None:
+    def version(self, version: str) -> ServedVersion | None:
         pids = frozenset(self.in_hand)
-        return Served(version, "a.mar", ["READY"] * len(pids), self.pending, pids, len(pids), 16, 7)
+        return ServedVersion(
+            version, "a.mar", ["READY"] * len(pids), self.pending, pids, len(pids), 16, 7
+        )
 
     def ask_worker(self, version: str, seconds: float) -> int | None:
         self.asked += 1
@@ -56,14 +58,14 @@ class Version:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retirement, "POLL_SECONDS", 0)
+    monkeypatch.setattr(drain, "POLL_SECONDS", 0)
 
 
 @pytest.mark.parametrize(("busy", "idle"), [(0, 1), (1, 0), (1, 1), (2, 1), (3, 0), (3, 5), (1, 7)])
 @pytest.mark.parametrize("pending", [0, 5, 40])
 def test_every_worker_has_answered(busy: int, idle: int, pending: int) -> None:
     version = Version(busy, idle, pending if busy else 0)
-    retire(version, "1.0")
+    drain_and_unregister(version, "1.0")
     assert version.removed
 
 
@@ -73,12 +75,12 @@ def test_what_is_gone_is_not_removed_again() -> None:
             return None
 
     gone = Gone(1)
-    retire(gone, "1.0")
+    drain_and_unregister(gone, "1.0")
     assert not gone.removed
 
 
 def test_without_a_worker_nothing_runs() -> None:
-    assert wait_until_idle(Version(0), "1.0")
+    assert wait_until_drained(Version(0), "1.0")
 
 
 def test_a_queue_that_is_full_or_a_worker_that_dies_is_asked_again() -> None:
@@ -86,11 +88,11 @@ def test_a_queue_that_is_full_or_a_worker_that_dies_is_asked_again() -> None:
         def ask_worker(self, version: str, seconds: float) -> int | None:
             if self.asked < 3:
                 self.asked += 1
-                raise Refused("management: 503", 503)
+                raise RequestRefused("management: 503", 503)
             return super().ask_worker(version, seconds)
 
     version = Full(1)
-    retire(version, "1.0")
+    drain_and_unregister(version, "1.0")
     assert version.removed
 
 
@@ -106,11 +108,11 @@ def test_workers_of_an_earlier_captioner_do_not_say_who_they_are(
 
     monkeypatch.setattr(time, "sleep", sleep)
     version = Version(1, names_itself=False)
-    retire(version, "1.0")
+    drain_and_unregister(version, "1.0")
     assert version.removed
     assert not waited
     version = Version(1, 1, names_itself=False)
-    retire(version, "1.0")
+    drain_and_unregister(version, "1.0")
     assert version.removed
     assert waited == [7]
 
@@ -121,5 +123,5 @@ def test_the_wait_is_bounded_by_what_torchserve_allows(monkeypatch: pytest.Monke
     monkeypatch.setattr(Version, "finish_one", lambda _self: None)
     stuck = Version(1, 1, pending=33)
     with pytest.raises(ManagementError, match=r"within 35 s; 33 requests wait"):  # (1 + 3 + 1) * 7
-        retire(stuck, "1.0")
+        drain_and_unregister(stuck, "1.0")
     assert not stuck.removed

@@ -1,4 +1,4 @@
-"""Remove a version once it has answered everything that it was asked.
+"""Drain a version, that is wait until it has answered every request, and then remove it.
 
 TorchServe kills the workers of a version that is removed, whatever they are doing.
 """
@@ -9,33 +9,38 @@ import logging
 import math
 import time
 
-from captioner.operations.management import Management, ManagementError, Refused, Served
+from captioner.operations.management import (
+    Management,
+    ManagementError,
+    RequestRefused,
+    ServedVersion,
+)
 
 log = logging.getLogger("captioner")
 
 POLL_SECONDS = 0.2
 
 
-def retire(management: Management, version: str) -> None:
-    """Wait until a version that is not the default is idle, then remove it from the server.
+def drain_and_unregister(management: Management, version: str) -> None:
+    """Drain a version that is not the default, and remove it from the server.
 
     Raises
     ------
     ManagementError
-        As `wait_until_idle`, or the server refuses; the version stays loaded.
+        The version was not drained in time, or the server refuses; the version stays loaded.
     """
-    if wait_until_idle(management, version):
+    if wait_until_drained(management, version):
         management.unregister(version)
 
 
-def wait_until_idle(management: Management, version: str) -> bool:
-    """Wait until a version has answered all that it was asked before; whether the server has it.
+def wait_until_drained(management: Management, version: str) -> bool:
+    """Wait until a version has answered all earlier requests; False if the server has no such one.
 
     The requests of a version wait in one queue, first come, first served, and a worker takes
-    nothing before it has answered what it took. Here each worker is asked who it is, by a question
-    that waits in that queue like a photo: a worker that answers it has nothing older in hand. Once
-    every worker has answered and the queue is empty, the version is idle, however large its last
-    batches were.
+    nothing before it has answered what it took. Here the workers are asked for their process id, by
+    a question that waits in that queue like a photo: a worker that answers it has nothing older in
+    hand. Once every worker has answered and the queue is empty, the version is drained, however
+    large its last batches were.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def wait_until_idle(management: Management, version: str) -> bool:
         return False
     seconds = _max_seconds(served)
     deadline = time.monotonic() + seconds
-    idle: set[int] = set()
+    idle: set[int] = set()  # process ids of the workers that have answered
     while served is not None:
         if not served.pending and served.pids <= idle:
             return True
@@ -59,7 +64,7 @@ def wait_until_idle(management: Management, version: str) -> bool:
             )
         try:
             worker = management.ask_worker(version, left)
-        except Refused:  # its queue is full, or a worker has just died
+        except RequestRefused:  # its queue is full, or a worker has just died
             time.sleep(POLL_SECONDS)
             served = management.version(version)
             continue
@@ -82,7 +87,11 @@ def wait_until_idle(management: Management, version: str) -> bool:
     return False
 
 
-def _max_seconds(served: Served) -> int:
-    """Time after which TorchServe has answered every batch of a version, or replaced its worker."""
-    batches = 1 + math.ceil(served.pending / served.batch_size)  # one is in a worker's hands
-    return (batches + 1) * served.response_timeout  # and one is the question
+def _max_seconds(served: ServedVersion) -> int:
+    """Return the time after which TorchServe has ended every batch of a version.
+
+    A worker that takes longer than ``response_timeout`` for its batch is replaced.
+    """
+    queued = math.ceil(served.pending / served.batch_size)
+    in_hand, question = 1, 1
+    return (queued + in_hand + question) * served.response_timeout
