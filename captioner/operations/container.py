@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from captioner.client import redacted
+from captioner.addresses import redacted
 from captioner.operations.health import tiny_photo
 from captioner.operations.ports import Ports
 from captioner.operations.store import MODEL, UNVERSIONED_ARCHIVE, Store

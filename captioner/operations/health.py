@@ -1,4 +1,4 @@
-"""Whether a served captioner is ready: its workers are, and a photo comes back captioned.
+"""Check whether a served captioner is ready: it has a ready worker, and captions a photo.
 
 TorchServe's own ``/ping`` says Healthy while models load, with none loaded, and for minutes after
 a worker died.
@@ -15,26 +15,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx2
 from PIL import Image
 
-from captioner.client import (
-    Address,
-    CaptionClient,
-    CaptionError,
-    connect,
-    failure_of,
-    read_address,
-)
+from captioner.operations.http import Connection, RequestFailed
 from captioner.operations.keys import Keys
+from captioner.operations.management import Management, ManagementError, ServedVersion
 
 ATTEMPT_SECONDS = 10.0  # without a sign of the server
-LEAST_SECONDS = 1.0  # as much has the last attempt of a wait
+MIN_ATTEMPT_SECONDS = 1.0  # for the last attempt of a wait
 POLL_SECONDS = 0.5
 
 
 class NotReady(RuntimeError):
-    """What is missing, in one line, and after how many seconds of waiting."""
+    """A captioner is not ready; the message says in one line what is missing.
+
+    Parameters
+    ----------
+    reason
+        What is missing.
+    after
+        The seconds of waiting; 0 if it was checked once.
+    """
 
     def __init__(self, reason: str, after: float = 0) -> None:
         super().__init__(f"not ready{f' after {after:g} s' if after else ''}: {reason}")
@@ -43,15 +44,15 @@ class NotReady(RuntimeError):
 
 @dataclass(frozen=True)
 class Clock:
-    """Time and its passing, in seconds; tests have their own."""
+    """The time, and a way to let it pass, in seconds; tests have one of their own."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Any] = time.sleep
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A captioner that works."""
+class ReadyCaptioner:
+    """A captioner that is ready."""
 
     model: str
     version: str
@@ -68,26 +69,36 @@ class Ready:
 
 def wait_until_ready(
     url: str,
-    management: str,
+    management_url: str,
     model: str,
     seconds: float,
     clock: Clock | None = None,
     key_file: Path | None = None,
-) -> Ready:
-    """Check again and again until it is ready or the time is over; 0 seconds check once.
+) -> ReadyCaptioner:
+    """Check again and again until a captioner is ready or the time is over.
 
     Parameters
     ----------
+    url
+        The address of predictions.
+    management_url
+        The address of the management API.
+    model
+        The name that the model is registered with.
+    seconds
+        The time to wait; 0 checks once.
+    clock
+        In place of the system's clock.
     key_file
-        TorchServe's, if it wants tokens; read at every attempt, as it comes with the server and
-        may change.
+        TorchServe's key file, if it asks for tokens; it is read at every attempt, because it comes
+        with the server and may change.
 
     Raises
     ------
     NotReady
-        What was missing the last time.
+        The captioner is not ready; says what was missing at the last attempt.
     ValueError
-        An address that is none.
+        An address is malformed, or the time is negative.
     """
     if not seconds >= 0:
         raise ValueError(f"wait is {seconds}; it must be at least 0 seconds")
@@ -95,72 +106,79 @@ def wait_until_ready(
     end = clock.now() + seconds
     while True:
         left = end - clock.now()
-        # Without a wait one attempt has its full time; with one the last must not double it.
-        timeout = min(ATTEMPT_SECONDS, max(left, LEAST_SECONDS)) if seconds else ATTEMPT_SECONDS
+        # With a wait, the last attempt must not make it much longer; without one it has full time.
+        timeout = (
+            min(ATTEMPT_SECONDS, max(left, MIN_ATTEMPT_SECONDS)) if seconds else ATTEMPT_SECONDS
+        )
         try:
-            return check(url, management, model, timeout, clock, key_file)
+            return check_once(url, management_url, model, timeout, clock, key_file)
         except NotReady as missing:
             if clock.now() + POLL_SECONDS >= end:
                 raise NotReady(missing.reason, after=seconds) from missing
         clock.sleep(POLL_SECONDS)
 
 
-def check(
+def check_once(
     url: str,
-    management: str,
+    management_url: str,
     model: str,
     timeout: float,
     clock: Clock,
     key_file: Path | None = None,
-) -> Ready:
-    """Check once; raises as `wait_until_ready`."""
-    keys = _keys(key_file) if key_file else None
-    token = keys.inference if keys else None
-    with CaptionClient(url, model=model, timeout=timeout, retries=0, token=token) as client:
-        headers = {"Authorization": f"Bearer {keys.management}"} if keys else {}
-        version, workers = _default_version(read_address(management), model, timeout, headers)
+) -> ReadyCaptioner:
+    """Check once whether a captioner is ready; see `wait_until_ready` for arguments and errors.
+
+    Parameters
+    ----------
+    timeout
+        The longest time without a sign of the server, in seconds.
+    """
+    try:
+        keys = Keys.read(key_file) if key_file else None
+    except ValueError as error:  # TorchServe may be writing the file
+        raise NotReady(str(error)) from error
+    with (
+        Connection(url, keys.inference if keys else None) as predictions,
+        Management(management_url, model, keys.management if keys else None, timeout) as management,
+    ):
+        served = _ready_version(management)
         started = clock.now()
         try:
-            client.caption(tiny_photo())
-        except CaptionError as error:
-            raise NotReady(f"{model} {version} captions no photo: {error}") from error
-        return Ready(model, version, workers, clock.now() - started)
+            _ask_caption(predictions, model, timeout)
+        except RequestFailed as error:
+            raise NotReady(f"{model} {served.version} captions no photo: {error}") from error
+        return ReadyCaptioner(model, served.version, served.ready, clock.now() - started)
 
 
-def _keys(path: Path) -> Keys:
+def _ready_version(management: Management) -> ServedVersion:
+    """Return the default version; raise `NotReady` if it has no ready worker."""
     try:
-        return Keys.read(path)
-    except ValueError as error:
+        served = management.default_version()
+    except ManagementError as error:
         raise NotReady(str(error)) from error
+    if not served.ready:
+        states = Counter(served.workers)
+        others = ", ".join(f"{count} {state}" for state, count in states.items())
+        raise NotReady(
+            f"{management.model} {served.version} has no READY worker ({others or 'none at all'})"
+        )
+    return served
 
 
-def _default_version(
-    management: Address, model: str, timeout: float, headers: dict[str, str]
-) -> tuple[str, int]:
-    """The version that answers where none is named, and how many of its workers are ready."""
-    url = f"{management.url}/models/{quote(model, safe='')}"
+def _ask_caption(predictions: Connection, model: str, timeout: float) -> None:
+    """Ask for the caption of a photo; raise `RequestFailed` if none comes."""
+    path = f"/predictions/{quote(model, safe='')}"
+    reply = predictions.request("POST", path, seconds=timeout, content=tiny_photo())
     try:
-        settings = {"timeout": timeout, "auth": management.auth, "headers": headers}
-        with connect(httpx2.Client, **settings) as http:
-            response = http.get(url)
-    except httpx2.RequestError as error:
-        raise NotReady(f"management: {failure_of(error)}") from error
-    if not response.is_success:
-        raise NotReady(f"management: {failure_of(response)}")
-    try:
-        (described,) = response.json()
-        version = str(described["modelVersion"])
-        states = Counter(str(worker["status"]) for worker in described["workers"])
-    except (ValueError, LookupError, TypeError) as error:
-        raise NotReady(f"{url} describes no model; is it TorchServe's management?") from error
-    if not states["READY"]:
-        others = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-        raise NotReady(f"{model} {version} has no READY worker ({others or 'none at all'})")
-    return version, states["READY"]
+        captioned = isinstance(reply.json()["caption"], str)
+    except (ValueError, LookupError, TypeError):
+        captioned = False
+    if not captioned:
+        raise RequestFailed(f"{predictions.url}{path} did not answer as a captioner does")
 
 
 def tiny_photo() -> bytes:
-    """Of nothing."""
+    """Return a PNG of 64 x 64 pixels that shows a gradient."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).save(file, "PNG")
     return file.getvalue()

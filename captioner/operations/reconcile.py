@@ -36,7 +36,7 @@ def reconcile_record(store: Store, management: Management) -> StoreRecord:
             f"{management.url} serves no {MODEL}; scripts/serve --stop, then scripts/serve --detach"
             " starts what was served before"
         )
-    default = management.default()
+    default = management.default_version().version
     known = before or StoreRecord(default)
     changes: list[str] = []
     versions = _current_versions(store, known, served, default, changes)

@@ -36,8 +36,7 @@ class ServerTarget:
 
     def open_management(self) -> Management:
         """Return a client of the management API."""
-        token = self.keys.management if self.keys else None
-        return Management(self.management_url, MODEL, token)
+        return Management(self.management_url, MODEL, self.keys.management if self.keys else None)
 
     def open_client(self, version: str) -> CaptionClient:
         """Return a client that asks one version, and each photo once: a retry would hide errors."""

@@ -28,7 +28,7 @@ def versions_table(target: ServerTarget) -> str:
     record, unfinished = store.read_record(), store.unfinished_deploy()
     deploying = store.deploy_in_progress()
     with target.open_management() as management:
-        served, default = management.versions(), management.default()
+        served, default = management.versions(), management.default_version().version
     found = _Findings(served, default, record, unfinished, deploying)
     return "\n".join([*_aligned([HEADINGS, *found.rows()]), *found.remarks()])
 

@@ -51,7 +51,9 @@ class Site:
 
     def served(self) -> tuple[str, list[str]]:
         with self.target.open_management() as management:
-            return management.default(), sorted(v.version for v in management.versions())
+            return management.default_version().version, sorted(
+                v.version for v in management.versions()
+            )
 
     def stored(self) -> dict[str, bytes]:
         return {

@@ -37,9 +37,21 @@ class FakeClock(Clock):
 
 
 def described(*states: str, version: str = "1.0") -> list[dict[str, Any]]:
-    """As TorchServe tells it, and more of the like."""
-    workers = [{"id": str(9000 + i), "status": state} for i, state in enumerate(states)]
-    return [{"modelName": "captioner", "modelVersion": version, "workers": workers}]
+    """TorchServe's description of a version whose workers have these states."""
+    workers = [
+        {"id": str(9000 + i), "status": state, "pid": 100 + i} for i, state in enumerate(states)
+    ]
+    return [
+        {
+            "modelName": "captioner",
+            "modelVersion": version,
+            "modelUrl": "captioner.mar",
+            "minWorkers": len(states),
+            "batchSize": 16,
+            "responseTimeout": 60,
+            "workers": workers,
+        }
+    ]
 
 
 def both(management: tuple[Any, ...] | None, prediction: tuple[Any, ...] | None) -> Any:
@@ -78,15 +90,19 @@ READY = (200, described("READY"))
 @pytest.mark.parametrize(
     ("management", "prediction", "message"),
     [
-        ((404, NOT_FOUND), None, "management: Model not found: captioner (404)"),
+        (
+            (404, NOT_FOUND),
+            None,
+            "management, GET /models/captioner: Model not found: captioner (404)",
+        ),
         ((200, described()), None, "captioner 1.0 has no READY worker (none at all)"),
         (
             (200, described("UNLOADING", "LOADING", "UNLOADING")),
             None,
             "captioner 1.0 has no READY worker (2 UNLOADING, 1 LOADING)",
         ),
-        ((500, b""), None, "management: status 500 Internal Server Error (500)"),
-        ((200, b"<h1>Welcome</h1>"), None, "/models/captioner describes no model; is it TorchS"),
+        ((500, b""), None, "GET /models/captioner: status 500 Internal Server Error (500)"),
+        ((200, b"<h1>Welcome</h1>"), None, "/models/captioner answers no JSON; is it TorchServe"),
         ((200, {"models": []}), None, "/models/captioner describes no model"),
         ((200, []), None, "describes no model"),
         ((200, [{"modelVersion": "1.0"}]), None, "describes no model"),
@@ -141,7 +157,9 @@ def test_a_wait_is_for_the_key_file_too(scripted, tmp_path: Path) -> None:
 def test_a_wait_has_an_end(check, scripted) -> None:
     scripted.answer = both((404, NOT_FOUND), None)
     clock = FakeClock()
-    with pytest.raises(NotReady, match=r"^not ready after 3 s: management: Model not found"):
+    with pytest.raises(
+        NotReady, match=r"^not ready after 3 s: management, GET /models/captioner: Model not"
+    ):
         check(seconds=3, clock=clock)
     assert clock.time < 3
     assert len(scripted.asked) == 6
@@ -164,7 +182,7 @@ def test_no_attempt_outlasts_the_wait_by_much(
         clock.time += 4.5
         raise NotReady("nothing is")
 
-    monkeypatch.setattr(health, "check", check)
+    monkeypatch.setattr(health, "check_once", check)
     with pytest.raises(NotReady):
         wait_until_ready(DOWN, DOWN, "captioner", seconds, clock)
     assert given == timeouts
