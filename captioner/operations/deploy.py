@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,35 +84,28 @@ def deploy(
             "version %s, sha256 %s: trying it in a process of its own", new.version, new.sha256
         )
         new.dry_run(store.work)
-        try:
-            with ExitStack() as undo, interrupts.held_after_failure():
-                recorded = store.begin_deploy(new, workers)
-                undo.callback(_unload, manager, store, new.version)
-                log.info("loading it beside version %s", record.default)
-                with interrupts.held():  # the server would go on loading, and nobody undo it
-                    _load(manager, new.version, recorded.archive, workers)
-                _ask_golden(target, new)
-                log.info("it captions %d golden photos as it should", len(new.golden))
-                if shadowing:
-                    undo.callback(remove_spool, store.folder)
-                    _shadow(target, (record.default, new.version), shadowing)
-                changed = record.with_version(new.version, recorded).with_default(new.version)
-                interrupts.hold()  # the server and the record change both or neither
-                undo.callback(_set_default_back, manager, record.default)
-                manager.set_default(new.version)
-                store.write_record(changed)
-                undo.pop_all()
-                store.end_deploy()
-        except (ManagementError, CaptionError, OSError, ValueError) as error:
-            raise DeployFailed(
-                f"version {new.version} was not deployed: {error};"
-                f" version {record.default} serves on"
-            ) from error
-        except KeyboardInterrupt:
-            log.warning(
-                "version %s was not deployed; version %s serves on", new.version, record.default
-            )
-            raise
+        with (
+            _failure_reported(new.version, record.default),
+            ExitStack() as undo,
+            interrupts.held_after_failure(),
+        ):
+            recorded = store.begin_deploy(new, workers)
+            undo.callback(_unload, manager, store, new.version)
+            log.info("loading it beside version %s", record.default)
+            with interrupts.held():  # the server would go on loading, and nobody undo it
+                _load(manager, new.version, recorded.archive, workers)
+            _ask_golden(target, new)
+            log.info("it captions %d golden photos as it should", len(new.golden))
+            if shadowing:
+                undo.callback(remove_spool, store.folder)
+                _shadow(target, (record.default, new.version), shadowing)
+            changed = record.with_version(new.version, recorded).with_default(new.version)
+            interrupts.hold()  # the server and the record change both or neither
+            undo.callback(_set_default_back, manager, record.default)
+            manager.set_default(new.version)
+            store.write_record(changed)
+            undo.pop_all()
+            store.end_deploy()
         log.info("version %s is the default", new.version)
         interrupts.release()
         unneeded = [record.previous] if keep else [record.previous, record.default]
@@ -196,6 +189,20 @@ def undeploy(version: str, target: ServerTarget) -> None:
             raise ValueError(f"no version {version} is served; captioner versions lists them")
 
 
+@contextmanager
+def _failure_reported(version: str, default: str) -> Iterator[None]:
+    """Turn the failure of a deploy, which is undone by then, into `DeployFailed`."""
+    try:
+        yield
+    except (ManagementError, CaptionError, OSError, ValueError) as error:
+        raise DeployFailed(
+            f"version {version} was not deployed: {error}; version {default} serves on"
+        ) from error
+    except KeyboardInterrupt:
+        log.warning("version %s was not deployed; version %s serves on", version, default)
+        raise
+
+
 def _check_deployable(
     new: Archive, store: Store, record: StoreRecord, shadowing: ShadowOptions | None
 ) -> None:
@@ -261,7 +268,7 @@ def _remove_unneeded(
     for version in versions:
         if version not in record.versions or version == record.default:
             continue
-        log.info("version %s answers what it was asked, and goes", version)
+        log.info("removing version %s once it has answered its requests", version)
         try:
             record = _remove(manager, store, record, version)
         except ManagementError as error:

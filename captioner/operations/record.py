@@ -53,7 +53,7 @@ class StoreRecord:
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """Read a record; see `Store.written_record` for damage."""
+        """Read a record; the errors of a damaged one are those of `json` and of missing keys."""
         values = json.loads(content)
         return cls(
             default=values["default"],

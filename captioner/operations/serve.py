@@ -32,7 +32,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What is served, and how.
+    """The checkpoint to serve, and the settings of its server.
 
     Parameters
     ----------

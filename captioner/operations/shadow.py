@@ -32,7 +32,7 @@ MAX_EXAMPLES = 5  # of captions that differ
 
 @dataclass(frozen=True)
 class ShadowOptions:
-    """How much of the traffic a new version is asked too, how long, and what must come of it.
+    """The share of the traffic that a new version is asked too, the time, and the demanded result.
 
     Parameters
     ----------

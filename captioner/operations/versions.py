@@ -35,7 +35,7 @@ def versions_table(target: ServerTarget) -> str:
 
 @dataclass(frozen=True)
 class _Findings:
-    """What the server serves, and what the store says of it."""
+    """The versions of a server, and the record of its store."""
 
     served: list[ServedVersion]
     default: str

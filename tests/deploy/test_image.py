@@ -139,7 +139,7 @@ def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Pa
         builder.environment(),
     )
     try:
-        started.tells("ready, on 127.0.0.1:")
+        started.wait_for("ready, on 127.0.0.1:")
         callers = Callers(ports.inference, render("red", "circle"))
         while len(callers.captions) < 30:
             assert started.process.poll() is None, started.log.read_text()

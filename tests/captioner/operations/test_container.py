@@ -1,4 +1,4 @@
-"""What the container runs, run without one: the gate opens late, closes first, loses nothing."""
+"""The container's program without a container: the gate opens late, closes first, loses nothing."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Started:
                 command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
             )
 
-    def tells(self, line: str) -> None:
-        """Return once it has."""
+    def wait_for(self, line: str) -> None:
+        """Return once the process has printed a line."""
         while line not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
@@ -53,7 +53,7 @@ class Started:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self) -> None:
-        """Whatever became of it; for the end of a test."""
+        """Kill the process and its children, whatever they do; for the end of a test."""
         if self.process.poll() is None:
             for child in self.children():
                 child.kill()
@@ -81,7 +81,10 @@ def container(folder: Path, ports: Ports) -> Iterator[Started]:
 
 
 class Callers:
-    """Ask again and again, each time over a connection of its own, until that is refused."""
+    """Callers that ask again and again, each time over a new connection, until one is refused.
+
+    They use http.client, which tells a connection that is refused from one that is reset.
+    """
 
     def __init__(self, port: int, photo: bytes, host: str = "127.0.0.1", count: int = 8) -> None:
         self.host, self.port, self.photo = host, port, photo
@@ -101,14 +104,15 @@ class Callers:
             try:
                 connection.request("PUT", "/predictions/captioner", self.photo)
                 reply = connection.getresponse()
-                told = reply.read().decode()
-                (self.captions if reply.status == 200 else self.lost).append(told)
+                answer = reply.read().decode()
+                (self.captions if reply.status == 200 else self.lost).append(answer)
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(repr(error))
             finally:
                 connection.close()
 
 
+@pytest.mark.slow
 @needs_nginx
 def test_what_was_accepted_is_answered_before_the_end(
     tmp_path: Path, tiny_checkpoint: Path, render
@@ -117,7 +121,7 @@ def test_what_was_accepted_is_answered_before_the_end(
     photo, ports = render("red", "circle"), Ports.find_free()
     wanted = Captioner.load(tiny_checkpoint).caption([photo])[0][0].text
     with container(tmp_path, ports) as started:
-        started.tells("ready, on 127.0.0.1:")
+        started.wait_for("ready, on 127.0.0.1:")
         asked = requests.put(
             f"http://127.0.0.1:{ports.inference}/predictions/captioner",
             data=photo,
@@ -144,7 +148,7 @@ def test_what_was_accepted_is_answered_before_the_end(
     assert '"PUT /predictions/captioner HTTP/1.1" 200' in log
     assert "[METRICS]" not in log
     assert not callers.lost
-    assert all(f'"caption": "{wanted}"' in told for told in callers.captions)
+    assert all(f'"caption": "{wanted}"' in answer for answer in callers.captions)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not psutil.wait_procs(everyone, 10)[1]
 
@@ -162,10 +166,10 @@ needs_ipv6 = pytest.mark.skipif(not has_loopback_6(), reason="this machine has n
 
 @needs_nginx
 @pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
-def test_who_comes_as_the_gate_closes_is_answered_or_refused(
+def test_callers_are_answered_or_refused_while_the_gate_closes(
     tmp_path: Path, scripted, host: str
 ) -> None:
-    """Never connected and reset, as by a plain SIGQUIT to nginx now and then."""
+    """No connection is made and then reset; a plain SIGQUIT to nginx does that now and then."""
     scripted.answer = lambda asked: (200, asked.body)
     for _ in range(5):
         port = Ports.find_free().inference
@@ -263,13 +267,14 @@ def test_networks_that_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
             unlimited_networks()
 
 
+@pytest.mark.slow
 @needs_nginx
 @pytest.mark.parametrize("name", ["nginx", "java"])
 def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, name: str) -> None:
-    """So that whoever runs the container starts it anew."""
+    """Then whatever runs the container starts it again."""
     package(tiny_checkpoint, "1.0", tmp_path / "store" / "captioner.mar")
     with container(tmp_path, Ports.find_free()) as started:
-        started.tells("ready, on 127.0.0.1:")
+        started.wait_for("ready, on 127.0.0.1:")
         everyone = started.children()
         (one,) = [p for p in psutil.Process(started.process.pid).children() if p.name() == name]
         one.kill()
@@ -277,15 +282,16 @@ def test_ends_when_one_of_the_two_does(tmp_path: Path, tiny_checkpoint: Path, na
     assert not psutil.wait_procs(everyone, 10)[1]
 
 
+@pytest.mark.slow
 def test_without_an_archive_it_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with container(tmp_path, Ports.find_free()) as started:
         assert started.process.wait(60) == 1
-    told = started.log.read_text()
-    assert told == f"captioner: {tmp_path}/store has no captioner.mar: mount one that has\n"
+    printed = started.log.read_text()
+    assert printed == f"captioner: {tmp_path}/store has no captioner.mar: mount one that has\n"
 
 
-def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Addresses.from_environment() == Addresses()
     monkeypatch.setenv("CAPTIONER_METRICS", "0.0.0.0:9100")
     assert Addresses.from_environment() == Addresses(metrics="0.0.0.0:9100")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,16 +23,20 @@ from captioner.operations.target import ServerTarget
 from captioner.operations.torchserve import Server
 from captioner.operations.versions import versions_table
 from model import Captioner, DecodingOptions
-from tests.captioner.operations.site import Load, Site, run
+from tests.captioner.operations.archives import with_handler, with_wrong_caption
+from tests.captioner.operations.load import Load
+from tests.captioner.operations.servers import Site, run
+
+pytestmark = pytest.mark.slow
 
 
 def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
-    """No request is lost, and each gets the caption of the version that it says answered it."""
+    """No request is lost, and each reply has the caption of the version that it names."""
     photo = render("blue", "square")
-    said = {version: fresh.says(version, photo) for version in ("1.0", "2.0", "3.0")}
-    assert len(set(said.values())) > 1
-    with Load(f"{fresh.target.url}/predictions/captioner", photo) as load:
-        done = run("deploy", fresh.archive("2.0"), *fresh.options())
+    captions = {version: fresh.caption_by(version, photo) for version in ("1.0", "2.0", "3.0")}
+    assert len(set(captions.values())) > 1
+    with Load(fresh.url, photo) as load:
+        done = run("deploy", fresh.archive("2.0"), *fresh.options)
         assert done.returncode == 0, done.stderr
         assert fresh.served() == ("2.0", ["1.0", "2.0"])
         load.wait_for("2.0")
@@ -46,11 +48,11 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
     assert not load.faults
     assert {status for status, _, _ in load.answers} == {200}
     assert {version for _, version, _ in load.answers} == {"1.0", "2.0", "3.0"}
-    assert all(caption == said[version] for _, version, caption in load.answers)
+    assert all(caption == captions[version] for _, version, caption in load.answers)
 
-    told = versions_table(fresh.target).splitlines()
-    assert [line.split()[:2] for line in told[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
-    names = {path.name for path in fresh.target.model_store.iterdir()}
+    table = versions_table(fresh.target).splitlines()
+    assert [line.split()[:2] for line in table[1:]] == [["1.0", "rollback"], ["3.0", "default"]]
+    names = {path.name for path in fresh.store.iterdir()}
     assert names == {
         "captioner-1.0.mar",
         "captioner-3.0.mar",
@@ -60,11 +62,11 @@ def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
     }
 
     # What was deployed is what a restart serves.
-    Server(fresh.folder / "run").stop()
+    Server(fresh.folder).stop()
     fresh.start()
     assert fresh.served() == ("3.0", ["1.0", "3.0"])
-    reply = requests.post(f"{fresh.target.url}/predictions/captioner", data=photo, timeout=60)
-    assert reply.json()["caption"] == said["3.0"]
+    reply = requests.post(fresh.url, data=photo, timeout=60)
+    assert reply.json()["caption"] == captions["3.0"]
     assert rollback(fresh.target).default == "1.0"
 
 
@@ -73,7 +75,7 @@ def test_removing_the_old_version(fresh: Site) -> None:
     assert fresh.served() == ("2.0", ["2.0"])
     with pytest.raises(ValueError, match="nothing to go back to"):
         rollback(fresh.target)
-    assert {path.name for path in fresh.target.model_store.iterdir()} == {
+    assert {path.name for path in fresh.store.iterdir()} == {
         "captioner-2.0.mar",
         RECORD_FILE,
         DEPLOY_LOCK,
@@ -83,20 +85,19 @@ def test_removing_the_old_version(fresh: Site) -> None:
 
 def test_an_archive_that_was_packaged_into_the_store(fresh: Site) -> None:
     """It is deployed from there, and a deploy that fails leaves it there."""
-    place = fresh.target.model_store / "captioner-2.0.mar"
-    content = other_captions(fresh, fresh.folder / "x").read_bytes()
-    place.write_bytes(content)
-    for archive in (place, fresh.archive("2.0")):  # it fails, and is another that has the name
+    stored = fresh.store / "captioner-2.0.mar"
+    content = with_wrong_caption(fresh.archive("2.0"), stored).read_bytes()
+    for archive in (stored, fresh.archive("2.0")):  # it fails; another archive has its name
         with pytest.raises((ValueError, DeployFailed), match=r"golden photo|is another archive"):
             deploy(archive, fresh.target)
-        assert place.read_bytes() == content
-    place.write_bytes(fresh.archive("2.0").read_bytes())
-    deploy(place, fresh.target)
+        assert stored.read_bytes() == content
+    stored.write_bytes(fresh.archive("2.0").read_bytes())
+    deploy(stored, fresh.target)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
 
 
 def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is served and what is recorded stay the same, and a restart has all it needs."""
+    """The server and the record agree, and a restart has all the archives that it needs."""
 
     def interrupted(kind: type, name: str) -> None:
         real = getattr(kind, name)
@@ -111,7 +112,7 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         deploy(fresh.archive("2.0"), fresh.target)
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
-    record = Store(fresh.target.model_store).read_record()
+    record = Store(fresh.store).read_record()
     assert record
     assert (record.default, record.previous) == ("2.0", "1.0")
 
@@ -120,21 +121,12 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         deploy(fresh.archive("3.0"), fresh.target)
     assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
-    record = Store(fresh.target.model_store).read_record()
+    record = Store(fresh.store).read_record()
     assert record
     assert (record.default, record.previous, set(record.versions)) == ("3.0", "2.0", {"2.0", "3.0"})
-    assert {path.name for path in fresh.target.model_store.iterdir()} == {
+    assert {path.name for path in fresh.store.iterdir()} == {
         *("captioner-2.0.mar", "captioner-3.0.mar", RECORD_FILE, DEPLOY_LOCK, SERVER_LOCK)
     }
-
-
-def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:
-    """A copy of an archive with some members changed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for name in old.namelist():
-            new.writestr(name, changes.get(name, lambda content: content)(old.read(name)))
-    return target
 
 
 def damaged(site: Site, folder: Path) -> Path:
@@ -144,38 +136,31 @@ def damaged(site: Site, folder: Path) -> Path:
     return folder / "captioner.mar"
 
 
-def with_code(site: Site, folder: Path, member: str, old: bytes, new: bytes) -> Path:
-    """Version 2.0 with other code in one place."""
-
-    def change(content: bytes) -> bytes:
-        assert old in content
-        return content.replace(old, new)
-
-    return changed(site.archive("2.0"), folder / "captioner.mar", {member: change})
-
-
 def import_error(site: Site, folder: Path) -> Path:
-    old, new = b"import math\n", b"import no_such_module\n"
-    return with_code(site, folder, "model/captioner.py", old, new)
+    return with_handler(site.archive("2.0"), folder / "captioner.mar", "import no_such_module\n")
 
 
-def other_captions(site: Site, folder: Path) -> Path:
-    def lie(content: bytes) -> bytes:
-        told = json.loads(content)
-        told[0]["caption"] += " indeed"
-        return json.dumps(told).encode()
+def wrong_caption(site: Site, folder: Path) -> Path:
+    return with_wrong_caption(site.archive("2.0"), folder / "captioner.mar")
 
-    return changed(site.archive("2.0"), folder / "captioner.mar", {"golden.json": lie})
+
+# Its module can be imported, as a dry run does, and its worker dies where TorchServe starts it.
+DYING_HANDLER = """
+import os
+from shipped_handler import CaptionerHandler as ShippedHandler
+
+class CaptionerHandler(ShippedHandler):
+    def initialize(self, context):
+        os._exit(1)
+"""
 
 
 def dying_worker(site: Site, folder: Path) -> Path:
-    """It captions in a process of its own, and dies where TorchServe starts it."""
-    old, new = b"properties = context.system_properties\n", b"os._exit(1)\n"
-    return with_code(site, folder, "captioner_handler.py", old, new)
+    return with_handler(site.archive("2.0"), folder / "captioner.mar", DYING_HANDLER)
 
 
 def same_version(site: Site, folder: Path) -> Path:
-    return site.target.model_store / "captioner-1.0.mar"
+    return site.store / "captioner-1.0.mar"
 
 
 def nothing(site: Site, folder: Path) -> Path:
@@ -187,7 +172,7 @@ def nothing(site: Site, folder: Path) -> Path:
     [
         (damaged, "is damaged"),
         (import_error, "does not run: ModuleNotFoundError: No module named 'no_such_module'"),
-        (other_captions, "a golden photo of version 2.0 has the caption"),
+        (wrong_caption, "a golden photo of version 2.0 has the caption"),
         (dying_worker, "version 2.0 was not deployed"),
         (same_version, "version 1.0 is served already"),
         (nothing, "is no file"),
@@ -197,7 +182,7 @@ def test_a_deploy_that_fails_changes_nothing(
     site: Site, tmp_path: Path, make: Callable[[Site, Path], Path], message: str
 ) -> None:
     before, stored = site.served(), site.stored()
-    done = run("deploy", make(site, tmp_path), *site.options())
+    done = run("deploy", make(site, tmp_path), *site.options)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("captioner: ")
@@ -206,8 +191,8 @@ def test_a_deploy_that_fails_changes_nothing(
     assert site.stored() == stored
 
 
-class Late:
-    """A server whose new version shows these states, one after the other."""
+class SlowServer:
+    """A server whose new version goes through these states, one at every look."""
 
     def __init__(self, *states: str) -> None:
         self.states = [None, *states]  # it is not there before
@@ -226,12 +211,12 @@ class Late:
 
 def test_a_worker_that_is_registered_may_not_be_ready_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy_module, "POLL_SECONDS", 0)
-    late = Late("UNLOADING", "UNLOADING", "READY")
-    deploy_module._load(late, "2.0", "captioner-2.0.mar", 1)
-    assert not late.scaled
+    server = SlowServer("UNLOADING", "UNLOADING", "READY")
+    deploy_module._load(server, "2.0", "captioner-2.0.mar", 1)
+    assert not server.scaled
     monkeypatch.setattr(deploy_module, "READY_SECONDS", 0)
     with pytest.raises(ManagementError, match=r"its workers are \['UNLOADING'\]"):
-        deploy_module._load(Late("UNLOADING"), "2.0", "captioner-2.0.mar", 1)
+        deploy_module._load(SlowServer("UNLOADING"), "2.0", "captioner-2.0.mar", 1)
 
 
 def test_another_digest_is_refused(site: Site) -> None:
@@ -242,8 +227,8 @@ def test_another_digest_is_refused(site: Site) -> None:
 
 
 def test_of_two_deploys_at_once_the_second_is_refused(site: Site) -> None:
-    with Store(site.target.model_store).lock_for_deploy():
-        done = run("deploy", site.archive("2.0"), *site.options())
+    with Store(site.store).lock_for_deploy():
+        done = run("deploy", site.archive("2.0"), *site.options)
         assert done.returncode == 1
         assert "another deploy or rollback is at work" in done.stderr
         with pytest.raises(ValueError, match="another deploy or rollback"):
@@ -266,7 +251,7 @@ def test_a_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_management_that_goes_away_half_way(
     site: Site, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be told to undo; what it serves by default is the version before all the same."""
+    """Nothing can be undone then; the default is the version before all the same."""
     before, stored = site.served(), site.stored()
     real = getattr(Management, moment)
 
@@ -279,7 +264,7 @@ def test_management_that_goes_away_half_way(
         with pytest.raises(DeployFailed, match=r"does not answer .* version 1\.0 serves on"):
             deploy(site.archive("2.0"), site.target)
     assert site.served()[0] == before[0]
-    # It may be loaded still: that is written down, and how to clear it is said.
+    # The new version may be loaded still: that is written down, and the message says what to do.
     left = {name: content for name, content in site.stored().items() if name not in stored}
     assert set(left) <= {UNFINISHED_FILE, "captioner-2.0.mar"}
     assert "captioner undeploy 2.0 removes it" in versions_table(site.target)
@@ -288,7 +273,7 @@ def test_management_that_goes_away_half_way(
 
 
 def test_a_store_that_is_not_the_servers(site: Site, tmp_path: Path) -> None:
-    elsewhere = ServerTarget(site.target.url, site.target.management_url, tmp_path)
+    elsewhere = ServerTarget(site.inference, site.management, tmp_path)
     with pytest.raises(ValueError, match=r"is no file.*name that with --model-store"):
         deploy(site.archive("2.0"), elsewhere)
     with pytest.raises(ValueError, match="is no folder"):

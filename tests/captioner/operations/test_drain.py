@@ -1,4 +1,4 @@
-"""A version goes only once every worker has answered what it took, however long that takes."""
+"""A version is removed only once every worker has answered what it took, however long it takes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from captioner.operations.management import ManagementError, RequestRefused, Ser
 
 
 class Version:
-    """A version with workers, as TorchServe has it: a queue, and what each worker has in hand.
+    """A version of TorchServe's: workers that are busy or idle, and a queue.
 
-    A question is answered by a worker that has nothing in hand, in turn. Every time that the
-    version is looked at, one worker, by ``order``, finishes what it has.
+    Idle workers answer questions in turn. At every fifth question, and whenever all are busy, one
+    worker finishes what it has in hand.
     """
 
     def __init__(self, busy: int, idle: int = 0, pending: int = 0, names_itself: bool = True):
@@ -57,7 +57,7 @@ class Version:
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "POLL_SECONDS", 0)
 
 
@@ -69,7 +69,7 @@ def test_every_worker_has_answered(busy: int, idle: int, pending: int) -> None:
     assert version.removed
 
 
-def test_what_is_gone_is_not_removed_again() -> None:
+def test_a_version_that_the_server_lacks_is_not_removed() -> None:
     class Gone(Version):
         def version(self, version: str) -> None:
             return None
@@ -79,7 +79,7 @@ def test_what_is_gone_is_not_removed_again() -> None:
     assert not gone.removed
 
 
-def test_without_a_worker_nothing_runs() -> None:
+def test_a_version_without_workers_is_drained() -> None:
     assert wait_until_drained(Version(0), "1.0")
 
 
@@ -99,7 +99,7 @@ def test_a_queue_that_is_full_or_a_worker_that_dies_is_asked_again() -> None:
 def test_workers_of_an_earlier_captioner_do_not_say_who_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that answers is idle; of several, TorchServe's own limit for a batch is waited for."""
+    """A single worker that answers is idle; with several, the time limit of a batch is waited."""
     waited: list[float] = []
 
     def sleep(seconds: float) -> None:

@@ -16,7 +16,7 @@ SHIPPED = ROOT / "checkpoints" / "flickr8k"
 OPTIONS = DecodingOptions()
 
 
-def told(folder: Path) -> list[tuple[bytes, str]]:
+def golden_captions(folder: Path) -> list[tuple[bytes, str]]:
     return [
         (base64.b64decode(each["photo"]), each["caption"])
         for each in json.loads(golden.golden_json(folder, OPTIONS))
@@ -24,7 +24,7 @@ def told(folder: Path) -> list[tuple[bytes, str]]:
 
 
 def test_captions_do_not_hang_on_precision_or_company() -> None:
-    known = told(SHIPPED)
+    known = golden_captions(SHIPPED)
     assert len(known) == golden.MAX_PHOTOS
     for precision in ("float32", "mixed"):
         captioner = Captioner.load(SHIPPED, precision=precision)
@@ -49,7 +49,7 @@ def test_the_steadiest_if_none_stays_the_same(
         return said
 
     monkeypatch.setattr(golden, "_captions", captions)
-    ((photo, _),) = told(tiny_checkpoint)
+    ((photo, _),) = golden_captions(tiny_checkpoint)
     assert photo == list(golden._photos())[3]
 
 

@@ -1,4 +1,4 @@
-"""Ready or not, against a scripted server that is both of TorchServe's APIs."""
+"""The health check, against a scripted server that plays both of TorchServe's APIs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOWN = "http://127.0.0.1:9"  # nothing may listen below 1024
 
 
 class FakeClock(Clock):
-    """Passes when it is told to sleep, and a little with every look."""
+    """A clock that advances by sleeping, and a little whenever it is read."""
 
     def __init__(self, look: float = 0.0) -> None:
         self.time, self.look = 0.0, look

@@ -1,3 +1,5 @@
+"""SIGINT and SIGTERM while something must be whole, or undone."""
+
 from __future__ import annotations
 
 import signal
@@ -17,11 +19,12 @@ def in_the_foreground() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_what_is_ignored_stays_so() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Interrupts():
         signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -81,15 +84,6 @@ def test_undoing_is_not_interrupted(block: str) -> None:
     with pytest.raises(OSError, match="full"):
         work()
     assert undone
-
-
-def test_what_was_ignored_still_is() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interrupts():
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_in_another_thread_it_does_nothing() -> None:

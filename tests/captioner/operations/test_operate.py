@@ -1,4 +1,4 @@
-"""The README's transcript of operating a server, line by line, on the real one."""
+"""The transcript in docs/operate.md, line by line, on a real server."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from captioner.operations.ports import Ports
 from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 
+pytestmark = pytest.mark.slow
 
-def test_the_readmes_transcript(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    """Each command prints what it says there, digests aside; ``...`` stands for anything."""
-    section = (ROOT / "README.md").read_text().split("\n## Operate")[1]
+
+def test_the_transcript(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    """Each command prints what the document says, digests aside; ``...`` stands for anything."""
+    section = (ROOT / "docs" / "operate.md").read_text().split("\n## Versions")[1]
     steps = re.findall(
         r"^\$ (.+)\n((?:(?!\$ ).+\n)*)", section.split("```console\n")[1].split("```")[0], re.M
     )
@@ -48,10 +52,10 @@ def test_the_readmes_transcript(tmp_path: Path, tiny_checkpoint: Path) -> None:
                 text=True,
                 timeout=240,
             )
-            told = done.stdout
+            printed = done.stdout
             for named, path in places.items():
-                told = told.replace(path, named)
-            assert re.fullmatch(_pattern(wanted), told), (command, told)
+                printed = printed.replace(path, named)
+            assert re.fullmatch(_pattern(wanted), printed), (command, printed)
     finally:
         Server(run).stop()
 

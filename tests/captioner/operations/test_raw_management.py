@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,38 +20,29 @@ from captioner.operations.deploy import deploy, rollback, undeploy
 from captioner.operations.store import DEPLOY_LOCK, RECORD_FILE, SERVER_LOCK
 from captioner.operations.versions import versions_table
 from captioner.paths import ROOT
-from tests.captioner.operations.site import Site, run
-from tests.captioner.operations.test_deploy import changed
+from tests.captioner.operations.archives import with_config, with_handler
+from tests.captioner.operations.servers import Site, run
+
+pytestmark = pytest.mark.slow
 
 
 def call(site: Site, method: str, path: str) -> Any:
-    reply = requests.request(method, f"{site.target.management_url}/models{path}", timeout=120)
+    """Call TorchServe's management API."""
+    reply = requests.request(method, f"{site.management}/models{path}", timeout=120)
     assert reply.ok, reply.text
     return reply.json()
 
 
 def ready(site: Site, version: str) -> int:
-    """How many workers a version has, once they all are ready: a start waits for one of them."""
+    """Return the number of a version's workers once all are ready; a start waits for one only."""
     deadline = time.monotonic() + 120
     while True:
-        (told,) = call(site, "GET", f"/captioner/{version}")
-        states = [worker["status"] for worker in told["workers"]]
-        if states == ["READY"] * told["minWorkers"]:
+        (description,) = call(site, "GET", f"/captioner/{version}")
+        states = [worker["status"] for worker in description["workers"]]
+        if states == ["READY"] * description["minWorkers"]:
             return len(states)
         assert time.monotonic() < deadline, states
         time.sleep(0.2)
-
-
-def stop(site: Site) -> str:
-    done = run("serve", "--stop", "--folder", site.folder / "run")
-    assert done.stdout == "stopped\n", done.stderr
-    return done.stderr
-
-
-def with_old_config(source: Path, target: Path) -> Path:
-    """An archive that itself says how many workers it has, as archives once did."""
-    old = b"minWorkers: 1\nmaxWorkers: 1\n"
-    return changed(source, target, {"model-config.yaml": lambda content: old + content})
 
 
 def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
@@ -73,26 +65,28 @@ def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
 
     # What was changed is what a restart serves.
     call(fresh, "PUT", "/captioner/2.0?min_worker=2&max_worker=2&synchronous=true")
-    assert "changed by others: version 2.0 has 2 workers" in stop(fresh)
+    assert "changed by others: version 2.0 has 2 workers" in fresh.stop()
     fresh.start()
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
     assert ready(fresh, "2.0") == 2
 
     # The version for a rollback is taken away, and an archive names workers of its own.
     call(fresh, "DELETE", "/captioner/1.0")
-    archive = with_old_config(fresh.archive("3.0"), tmp_path / "old" / "captioner.mar")
-    done = run("deploy", archive, "--workers", 2, *fresh.options())
+    archive = with_config(
+        fresh.archive("3.0"), tmp_path / "old" / "captioner.mar", minWorkers=1, maxWorkers=1
+    )
+    done = run("deploy", archive, "--workers", 2, *fresh.options)
     assert done.returncode == 0, done.stderr
     assert "changed by others: version 1.0 is not served any more" in done.stderr
     assert "stays" not in done.stderr
     assert fresh.served() == ("3.0", ["2.0", "3.0"])
     assert ready(fresh, "3.0") == 2
-    stop(fresh)
+    fresh.stop()
     fresh.start()
     assert fresh.served() == ("3.0", ["2.0", "3.0"])
     assert (ready(fresh, "2.0"), ready(fresh, "3.0")) == (2, 2)
 
-    assert run("undeploy", "2.0", *fresh.options()).stdout == "version 2.0 is removed\n"
+    assert run("undeploy", "2.0", *fresh.options).stdout == "version 2.0 is removed\n"
     assert fresh.served() == ("3.0", ["3.0"])
     assert not (target.model_store / "captioner-2.0.mar").exists()
     with pytest.raises(ValueError, match=r"3\.0 is the default; make another one that first"):
@@ -104,7 +98,7 @@ def test_raw_calls_and_ours_live_together(fresh: Site, tmp_path: Path) -> None:
     call(fresh, "DELETE", "/captioner/3.0")
     with pytest.raises(ValueError, match="scripts/serve --stop, then scripts/serve --detach"):
         deploy(fresh.archive("2.0"), target)
-    stop(fresh)
+    fresh.stop()
     fresh.start()
     assert fresh.served() == ("3.0", ["3.0"])
 
@@ -137,18 +131,18 @@ def test_a_deploy_that_is_killed(fresh: Site) -> None:
     stored = fresh.stored()
     kill_deploy(fresh, "_ask_golden")
     assert fresh.served() == ("1.0", ["1.0", "2.0"])
-    told = versions_table(fresh.target)
-    assert "2.0      unfinished" in told
-    assert "captioner undeploy 2.0 removes it" in told
+    table = versions_table(fresh.target)
+    assert "2.0      unfinished" in table
+    assert "captioner undeploy 2.0 removes it" in table
     undeploy("2.0", fresh.target)
     assert (fresh.served(), fresh.stored()) == (("1.0", ["1.0"]), stored)
 
     # The next start does not load it, and clears what it left in the store.
     kill_deploy(fresh, "_ask_golden")
-    stop(fresh)
+    fresh.stop()
     fresh.start()
     assert fresh.served() == ("1.0", ["1.0"])
-    assert {path.name for path in fresh.target.model_store.iterdir()} == {
+    assert {path.name for path in fresh.store.iterdir()} == {
         *("captioner-1.0.mar", RECORD_FILE, DEPLOY_LOCK, SERVER_LOCK)
     }
 
@@ -165,51 +159,68 @@ def test_killed_between_the_switch_and_the_record(fresh: Site) -> None:
     assert rollback(fresh.target).default == "1.0"
     assert rollback(fresh.target).default == "2.0"
     assert "unfinished" not in versions_table(fresh.target)
-    stop(fresh)
+    fresh.stop()
     fresh.start()
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
 
 
-def test_what_is_in_a_workers_hands_is_answered_before_it_goes(
+# Keeps requests of KServe's form until a file appears, and leaves a file for each that it took.
+WAITING_HANDLER = """
+import os
+import time
+from pathlib import Path
+from shipped_handler import CaptionerHandler as ShippedHandler
+
+class CaptionerHandler(ShippedHandler):
+    def handle(self, data, context):
+        if any(b'"instances"' in bytes(fields.get("body") or b"") for fields in data):
+            Path({taken!r}, str(os.getpid())).touch()
+            while not os.path.exists({go!r}):
+                time.sleep(0.05)
+        return super().handle(data, context)
+"""
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_requests_in_the_hands_of_workers_are_answered_before_their_version_goes(
     fresh: Site, tmp_path: Path, render: Any
 ) -> None:
-    """Requests of 32 photos, one in the hands of each of two workers, when their version goes."""
-    go = tmp_path / "go"
-    wait = f"""
-        while any(b'"instances"' in bytes(d.get("body") or b"") for d in data):
-            if os.path.exists({str(go)!r}):
-                break
-            time.sleep(0.05)
-""".encode()
-    start = b"        started = time.perf_counter()\n"
-    slow = changed(
-        fresh.archive("2.0"),
-        tmp_path / "slow" / "captioner.mar",
-        {
-            "captioner_handler.py": lambda content: content.replace(start, wait + start, 1),
-            "model-config.yaml": lambda content: content.replace(
-                b"responseTimeout: 60", b"responseTimeout: 600"
-            ),
-        },
+    """Two workers have a request of 32 photos each when their version is to be removed."""
+    go, taken = tmp_path / "go", tmp_path / "taken"
+    taken.mkdir()
+    waiting = with_handler(
+        with_config(fresh.archive("2.0"), tmp_path / "patient" / "x.mar", responseTimeout=600),
+        tmp_path / "waiting" / "captioner.mar",
+        WAITING_HANDLER.format(taken=str(taken), go=str(go)),
     )
-    deploy(slow, fresh.target, workers=2)
+    deploy(waiting, fresh.target, workers=2)
     photo = {"b64": base64.b64encode(render()).decode()}
     body = json.dumps({"instances": [photo] * 32})
 
     def ask() -> requests.Response:
         return requests.post(
-            f"{fresh.target.url}/v1/models/captioner:predict",
+            f"{fresh.inference}/v1/models/captioner:predict",
             data=body,
             headers={"Content-Type": "application/json"},
             timeout=240,
         )
 
+    def pending() -> int:
+        (version,) = call(fresh, "GET", "/captioner/2.0")
+        return int(version["jobQueueStatus"]["pendingRequests"])
+
     with ThreadPoolExecutor(2) as pool:
         replies = []
-        for _ in range(2):
+        for count in (1, 2):  # one after the other: two at once would be one batch
             replies.append(pool.submit(ask))
-            time.sleep(0.5)  # two at once would be one batch, and that is answered as well
-        arguments = ["deploy", fresh.archive("3.0"), "--remove-old", *fresh.options()]
+            wait_until(lambda count=count: len(list(taken.iterdir())) == count)
+        arguments = ["deploy", fresh.archive("3.0"), "--remove-old", *fresh.options]
         with subprocess.Popen(
             [sys.executable, "-m", "captioner", *map(str, arguments)],
             cwd=ROOT,
@@ -218,14 +229,15 @@ def test_what_is_in_a_workers_hands_is_answered_before_it_goes(
         ) as deploying:
             assert deploying.stderr
             for line in deploying.stderr:
-                if line.startswith("version 2.0") and line.endswith("and goes\n"):
+                if line.startswith("removing version 2.0"):
                     break
-            time.sleep(4)  # whoever waits for a guess has given up by then
+            wait_until(lambda: pending() > 0)  # the question that the drain asks the workers
+            assert fresh.served() == ("3.0", ["2.0", "3.0"])
             go.touch()
             deploying.stderr.read()
         assert deploying.returncode == 0
         for reply in replies:
-            told = reply.result()
-            assert told.status_code == 200, told.text
-            assert len(told.json()["predictions"]) == 32
+            answer = reply.result()
+            assert answer.status_code == 200, answer.text
+            assert len(answer.json()["predictions"]) == 32
     assert fresh.served() == ("3.0", ["3.0"])

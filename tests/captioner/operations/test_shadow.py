@@ -1,17 +1,13 @@
-"""A new version that is asked what callers ask, before it is theirs; on the real TorchServe too."""
+"""The comparison of a new version with the served one, against a scripted server."""
 
 from __future__ import annotations
 
-import functools
 import math
 import re
-import signal
 import stat
-import subprocess
-import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +15,26 @@ import pytest
 
 from captioner.cli.main import main
 from captioner.client import CaptionClient
-from captioner.operations.deploy import DeployFailed, deploy
-from captioner.operations.management import Management
 from captioner.operations.package import package
 from captioner.operations.shadow import (
     CaptionPair,
     Comparison,
     ShadowOptions,
-    _ask,
     check_shadowable,
     remove_spool,
     shadow,
 )
-from captioner.paths import ROOT
 from handler.options import RequestOptions
-from handler.shadow import ENDING, FOLDER, AnsweredPhoto, Copy, Settings, Shadow
-from model import Captioner, DecodingOptions
-from tests.captioner.operations.site import Load, Site, run
+from handler.shadow import ENDING, FOLDER, AnsweredPhoto, Settings, Shadow
 
 DEFAULTS = RequestOptions()
 OLD_AND_NEW = ("1.0", "2.0")
 
 
 class Traffic:
-    """A clock for `shadow`: whenever it is looked at, the old version's worker has one more answer.
+    """A clock for `shadow`: whenever it is read, the old version's worker answers one more photo.
 
-    Once the last was taken out of the spool, the time is over.
+    Once the last copy was taken out of the spool, the time is over.
     """
 
     def __init__(self, store: Path, answered: Iterable[AnsweredPhoto]) -> None:
@@ -134,7 +124,7 @@ def test_the_table() -> None:
     assert "photos" in Comparison(*OLD_AND_NEW, errors=["x"]).table()
 
 
-def test_what_is_demanded() -> None:
+def test_the_agreement_that_is_demanded() -> None:
     found = Comparison(*OLD_AND_NEW, pairs(9, 1))
     for demanded in (None, 0, 0.9):
         found.check(ShadowOptions(1, agreement=demanded))
@@ -170,7 +160,7 @@ def test_nothing_is_left_behind(
 def test_a_step_of_the_clock_does_not_end_the_copying(
     scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers stop by the wall clock; the deploy, whose clock does not step, tells them anew."""
+    """Workers stop by the wall clock; the deploy, whose clock does not step, writes a new time."""
     ticks, until = iter([0.0, 0.0, 20.0, 30.0, 61.0]), []
     monkeypatch.setattr(time, "time", lambda: wall)
     wall = 1e9
@@ -234,191 +224,3 @@ def test_a_version_from_before_cannot_be_shadowed(tmp_path: Path, tiny_checkpoin
                 target.writestr(name, source.read(name))
     with pytest.raises(ValueError, match=r"version 1\.0, which serves, was packaged before"):
         check_shadowable(old, "1.0")
-
-
-# On TorchServe.
-
-
-class Enough:
-    """A clock for `shadow` that is over once some photos were asked, however fast the machine is.
-
-    They are of so many kinds: with so many different options.
-    """
-
-    def __init__(self, kinds: int = 1) -> None:
-        self.asked: list[Copy] = []
-        self.kinds = kinds
-
-    def __call__(self) -> float:
-        kinds = {str(copy.options) for copy in self.asked}
-        return math.inf if len(self.asked) >= 5 and len(kinds) >= self.kinds else time.monotonic()
-
-
-@pytest.fixture
-def enough(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Enough]:
-    """A function that has the next deploy shadow until there was enough."""
-
-    def next_deploy(kinds: int) -> Enough:
-        clock = Enough(kinds)
-
-        def ask(client: CaptionClient, copy: Copy, found: Comparison) -> None:
-            _ask(client, copy, found)
-            clock.asked.append(copy)
-
-        monkeypatch.setattr("captioner.operations.shadow._ask", ask)
-        monkeypatch.setattr(
-            "captioner.operations.deploy.shadow", functools.partial(shadow, now=clock)
-        )
-        return clock
-
-    return next_deploy
-
-
-def address(site: Site) -> str:
-    return f"{site.target.url}/predictions/captioner"
-
-
-def figures(table: str) -> dict[str, list[float]]:
-    """The numbers of the rows that have some."""
-    rows = [re.fullmatch(r"(.+?) {2,}([\d. ]+)", line) for line in table.splitlines()]
-    return {row[1]: [float(number) for number in row[2].split()] for row in rows if row}
-
-
-def test_callers_get_the_old_versions_answers_until_the_switch(
-    fresh: Site,
-    render,
-    enough: Callable[[int], Enough],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    # Nobody asks, nothing is demanded.
-    shadowed = ("--shadow", 1, "--shadow-minutes", 0.02)
-    done = run("deploy", fresh.archive("2.0"), *fresh.options(), *shadowed)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "no request came while shadowing: nothing to compare\n"
-    assert fresh.served()[0] == "2.0"
-
-    photo, narrow = render("blue", "square"), {"X-Caption-Beam-Size": "1"}
-    fresh.checkpoints["2.1"] = fresh.checkpoints["2.0"]
-    package(fresh.checkpoints["2.1"], "2.1", fresh.archive("2.1"))
-    said = {version: fresh.says(version, photo) for version in ("2.1", "3.0")}
-    captioner = Captioner.load(fresh.checkpoints["2.1"])
-    said_greedily = captioner.caption([photo], DecodingOptions(beam_size=1))[0][0].text
-    assert len({*said.values(), said_greedily}) == 3
-    before_switch: list[tuple[int, str, str]] = []
-    set_default = Management.set_default
-
-    def switch(self: Management, version: str) -> None:
-        before_switch[:] = [*load.answers, *greedy.answers]
-        set_default(self, version)
-
-    monkeypatch.setattr(Management, "set_default", switch)
-    capsys.readouterr()
-    with (
-        Load(address(fresh), photo, clients=2) as load,
-        Load(address(fresh), photo, clients=2, headers=narrow) as greedy,
-    ):
-        enough(2)
-        deploy(fresh.archive("2.1"), fresh.target, shadowing=ShadowOptions(1, agreement=1))
-        alike = capsys.readouterr().out
-        seen = set(before_switch)
-        assert seen == {(200, "2.0", said["2.1"]), (200, "2.0", said_greedily)}
-
-        enough(2)
-        deploy(fresh.archive("3.0"), fresh.target, shadowing=ShadowOptions(0.5))
-        other = capsys.readouterr().out
-        seen = {(status, version) for status, version, _ in before_switch}
-        assert seen == {(200, "2.0"), (200, "2.1")}
-        assert fresh.served() == ("3.0", ["2.1", "3.0"])
-    answers = [*load.answers, *greedy.answers]
-    assert not load.faults + greedy.faults
-    assert {status for status, _, _ in answers} == {200}
-    assert {caption for _, version, caption in answers if version != "3.0"} == {
-        said["2.1"],
-        said_greedily,
-    }
-    print(alike, other, sep="\n")
-
-    found = figures(alike)
-    assert found["photos"][0] > 1
-    assert found["same caption"] == [1.0]
-    assert found["errors"] == [0]
-    assert all(len(found[row]) == 2 and min(found[row]) > 0 for row in ("median, ms", "p95, ms"))
-    assert "captions that differ" not in alike
-    found = figures(other)
-    assert found["photos"][0] > 1
-    assert found["same caption"][0] < 1
-    assert f"  {said['2.1']} -> {said['3.0']}" in other.splitlines()
-
-
-def test_too_little_agreement_changes_nothing(
-    site: Site, render, enough: Callable[[int], Enough], capsys: pytest.CaptureFixture[str]
-) -> None:
-    photo = render("blue", "square")
-    assert site.says("1.0", photo) != site.says("2.0", photo)
-    before, stored = site.served(), site.stored()
-    clock = enough(1)
-    with (
-        Load(address(site), photo) as load,
-        pytest.raises(
-            DeployFailed, match=r"^version 2\.0 was not deployed: 0 of \d+ shadowed photos"
-        ),
-    ):
-        deploy(site.archive("2.0"), site.target, shadowing=ShadowOptions(1, agreement=0.01))
-    found = figures(capsys.readouterr().out)
-    assert found["photos"] == [len(clock.asked)] * 2
-    assert found["same caption"] == [0.0]
-    assert not load.faults
-    assert set(load.answers) == {(200, "1.0", site.says("1.0", photo))}
-    assert (site.served(), site.stored()) == (before, stored)
-
-
-def test_agreement_that_nothing_shows(site: Site) -> None:
-    before, stored = site.served(), site.stored()
-    with pytest.raises(DeployFailed, match=r"no request came in 0\.02 min .* 1\.0 serves on"):
-        deploy(site.archive("2.0"), site.target, shadowing=ShadowOptions(1, 0.02, agreement=0))
-    assert (site.served(), site.stored()) == (before, stored)
-
-
-@pytest.mark.parametrize("moment", ["trying it", "loading it", "asking it"])
-def test_sigterm_leaves_everything_as_it_was(site: Site, render, moment: str) -> None:
-    photo, spool = render("blue", "square"), site.target.model_store / FOLDER
-    before, stored = site.served(), site.stored()
-    command = [sys.executable, "-m", "captioner", "deploy", site.archive("2.0")]
-    command += [*site.options(), "--shadow", 1, "--shadow-minutes", 10]
-    with (
-        Load(address(site), photo) as load,
-        subprocess.Popen(
-            [*map(str, command)],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as deploying,
-    ):
-        try:
-            assert deploying.stderr
-            lines = []
-            for line in deploying.stderr:
-                lines.append(line)
-                if moment in line:
-                    break
-            else:
-                pytest.fail("".join(lines))
-            if moment == "asking it":
-                deadline = time.monotonic() + 60
-                while not list(spool.glob(f"*{ENDING}")):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
-            deploying.send_signal(signal.SIGTERM)
-            out, err = deploying.communicate(timeout=240)
-        finally:
-            deploying.kill()
-    assert deploying.returncode == 130, err
-    assert out == ""
-    assert err.splitlines()[-1] == "captioner: interrupted"
-    if moment != "trying it":
-        assert "version 2.0 was not deployed; version 1.0 serves on" in err
-    assert (site.served(), site.stored()) == (before, stored)
-    assert not load.faults
-    assert {(status, version) for status, version, _ in load.answers} == {(200, "1.0")}

@@ -88,9 +88,9 @@ def test_an_archive_that_is_listed_is_never_written_over(
         by_hand = ["--out", store.folder / f"captioner-{version}.mar", "--overwrite"]
         for where in (["--model-store", store.folder], by_hand):
             assert main([*map(str, ["package", wrong, "--version", version, *where])]) == 1
-            told = capsys.readouterr().err
-            assert f"captioner-{version}.mar is version {version}" in told
-            assert "package another --version" in told
+            printed = capsys.readouterr().err
+            assert f"captioner-{version}.mar is version {version}" in printed
+            assert "package another --version" in printed
     assert contents(store) == before
 
 
@@ -140,7 +140,7 @@ def test_an_archive_with_another_digest_says_what_to_do(
 def test_archives_are_written_where_they_are_served_from(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
-    """From any directory, by the version's name."""
+    """The archive has the version's name, whatever the working directory is."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = [
@@ -170,7 +170,7 @@ def test_archives_are_written_where_they_are_served_from(
 # What was served is remembered.
 
 
-def test_what_was_served_is_served_again(
+def test_the_checkpoint_that_was_served_last_is_served_again(
     store: Store, shipped: Path, other: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
@@ -191,7 +191,7 @@ def test_what_was_served_is_served_again(
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_checkpoint_that_is_another_now_is_not_served_unasked(
+def test_a_checkpoint_that_has_changed_is_served_only_when_it_is_named(
     store: Store, shipped: Path, other: Path, gone: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
@@ -222,7 +222,7 @@ def test_a_version_is_one_checkpoint(store: Store, shipped: Path, other: Path) -
     assert served(store) == ("4.1", checkpoint.digest(other))  # which it was packaged as
 
 
-def test_beginning_anew_leaves_what_was_deployed(
+def test_naming_a_checkpoint_keeps_deployed_archives(
     store: Store, shipped: Path, other: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "captioner")
@@ -254,7 +254,7 @@ def test_an_archive_that_was_put_there_is_served_and_stays(
 
 
 def test_a_record_of_an_earlier_release(store: Store, shipped: Path, other: Path) -> None:
-    """It does not say what it was packaged from."""
+    """Such a record does not name the checkpoint that was packaged."""
     for folder, version in ((shipped, "1.0"), (other, "1.0")):
         for path in store.folder.iterdir():
             path.unlink()

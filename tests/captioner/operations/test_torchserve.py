@@ -1,4 +1,4 @@
-"""A server that is started is found and stopped, whatever happens meanwhile; with no TorchServe."""
+"""A server is found and stopped, whatever happens while it starts; a script plays TorchServe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 from model.files import is_locked
 
-# Says who it is, in the server's folder, and runs until it is stopped.
+# Writes its process id into the server's folder, and runs until it is stopped.
 JAVA = """#!/bin/sh
 echo $$ > java.pid
 exec sleep 600
@@ -62,7 +62,7 @@ def torchserve_imported() -> None:
 
 
 @pytest.fixture(autouse=True)
-def outlives_us(monkeypatch: pytest.MonkeyPatch) -> None:
+def child_that_outlives_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python would warn of a child that nobody waits for; a server is meant to be one."""
     monkeypatch.setattr(subprocess.Popen, "__del__", lambda self: None)
 
@@ -129,7 +129,7 @@ def test_a_signal_as_the_server_is_started_stops_it(
     number: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Wherever it comes: before the state is written, and after."""
+    """A signal comes before the state is written, and another one after."""
     real = server_state.write_whole
 
     def interrupted(path: Path, content: bytes) -> None:

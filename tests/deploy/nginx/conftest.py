@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.captioner.operations.test_serve import Serving, started
+from tests.captioner.operations.servers import RunningServer, running_server
 from tests.deploy.nginx.proxy import NAME, PASSWORD, Proxy, Secrets, proxied, tool
 
 
@@ -28,14 +28,14 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Serving]:
-    with started(tmp_path_factory.mktemp("serving"), tiny_checkpoint) as serving:
+def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("serving"), tiny_checkpoint) as serving:
         yield serving
 
 
 @pytest.fixture(scope="module")
 def proxy(
-    tmp_path_factory: pytest.TempPathFactory, secrets: Secrets, serving: Serving
+    tmp_path_factory: pytest.TempPathFactory, secrets: Secrets, serving: RunningServer
 ) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("nginx")
     with proxied(folder, secrets, serving.ports.inference) as proxy:

@@ -18,7 +18,7 @@ import requests
 from PIL import Image
 
 from captioner.paths import ROOT
-from tests.captioner.operations.test_serve import Serving
+from tests.captioner.operations.servers import RunningServer
 from tests.deploy.malformed import check_refusals
 from tests.deploy.nginx.proxy import (
     NAME,
@@ -33,7 +33,7 @@ from tests.deploy.nginx.proxy import (
 pytestmark = NEEDS_NGINX
 
 
-def test_captions_by_tls_with_a_password(proxy: Proxy, serving: Serving, render) -> None:
+def test_captions_by_tls_with_a_password(proxy: Proxy, serving: RunningServer, render) -> None:
     photo = render()
     direct = requests.put(serving.url, data=photo, timeout=SECONDS).json()
     reply = proxy.caption(photo)
@@ -146,7 +146,7 @@ def test_the_root_says_what_this_is(proxy: Proxy) -> None:
         check_error(reply.json(), "method_not_allowed")
 
 
-def test_no_other_path_is_forwarded(proxy: Proxy, serving: Serving) -> None:
+def test_no_other_path_is_forwarded(proxy: Proxy, serving: RunningServer) -> None:
     for port, path in ((serving.ports.management, "models"), (serving.ports.metrics, "metrics")):
         assert requests.get(f"http://127.0.0.1:{port}/{path}", timeout=SECONDS).ok
     for path in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.captioner.operations.test_serve import Serving
+from tests.captioner.operations.servers import RunningServer
 from tests.deploy.nginx.proxy import (
     NEEDS_NGINX,
     ROUTES,
@@ -35,7 +35,7 @@ def test_the_limit_of_a_body_is_that_of_torchserve(proxy: Proxy) -> None:
     assert "32 MiB" in reply.json()["error"]["message"]
 
 
-def test_too_many_requests(tmp_path: Path, secrets: Secrets, serving: Serving, render) -> None:
+def test_too_many_requests(tmp_path: Path, secrets: Secrets, serving: RunningServer, render) -> None:
     changes = ("rate=50r/s", "rate=1r/m"), ("burst=100", "burst=2")
     with proxied(tmp_path, secrets, serving.ports.inference, *changes) as proxy:
         photo = render()
