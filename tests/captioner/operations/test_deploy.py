@@ -16,6 +16,7 @@ from captioner.operations import deploy as deploy_module
 from captioner.operations import store as store_module
 from captioner.operations.archive import Archive
 from captioner.operations.deploy import DeployFailed, deploy, rollback, undeploy
+from captioner.operations.http import Connection
 from captioner.operations.management import Management, ManagementError, ServedVersion
 from captioner.operations.ports import Ports
 from captioner.operations.store import DEPLOY_LOCK, RECORD_FILE, SERVER_LOCK, UNFINISHED_FILE, Store
@@ -253,14 +254,20 @@ def test_management_that_goes_away_half_way(
 ) -> None:
     """Nothing can be undone then; the default is the version before all the same."""
     before, stored = site.served(), site.stored()
-    real = getattr(Management, moment)
+    call, request = getattr(Management, moment), Connection.request
+    nobody = f"http://127.0.0.1:{Ports.find_free().inference}"
 
-    def gone(self: Management, *arguments: object) -> None:
-        self.url = f"http://127.0.0.1:{Ports.find_free().inference}"
-        real(self, *arguments)
+    def ask_nobody(self: Connection, *arguments: Any, **options: Any) -> requests.Response:
+        self.url = nobody
+        return request(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Management, moment, gone)
+
+        def call_after_it_went(self: Management, *arguments: object) -> None:
+            patch.setattr(Connection, "request", ask_nobody)
+            call(self, *arguments)
+
+        patch.setattr(Management, moment, call_after_it_went)
         with pytest.raises(DeployFailed, match=r"does not answer .* version 1\.0 serves on"):
             deploy(site.archive("2.0"), site.target)
     assert site.served()[0] == before[0]
