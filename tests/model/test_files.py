@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from model import files
-from model.files import check_new, check_place, replace_folder, write_whole
+from model.files import (
+    check_new,
+    check_place,
+    is_locked,
+    locked,
+    locked_folder,
+    replace_folder,
+    write_whole,
+)
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -110,3 +119,41 @@ def test_a_folder_that_may_not_be_written_is_named(
     monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     with pytest.raises(ValueError, match=f"because of {tmp_path}: Permission denied"):
         check_place(tmp_path / "new" / "out")
+
+
+BUSY = ValueError("another process is at work")
+
+
+def test_a_lock_is_refused_while_it_is_held(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "lock"):
+        with (
+            locked(path, BUSY),
+            pytest.raises(ValueError, match="another process is at work"),
+            locked(path, BUSY),
+        ):
+            pass
+        with locked(path, BUSY):
+            pass
+
+
+def test_a_lock_is_held_as_long_as_a_process_has_its_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    with locked(path) as descriptor:
+        holder = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[descriptor])
+    assert is_locked(path)
+    holder.communicate()
+    assert not is_locked(path)
+
+
+def test_a_folder_that_was_made_for_a_lock_goes_after_a_failure(tmp_path: Path) -> None:
+    for folder, kept in ((tmp_path / "new", False), (tmp_path, True)):
+        with pytest.raises(OSError, match="full"), locked_folder(folder, ".lock", BUSY):
+            raise OSError("full")
+        assert folder.exists() == kept
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ValueError, match="choose another folder"),
+        locked_folder(tmp_path / "file", ".lock", BUSY),
+    ):
+        pass
