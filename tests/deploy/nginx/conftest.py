@@ -28,7 +28,9 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[RunningServer]:
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Iterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("serving"), tiny_checkpoint) as serving:
         yield serving
 

@@ -35,7 +35,9 @@ def test_the_limit_of_a_body_is_that_of_torchserve(proxy: Proxy) -> None:
     assert "32 MiB" in reply.json()["error"]["message"]
 
 
-def test_too_many_requests(tmp_path: Path, secrets: Secrets, serving: RunningServer, render) -> None:
+def test_too_many_requests(
+    tmp_path: Path, secrets: Secrets, serving: RunningServer, render
+) -> None:
     changes = ("rate=50r/s", "rate=1r/m"), ("burst=100", "burst=2")
     with proxied(tmp_path, secrets, serving.ports.inference, *changes) as proxy:
         photo = render()
