@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.operations.golden import sample_photo
+from captioner.sample_photo import sample_photo
 from model import Captioner
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def test_the_sample_reply_is_the_shipped_captioners() -> None:
     photo = sample_photo()
     (shown,) = re.findall(rf'^{re.escape(photo.name)}: {{"caption": "(.+?)"', README, re.MULTILINE)
     captioner = Captioner.load(ROOT / "checkpoints" / "flickr8k", precision="float32")
-    ((caption,),) = captioner.caption([photo.read_bytes()])
+    ((caption,),) = captioner.caption([photo.content])
     assert caption.text == shown
 
 

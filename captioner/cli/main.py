@@ -33,6 +33,7 @@ from model.process import set_up_process
 COMMANDS = {
     "caption": "Write captions for photos.",
     "explain": "Show where the captioner looked for each word of a caption.",
+    "sample-photo": "Write a photo for a first try.",
     "prepare": "Decode captioned photos once, into a folder to train on.",
     "train": "Train a captioner and write its checkpoint folder.",
     "evaluate": "Caption a split of a data set and print the scores.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from captioner.operations.archive import Golden, golden_to_json
+from captioner.sample_photo import sample_photo
 from model import Captioner, DecodingOptions, image
 
 MAX_PHOTOS = 4
@@ -49,15 +49,9 @@ def _captions(captioner: Captioner, grid: torch.Tensor, decoding: DecodingOption
     return [captions[0].text for captions in captioner.caption_grid(grid, decoding)]
 
 
-def sample_photo() -> Path:
-    """Return a photo that an installed package ships: Grace Hopper, US Navy (public domain)."""
-    photo = importlib.resources.files("matplotlib") / "mpl-data/sample_data/grace_hopper.jpg"
-    return Path(str(photo))
-
-
 def _photos() -> Iterator[bytes]:
     """Yield the sample photo, and drawings in plain colours."""
-    yield sample_photo().read_bytes()
+    yield sample_photo("BMP").content  # the bytes of other formats depend on the encoder's version
     for sky, ground, ellipse in (
         ("skyblue", "green", "brown"),
         ("white", "lightblue", "red"),
@@ -72,5 +66,5 @@ def _photos() -> Iterator[bytes]:
         draw.rectangle((0, 70, 112, 112), fill=ground)
         draw.ellipse((40, 45, 75, 90), fill=ellipse)
         buffer = io.BytesIO()
-        picture.save(buffer, "BMP")  # the bytes of other formats depend on the encoder's version
+        picture.save(buffer, "BMP")
         yield buffer.getvalue()

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captioner.operations.archive import MANIFEST
-from captioner.operations.golden import sample_photo
 from captioner.operations.interrupts import Interrupts
 from captioner.operations.package import VERSION, build
 from captioner.operations.ports import Ports
@@ -21,6 +20,7 @@ from captioner.operations.record import RecordedVersion, StoreRecord
 from captioner.operations.store import MODEL, Store, archive_name
 from captioner.operations.torchserve import START_SECONDS, Server
 from captioner.paths import MODEL_STORE, SHIPPED, shown
+from captioner.sample_photo import sample_photo
 from model import checkpoint as checkpoints
 from model.files import write_whole
 
@@ -112,7 +112,7 @@ def _caption_sample(server: Server, ports: Ports, tokens: bool) -> None:
     """Wait until the server has captioned a sample photo, and print how to ask it."""
     url = f"http://127.0.0.1:{ports.inference}/predictions/{MODEL}"
     photo = sample_photo()
-    reply = server.wait_for_caption(url, photo.read_bytes(), START_SECONDS)
+    reply = server.wait_for_caption(url, photo.content, START_SECONDS)
     print(f"{photo.name}: {reply.strip()}")
     header = ' -H "Authorization: Bearer INFERENCE_KEY"' if tokens else ""
     command = f"curl -T photo.jpg{header} {url}"
