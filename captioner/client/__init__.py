@@ -4,10 +4,8 @@ Needs httpx2 and nothing else, neither torch nor the model. To install it withou
 ``pip install httpx2``, and in a clone of the repository ``pip install --no-deps .``.
 """
 
-from captioner.addresses import Address, read_address, redacted
-from captioner.client.answers import failure_of
 from captioner.client.asynchronous import AsyncCaptionClient
-from captioner.client.base import Outcome, connect
+from captioner.client.base import Outcome
 from captioner.client.errors import BadRequest, CaptionError, Unavailable
 from captioner.client.photos import Photo
 from captioner.client.replies import (
@@ -22,7 +20,6 @@ from captioner.client.replies import (
 from captioner.client.synchronous import CaptionClient
 
 __all__ = [
-    "Address",
     "Alternative",
     "AsyncCaptionClient",
     "Attention",
@@ -37,8 +34,4 @@ __all__ = [
     "ServedModel",
     "Token",
     "Unavailable",
-    "connect",
-    "failure_of",
-    "read_address",
-    "redacted",
 ]
