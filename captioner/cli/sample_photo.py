@@ -13,7 +13,7 @@ Write a photo for a first try, the one that scripts/serve captions: a man behind
 camera, CC0, from the package PyWavelets."""
 EXAMPLES = """\
   captioner sample-photo photo.png
-  captioner sample-photo photo.png && captioner explain photo.png -o attention.png"""
+  captioner sample-photo photo.png --overwrite"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
