@@ -75,13 +75,13 @@ def _config() -> ModelConfig:
 
 @pytest.fixture
 def network(config: ModelConfig) -> ShowAttendTell:
-    """Random, but with scores far enough apart that words and lengths differ between photos."""
+    """Return a random network whose words and caption lengths differ between photos."""
     return _network(config)
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with that network, calibrated; to be read only."""
+    """Return a checkpoint folder of that network, with a calibration; tests must not change it."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     checkpoint.save(folder, _network(_config()), _word_map(), "# Tiny\n")
     Calibration(2.0, 1.0, 0.5).save(folder)
@@ -100,7 +100,7 @@ def _network(config: ModelConfig) -> ShowAttendTell:
 
 @pytest.fixture
 def render() -> RenderPhoto:
-    """A function that draws a photo of one shape and gives its bytes."""
+    """Return a function that draws a photo of one shape and returns its bytes."""
 
     def draw(
         color: str = "red",
@@ -121,7 +121,7 @@ def render() -> RenderPhoto:
 
 @pytest.fixture
 def dataset(tmp_path: Path, render: RenderPhoto) -> Path:
-    """A folder in Kaggle's form: four training photos, one of them for validation too."""
+    """Return a folder in Kaggle's form: four photos, for training and for validation."""
     folder = tmp_path / "shapes"
     (folder / "Images").mkdir(parents=True)
     lines, names = ["image,caption"], []
@@ -139,7 +139,7 @@ def dataset(tmp_path: Path, render: RenderPhoto) -> Path:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as a scripted server met it; ``peer`` is the port of the connection."""
+    """A request that a scripted server received; ``peer`` is the port of the connection."""
 
     method: str
     path: str
@@ -150,9 +150,9 @@ class Asked:
 
 @dataclass
 class Scripted:
-    """A real HTTP server on loopback whose answers a test writes.
+    """A real HTTP server on the loopback interface whose answers a test writes.
 
-    ``answer`` gets a request and gives status, body (what is no bytes is sent as JSON) and maybe
+    ``answer`` takes a request and returns status, body (sent as JSON unless it is bytes) and maybe
     headers; None closes the connection without an answer.
     """
 
@@ -176,10 +176,10 @@ def scripted() -> Iterator[Scripted]:
             if answer is None:
                 self.close_connection = True
                 return
-            status, told, headers = (*answer, {})[:3]
-            content = told if isinstance(told, bytes) else json.dumps(told).encode()
+            status, body, headers = (*answer, {})[:3]
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
-            kind = "text/html" if isinstance(told, bytes) else "application/json"
+            kind = "text/html" if isinstance(body, bytes) else "application/json"
             for name, value in (
                 {"Content-Type": kind, "Content-Length": len(content)} | headers
             ).items():

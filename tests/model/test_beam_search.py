@@ -27,7 +27,7 @@ by_score = partial(DecodingOptions, consensus=False)
 
 @dataclass
 class ScriptedDecoder:
-    """Scores depend on the photo, the last two words and nothing else; alphas name the beam's word.
+    """A decoder whose scores depend on the photo and the last two words; alpha points at the last.
 
     ``table[photo, word before last, last word]`` holds the next word's scores; the hidden state
     carries the photo and the two words.
@@ -61,7 +61,7 @@ class ScriptedDecoder:
         return torch.tensor(chosen, dtype=self.table.dtype).view(-1, 1, 1).expand(-1, V, 1)
 
     def log_probs(self, photo: int, words: list[int]) -> list[float]:
-        """Of the words and the end, one by one."""
+        """Return the log-probabilities of the words and the end, one by one."""
         path, found = [0, WORD_MAP.start, *words], []
         for i, word in enumerate([*words, WORD_MAP.end]):
             row = self.table[photo, path[i], path[i + 1]].log_softmax(-1)
@@ -94,7 +94,7 @@ def exhaustive(
 def plain_beam_search(
     decoder: ScriptedDecoder, photo: int, options: DecodingOptions
 ) -> list[tuple[float, list[int]]]:
-    """The definition, one hypothesis at a time, without any early stop."""
+    """Search by the definition, one hypothesis at a time, without any early stop."""
     running: list[tuple[float, list[int]]] = [(0.0, [])]
     finished = []
     for t in range(options.max_length + 1):
@@ -142,7 +142,7 @@ def test_a_wide_beam_finds_the_best_of_all(max_length: int, penalty: float, end:
 def test_every_beam_is_the_plain_beam_search(
     beam_size: int, max_length: int, penalty: float
 ) -> None:
-    """Early stop, photos that leave and all included: nothing changes the answer."""
+    """Neither early stops nor photos that leave the batch change the result."""
     decoder = scripted(9, seed=beam_size)
     for num_captions in {1, beam_size}:
         options = by_score(beam_size, num_captions, max_length, penalty)
@@ -190,7 +190,7 @@ def test_n_best_does_not_change_the_best() -> None:
             assert len({tuple(h.tokens) for h in many}) == 5
 
 
-def test_what_a_hypothesis_tells() -> None:
+def test_the_fields_of_a_hypothesis() -> None:
     decoder = scripted(6, seed=4)
     options = by_score(4, 4, 5, length_penalty=0.5)
     for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
@@ -261,7 +261,7 @@ def test_batched_equals_single(
 
 
 @pytest.mark.parametrize("options", [by_score(4, 1, 10), by_score(4, 4, 10), DecodingOptions(4, 4)])
-def test_looking_seldom_who_still_runs_changes_nothing(
+def test_checking_rarely_which_photos_still_run_changes_nothing(
     options: DecodingOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = scripted(20, seed=6)

@@ -12,7 +12,7 @@ from model.calibration import CALIBRATION, Calibration
 SOME = Calibration(slope=5.0, intercept=5.5, threshold=0.4)
 
 
-def test_by_hand() -> None:
+def test_a_confidence_computed_by_hand() -> None:
     """Eleven tokens of -1 each: odds of exp(5.5 - 5)."""
     assert SOME.confidence(-11.0, 10) == pytest.approx(1 / (1 + math.exp(-0.5)))
     assert Calibration(2.0, 0.0, 1.0).confidence(0.0, 3) == 0.5
@@ -68,7 +68,7 @@ def test_a_folder_of_that_name_is_no_calibration(tmp_path: Path) -> None:
 
 
 def test_a_file_in_place_of_the_checkpoint_has_none(tmp_path: Path) -> None:
-    """Nothing is to be deleted; that it is no checkpoint is said when it is loaded."""
+    """Loading the checkpoint names the fault; here no file is to be deleted."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"")
     assert Calibration.load(path) is None

@@ -77,7 +77,7 @@ def test_a_bad_image_leaves_its_neighbours_alone(
 def test_after_the_deadline_no_photo_is_begun(
     network: ShowAttendTell, word_map: WordMap, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch at a time; the first is captioned always, and bad images count like any other."""
+    """The first batch is always captioned; bad images count as any others."""
     monkeypatch.setattr(captioner, "BATCH_SIZE", 3)
     facade = Captioner(network.double(), word_map)
     photos = [render("red"), b"not one", render("blue"), *[render("green")] * 20]
@@ -130,7 +130,9 @@ def test_a_grid_of_any_type_is_captioned(network: ShowAttendTell, word_map: Word
     assert [c[0].log_prob for c in found] == [c[0].log_prob for c in wanted]
 
 
-def test_confidence_is_the_checkpoints(tmp_path: Path, tiny_checkpoint: Path, render) -> None:
+def test_confidence_follows_the_calibration_of_the_checkpoint(
+    tmp_path: Path, tiny_checkpoint: Path, render
+) -> None:
     loaded = Captioner.load(tiny_checkpoint)
     calibration = loaded.calibration
     assert calibration is not None

@@ -27,7 +27,7 @@ def test_round_trip_through_a_dictionary() -> None:
         ({"beams": 3}, "unknown: beams"),
     ],
 )
-def test_says_what_is_wrong(change: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelConfig.from_dict(ModelConfig(100).to_dict() | change)
 

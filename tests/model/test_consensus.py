@@ -19,12 +19,12 @@ ODD, ALIKE = [START, 1, 2, 3, END], [[START, 4, 5, 6, *more, END] for more in ([
 EQUALLY = np.array([1.0] * 8 + [0.0] * 2)  # rare is every word but the start and the end
 
 
-def on_the_way(expected: Mapping[tuple[int, int], float]) -> Pairs:
+def as_pairs(expected: Mapping[tuple[int, int], float]) -> Pairs:
     first, second = np.array(list(expected), dtype=np.int64).reshape(-1, 2).T
     return Pairs(first, second, np.array(list(expected.values())))
 
 
-NOTHING = on_the_way({})
+NOTHING = as_pairs({})
 
 
 def test_the_one_most_like_the_others_comes_first() -> None:
@@ -36,11 +36,11 @@ def test_a_likely_caption_counts_more() -> None:
 
 
 def test_what_the_beams_expected_counts_as_much_as_all_captions() -> None:
-    expected = on_the_way(dict.fromkeys(pairwise(ALIKE[0]), 1.0))
+    expected = as_pairs(dict.fromkeys(pairwise(ALIKE[0]), 1.0))
     assert by_consensus([ODD, *ALIKE], [-1.0] * 4, expected, EQUALLY)[0] == 1
 
 
-def test_equals_stay_in_their_order() -> None:
+def test_equal_captions_keep_their_order() -> None:
     captions = [[START, *words, END] for words in ([1, 2], [3, 4], [5, 6])]
     assert by_consensus(captions, [-1.0, -1.0, -1.0], NOTHING, EQUALLY) == [0, 1, 2]
 
@@ -54,7 +54,7 @@ def test_rare_words_count_more() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
-    """Of few words, so that captions share pairs and repeat them."""
+    """The captions have few words, so that they share pairs and repeat them."""
     draw = random.Random(seed)
     captions = [
         [START, *(draw.randrange(3) for _ in range(draw.randint(1, 9))), END] for _ in range(8)
@@ -81,7 +81,7 @@ def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
         common = {item: min(expected[item], 1) for item in own}
         agreement.append(2 * counted(common) / (counted(own) + counted(expected)))
     in_halves = {pair: count / 2 for pair, count in beams.items()}
-    given = map(np.concatenate, zip(*[on_the_way(in_halves)] * 2, strict=True))
+    given = map(np.concatenate, zip(*[as_pairs(in_halves)] * 2, strict=True))
     order = by_consensus(captions, scores, Pairs(*given), rarity)
     assert sorted(order) == list(range(8))
     ranked = [agreement[place] for place in order]
@@ -89,9 +89,9 @@ def test_it_is_dices_coefficient_with_what_is_expected(seed: int) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
-    """What the search said that its beams expected, a photo each."""
-    told = []
+def recorded_pairs(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
+    """Return the pairs that the beams of the search expected, for each photo."""
+    recorded = []
 
     def remember(
         captions: Sequence[Sequence[int]],
@@ -99,19 +99,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Pairs]:
         expected: Pairs,
         rarity: np.ndarray,
     ) -> list[int]:
-        told.append(expected)
+        recorded.append(expected)
         return by_consensus(captions, scores, expected, rarity)
 
     monkeypatch.setattr("model.hypotheses.by_consensus", remember)
-    return told
+    return recorded
 
 
-def test_what_the_beams_expected(asked: list[Pairs]) -> None:
-    """A beam for every word, so that all probabilities are there."""
+def test_what_the_beams_expected(recorded_pairs: list[Pairs]) -> None:
+    """There is a beam for every word, so that no probability is missing."""
     decoder, penalty = scripted(5, seed=3), 0.7
     beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(20, 1, 2, penalty))
-    assert len(asked) == 5
-    for photo, pairs in enumerate(asked):
+    assert len(recorded_pairs) == 5
+    for photo, pairs in enumerate(recorded_pairs):
         expected: Counter[tuple[int, int]] = Counter()
         for first, second, count in zip(*pairs, strict=True):
             expected[first, second] += count
@@ -128,14 +128,14 @@ def test_what_the_beams_expected(asked: list[Pairs]) -> None:
 
 
 @pytest.mark.parametrize("num_captions", [1, 2, 6])
-def test_the_search_ranks_all_its_captions_and_tells_some(
-    num_captions: int, asked: list[Pairs]
+def test_the_search_ranks_all_captions_and_returns_some(
+    num_captions: int, recorded_pairs: list[Pairs]
 ) -> None:
     decoder = scripted(9, seed=3)
     ranked_by_score = beam_search(decoder, decoder.grid(), WORD_MAP, by_score(6, 6, 7))
     chosen = beam_search(decoder, decoder.grid(), WORD_MAP, DecodingOptions(6, num_captions, 7))
     changed = 0
-    for all_found, found, expected in zip(ranked_by_score, chosen, asked, strict=True):
+    for all_found, found, expected in zip(ranked_by_score, chosen, recorded_pairs, strict=True):
         captions = [[WORD_MAP.start, *h.tokens, WORD_MAP.end] for h in all_found]
         scores = [h.score for h in all_found]
         order = by_consensus(captions, scores, expected, WORD_MAP.rarity)

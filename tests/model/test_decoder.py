@@ -107,7 +107,7 @@ def test_only_the_effective_batch_runs(network: ShowAttendTell) -> None:
 def plain_step(
     decoder: Decoder, token: int, hidden: torch.Tensor, cell: torch.Tensor, grid: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One beam of one photo as the paper writes it: hidden (H,), cell (H,), grid (P, D)."""
+    """Compute one beam of one photo as the paper writes it: hidden (H,), cell (H,), grid (P, D)."""
     attention = decoder.attention
     energy = attention.full_att(
         torch.relu(attention.encoder_att(grid) + attention.decoder_att(hidden))
@@ -120,7 +120,7 @@ def plain_step(
 
 
 @pytest.mark.parametrize("prepared", [False, True])
-def test_a_step_is_the_papers(
+def test_a_step_computes_what_the_paper_says(
     network: ShowAttendTell, device: torch.device, prepared: bool
 ) -> None:
     decoder = network.double().to(device).decoder

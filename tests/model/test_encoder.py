@@ -62,7 +62,9 @@ def test_grid_size_for_any_photo(
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_prepared_sees_the_same(name: str, dtype: torch.dtype, device: torch.device) -> None:
+def test_a_prepared_encoder_gives_the_same_grids(
+    name: str, dtype: torch.dtype, device: torch.device
+) -> None:
     torch.manual_seed(0)
     encoder = Encoder(ModelConfig(10, encoder=name, encoded_size=None)).double().eval()
     norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -161,7 +163,7 @@ def test_frozen_means_frozen_statistics_included(name: str) -> None:
     assert {n.rsplit(".", 1)[0] for n in changed} <= learning
 
 
-def test_says_which_backbones_will_do(config: ModelConfig) -> None:
+def test_unsuitable_backbones_are_named(config: ModelConfig) -> None:
     with pytest.raises(ValueError, match="timm has no model 'resnet_of_dreams'"):
         Encoder(dataclasses.replace(config, encoder="timm/resnet_of_dreams"))
     encoder = Encoder(dataclasses.replace(config, encoder="timm/test_vit"))

@@ -59,7 +59,7 @@ def test_failure_leaves_what_was_there(
 
 
 @pytest.mark.parametrize("in_one_step", [True, False])
-def test_a_folder_takes_anothers_name(
+def test_a_folder_replaces_another(
     tmp_path: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not in_one_step:
@@ -111,7 +111,7 @@ def test_a_place_that_takes_nothing_is_named(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_may_not_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever refuses: the rights, another user's folder, a disk that is mounted to be read."""
+    """The reason may be rights, another user's folder or a disk that is mounted read-only."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")

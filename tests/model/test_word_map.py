@@ -145,7 +145,7 @@ def test_build_counts_and_orders() -> None:
     assert word_map.decode([4, 1, 3, 2, 5, 0]) == "a cat"
 
 
-def test_rarity_rises_with_the_rank_and_is_none_of_specials() -> None:
+def test_rarity_rises_with_the_rank_and_is_0_for_special_tokens() -> None:
     word_map = WordMap.build([["a", "a", "a", "cat", "cat", "sat"]], minimum_count=1)
     pad, a, cat, sat, *specials = word_map.rarity
     assert 0 < a < cat < sat

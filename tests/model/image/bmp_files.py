@@ -31,7 +31,7 @@ def bmp(
     palette: Array | None = None,
     top_down: bool = False,
 ) -> bytes:
-    """A BMP of such rows, the lowest first unless ``top_down``."""
+    """Return a BMP of these rows, the lowest first unless ``top_down``."""
     if compression not in (1, 2):
         rows = [row + bytes(-len(row) % 4) for row in rows]
     body = b"".join(rows)

@@ -23,7 +23,7 @@ WHITE = (0.3127, 0.3290)
 
 
 def decoded(values: Array, exponent: float) -> Array:
-    """Numbers of 0..1 as amounts of light; exponent 0 stands for sRGB's curve."""
+    """Convert numbers of 0..1 to amounts of light; exponent 0 stands for sRGB's curve."""
     if exponent:
         return values**exponent
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
@@ -45,7 +45,7 @@ def to_xyz(primaries: tuple[float, ...]) -> Array:
 
 
 def inside(name: str, pixels: Array = RGB) -> Array:
-    """An sRGB picture in the numbers of another space, all of which hold it."""
+    """Return an sRGB picture in the numbers of another space; all these spaces contain it."""
     primaries, exponent = SPACES[name]
     light = decoded(pixels / 255, 0)
     there = np.linalg.inv(to_xyz(primaries)) @ to_xyz(SRGB)
@@ -72,7 +72,7 @@ def grey_profile(exponent: float) -> bytes:
 
 
 def ink_profile() -> bytes:
-    """Return a profile of four inks, 2 points each: their mixtures in Lab, black being brown."""
+    """Return a profile of four inks: a table of their mixtures in Lab; the black is brown."""
     lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )

@@ -1,4 +1,4 @@
-"""Photos for the tests of decoding, and what is decoded from them."""
+"""Photos for the tests of decoding, and the mean colour that is decoded from one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mean_color(data: bytes) -> tuple[int, ...]:
 
 
 def photo(width: int, height: int) -> Image.Image:
-    """Smooth colours and noise, in which a shift or a missing part is seen."""
+    """Return smooth colours and noise, which show a shift or a missing part."""
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(x / width * (5 + i) + y / height * (9 - i)) * 100 + 127 for i in range(3)]
     noise = np.random.default_rng(0).normal(0, 8, (height, width, 3))
@@ -32,14 +32,14 @@ def photo(width: int, height: int) -> Image.Image:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of few bytes that says it is huge."""
+    """Return a PNG of few bytes whose header says that it is huge."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
 def vp8l(width: int, height: int) -> bytes:
-    """A WebP of few bytes that says it is huge."""
+    """Return a WebP of few bytes whose header says that it is huge."""
     body = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + bytes(9)
     return b"RIFF" + struct.pack("<I", len(body) + 12) + b"WEBPVP8L" + struct.pack("<I", 14) + body
 

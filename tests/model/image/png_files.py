@@ -26,14 +26,14 @@ _ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """A PNG's chunk."""
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(
     samples: Array, bits: int, color: int, chunks: bytes = b"", interlaced: bool = False
 ) -> bytes:
-    """A PNG of such samples, shape = (H, W, S)."""
+    """Return a PNG of these samples, shape = (H, W, S)."""
     height, width = samples.shape[:2]
     passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
     content = b""
@@ -77,7 +77,7 @@ def pngs() -> Iterator[tuple[str, Encoded]]:
 
 
 def _with_key(samples: Array, bits: int, color: int, interlaced: bool) -> Encoded:
-    """A PNG one of whose colours is transparent: that of its lower right quarter."""
+    """Return a PNG whose lower right quarter has a colour that is transparent."""
     samples = samples.copy()
     top = 2**bits - 1
     # Of 16 bits, neighbours that differ in the last byte only stay.

@@ -105,7 +105,7 @@ def test_a_profile_of_lab() -> None:
 
 
 def test_another_program_converts_alike(tmp_path: Path) -> None:
-    """ImageMagick, to the same sRGB."""
+    """The other program is ImageMagick, which converts to the same sRGB."""
     srgb = tmp_path / "srgb.icc"
     srgb.write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     inks = Image.fromarray(RGB).convert("CMYK")
@@ -129,8 +129,8 @@ def test_another_program_converts_alike(tmp_path: Path) -> None:
 
 def same_as_without(icc: bytes, mode: str = "RGB") -> bool:
     picture = Image.fromarray(RGB).convert(mode)
-    plain, told = (saved(picture, "JPEG", **more) for more in ({}, {"icc_profile": icc}))
-    return bool((image.decode(plain, 32) == image.decode(told, 32)).all())
+    plain, stated = (saved(picture, "JPEG", **more) for more in ({}, {"icc_profile": icc}))
+    return bool((image.decode(plain, 32) == image.decode(stated, 32)).all())
 
 
 def test_a_profile_of_srgb_changes_nothing() -> None:
@@ -140,7 +140,7 @@ def test_a_profile_of_srgb_changes_nothing() -> None:
 
 
 def chain_of_elements() -> bytes:
-    """A profile whose way to Lab is a chain of many steps, each at the same place."""
+    """Return a profile that goes to Lab by a chain of many steps, all stored at one place."""
     count = 50_000
     step = b"matf" + struct.pack(">IHH12f", 0, 3, 3, *(1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0))
     body = b"mpet" + struct.pack(">IHHI", 0, 3, 3, count)
@@ -175,8 +175,8 @@ def test_a_profile_that_is_of_no_use_is_ignored(name: str) -> None:
 
 def test_a_profile_of_colours_does_not_explain_inks() -> None:
     inks = Image.fromarray(RGB).convert("CMYK")
-    plain, told = (saved(inks, "TIFF", **m) for m in ({}, {"icc_profile": profile("ProPhoto")}))
-    assert (shown(plain) == shown(told)).all()
+    plain, stated = (saved(inks, "TIFF", **m) for m in ({}, {"icc_profile": profile("ProPhoto")}))
+    assert (shown(plain) == shown(stated)).all()
 
 
 def test_damaged_profiles_never_make_an_error() -> None:
@@ -200,10 +200,10 @@ def test_threads_convert_alike() -> None:
         assert (pixels == image.decode(data[i], 32)).all()
 
 
-def test_profiles_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_transforms_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     made, make = [], colour._transform
     monkeypatch.setattr(colour, "_transforms", type(colour._transforms)())
-    monkeypatch.setattr(colour, "_transform", lambda *told: made.append(told) or make(*told))
+    monkeypatch.setattr(colour, "_transform", lambda *given: made.append(given) or make(*given))
     files = [
         with_profile("JPEG", RGB, matrix_profile((*WHITE, *SRGB), 1 + i / 100))
         for i in range(colour.MAX_CACHED + 5)

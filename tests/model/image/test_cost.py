@@ -27,7 +27,7 @@ def test_every_format_has_its_cost(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert least <= cost.seconds <= least + 20 * SCAN_COST * cost.pixels / 1e6
 
 
-def test_all_formats_have_one() -> None:
+def test_all_formats_have_a_cost() -> None:
     assert COSTS.keys() == {*image.FORMATS, "HEIC"}
 
 
@@ -50,6 +50,6 @@ def test_every_scan_of_a_progressive_jpeg_costs() -> None:
 
 
 @pytest.mark.parametrize("photo", [b"", b"not one", crafted()["png over 100 million pixels"]])
-def test_what_will_be_refused_has_none(photo: bytes) -> None:
+def test_a_photo_that_will_be_refused_has_no_cost(photo: bytes) -> None:
     with pytest.raises(InvalidImage):
         estimate(photo)

@@ -62,7 +62,7 @@ def test_phone_picture_of_several_frames() -> None:
 
 @pytest.mark.parametrize("size", [(40, 40), (400, 400)])
 def test_exif_rotation(size: tuple[int, int]) -> None:
-    """Also of a photo large enough to be decoded at a fraction of its size."""
+    """The larger photo is large enough to be decoded at a fraction of its size."""
     picture = Image.new("RGB", size, "white")
     picture.paste("black", (0, 0, size[0], size[1] // 2))  # upper half
     exif = Image.Exif()
@@ -87,7 +87,7 @@ def test_large_jpeg_is_decoded_like_in_full() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "I;16"])
 @pytest.mark.parametrize("size", [(1000, 800), (907, 1301)])
-def test_large_photos_are_made_smaller_as_exactly(mode: str, size: tuple[int, int]) -> None:
+def test_large_photos_are_reduced_exactly(mode: str, size: tuple[int, int]) -> None:
     picture = photo(*size)
     if mode == "I;16":
         picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
@@ -124,7 +124,7 @@ def test_a_photo_whose_exif_is_damaged_is_a_photo(exif: bytes, format: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("mode", "color", "seen"),
+    ("mode", "color", "shown"),
     [
         ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
         ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
@@ -134,9 +134,9 @@ def test_a_photo_whose_exif_is_damaged_is_a_photo(exif: bytes, format: str) -> N
     ],
 )
 def test_converted_in_bands(
-    mode: str, color: Any, seen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    mode: str, color: Any, shown: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "BAND", 1000)
     data = saved(Image.new(mode, (90, 70), color))
     pixels = image.decode(data, 64)
-    assert (pixels == torch.tensor(seen)[:, None, None]).all()
+    assert (pixels == torch.tensor(shown)[:, None, None]).all()

@@ -1,4 +1,4 @@
-"""Every encoding is shown as it was meant, or refused by name; another program agrees."""
+"""Every encoding is shown as it was meant, or refused by name; ImageMagick shows the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def shown(data: bytes) -> Array:
 
 
 def difference(one: Array, other: Array) -> float:
-    """Mean, of 255; shapes that differ are worst."""
+    """Return the mean difference, of 255; 255 for shapes that differ."""
     if one.shape != other.shape:
         return 255
     return float(np.abs(one.astype(float) - other).mean())
@@ -73,7 +73,7 @@ def test_every_encoding_is_shown_right_or_refused_by_name(format: str) -> None:
 
 
 def reference(tool: str) -> list[str]:
-    """The command of one of ImageMagick's tools; .ci/run installs them."""
+    """Return the command of one of ImageMagick's tools, which .ci/run installs."""
     for command in ([f"{tool}-im6.q16"], ["magick", tool]):
         if shutil.which(command[0]):
             return command
@@ -81,7 +81,7 @@ def reference(tool: str) -> list[str]:
 
 
 def by_reference(files: dict[str, bytes], folder: Path) -> dict[str, Array]:
-    """The same pictures as ImageMagick shows them; those that it cannot read are left out."""
+    """Return the pictures as ImageMagick shows them, without those that it cannot read."""
     named = {}
     for i, (name, data) in enumerate(files.items()):
         named[name] = folder / f"{i}.{name.split()[0]}"
@@ -119,6 +119,6 @@ def test_another_decoder_shows_the_same(tmp_path: Path) -> None:
     assert compared > 400
 
 
-def test_pictures_are_what_they_are_said_to_be() -> None:
+def test_the_picture_shows_faults() -> None:
     assert RGB.shape == (HEIGHT, WIDTH, 3)
     assert RGB.std() > 60  # a picture that is all grey would hide faults

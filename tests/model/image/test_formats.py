@@ -56,7 +56,7 @@ def test_other_kinds_of_files_are_named(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", JPEG[:20], b"<html><svg></svg>", b"\0\0\1"])
-def test_what_is_nothing_is_not_called_unsupported(data: bytes) -> None:
+def test_unknown_bytes_are_not_called_unsupported(data: bytes) -> None:
     with pytest.raises(InvalidImage) as caught:
         image.decode(data, 32)
     assert type(caught.value) is InvalidImage

@@ -24,7 +24,7 @@ def test_described_as_it_is_after_turning(format: str, orientation: int) -> None
 
 
 def test_describing_decodes_no_png(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for one with EXIF, which may come after its pixels."""
+    """The exception is a PNG with EXIF, which may come after its pixels."""
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = saved(Image.new("RGB", (60, 40)), "PNG", exif=exif)

@@ -51,7 +51,7 @@ def test_a_jpeg_of_many_pixels_without_its_end_is_not_decoded_over_again(
 
 
 def test_a_jpeg_of_too_many_scans() -> None:
-    """Each takes a walk over all pixels: a file of few kilobytes would take hours."""
+    """Each scan visits all pixels: a file of few kilobytes would take hours."""
     picture = Image.new("RGB", (4000, 4000))
     data = saved(picture, "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]

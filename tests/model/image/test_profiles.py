@@ -28,12 +28,12 @@ def test_gamma_of_a_png() -> None:
     grey = (decoded(GREY / 255, 0) * 255).round().astype(np.uint64)
     assert difference(shown(png(grey, 8, 0, gamma(1.0))), np.dstack([GREY] * 3)) < 3
     p3 = deep(inside("Display P3"), 8)
-    told = gamma(0.45455) + colors(*WHITE, *SPACES["Display P3"][0])
-    assert difference(shown(png(p3, 8, 2, told)), RGB) < 2
+    chunks = gamma(0.45455) + colors(*WHITE, *SPACES["Display P3"][0])
+    assert difference(shown(png(p3, 8, 2, chunks)), RGB) < 2
 
 
 @pytest.mark.parametrize(
-    "told",
+    "chunks",
     [
         gamma(0.45455),
         gamma(0.45),
@@ -50,14 +50,14 @@ def test_gamma_of_a_png() -> None:
         chunk(b"cICP", b"\x0c"),
     ],
 )  # fmt: skip
-def test_what_a_png_says_of_srgb_changes_nothing(told: bytes) -> None:
-    assert (shown(png(deep(RGB, 8), 8, 2, told)) == RGB).all()
+def test_a_png_that_states_srgb_is_unchanged(chunks: bytes) -> None:
+    assert (shown(png(deep(RGB, 8), 8, 2, chunks)) == RGB).all()
 
 
 def test_a_profile_chunk_that_cannot_be_read_is_ignored() -> None:
     samples = deep(RGB, 8)
     good = chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile("ProPhoto")))
-    for told in (
+    for chunks in (
         good[:-1] + bytes([good[-1] ^ 1]),  # its checksum
         chunk(b"iCCP", b"icc\0\1" + zlib.compress(profile("ProPhoto"))),  # a method that is none
         chunk(b"iCCP", b"icc\0\0" + b"not compressed"),
@@ -65,14 +65,14 @@ def test_a_profile_chunk_that_cannot_be_read_is_ignored() -> None:
         chunk(b"iCCP", b""),
         chunk(b"iCCP", b"\0"),
     ):
-        assert (shown(png(samples, 8, 2, told)) == RGB).all()
+        assert (shown(png(samples, 8, 2, chunks)) == RGB).all()
     assert difference(shown(png(deep(inside("ProPhoto"), 8), 8, 2, good + good)), RGB) < 3
     large = good_and_large("Display P3")
     assert difference(shown(png(deep(inside("Display P3"), 8), 8, 2, large)), RGB) < 2
 
 
 def good_and_large(space: str) -> bytes:
-    """A chunk with a profile of more bytes than Pillow takes: after its tables, a comment."""
+    """Return a chunk whose profile is larger than Pillow allows: zeros follow its tables."""
     icc = profile(space) + bytes(3_000_000)
     return chunk(b"iCCP", b"icc\0\0" + zlib.compress(struct.pack(">I", len(icc)) + icc[4:]))
 
@@ -81,8 +81,8 @@ def test_of_two_statements_of_a_png_the_stronger_counts() -> None:
     p3, pro = (chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile(name)))
                for name in ("Display P3", "ProPhoto"))  # fmt: skip
     samples = deep(inside("Display P3"), 8)
-    for told in (p3 + gamma(1.0), chunk(b"cICP", bytes([12, 13, 0, 1])) + pro):
-        assert difference(shown(png(samples, 8, 2, told)), RGB) < 2
+    for chunks in (p3 + gamma(1.0), chunk(b"cICP", bytes([12, 13, 0, 1])) + pro):
+        assert difference(shown(png(samples, 8, 2, chunks)), RGB) < 2
 
 
 def test_the_code_of_an_avif() -> None:

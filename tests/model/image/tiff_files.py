@@ -42,12 +42,12 @@ def tiff(
     tags: dict[int, tuple[int, ...]] | None = None,
     blobs: dict[int, bytes] | None = None,
 ) -> bytes:
-    """A TIFF of such samples, shape = (H, W, S), in strips of ``rows`` or in tiles.
+    """Return a TIFF of these samples, shape = (H, W, S), in strips of ``rows`` or in tiles.
 
     Parameters
     ----------
     tags, blobs
-        Further entries: numbers of 16 bits, and bytes of no kind.
+        Further entries: numbers of 16 bits, and undefined bytes.
     """
     height, width, count = samples.shape
     high, wide = tile or (rows or height, width)
@@ -136,7 +136,7 @@ def _tiff_rows(part: Array, bits: int, order: str, predictor: int) -> bytes:
 
 
 def _lzw(content: bytes) -> bytes:
-    """In codes of 9 bits: the table is cleared before it would need more."""
+    """Compress in codes of 9 bits; the table is cleared before it would need longer ones."""
     codes = [code for i in range(0, len(content), 200) for code in (256, *content[i : i + 200])]
     bits = "".join(f"{code:09b}" for code in (*codes, 257))
     bits += "0" * (-len(bits) % 8)
@@ -160,7 +160,7 @@ _PACKERS: dict[int, Callable[[bytes], bytes]] = {
 
 
 def tiffs() -> Iterator[tuple[str, Encoded]]:
-    """Photometrics, depths and layouts."""
+    """Yield TIFFs of all photometrics, depths and layouts."""
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     alpha[WHITE] = 0
     inks = 255 - RGB
@@ -244,7 +244,7 @@ def tiffs() -> Iterator[tuple[str, Encoded]]:
 
 
 def _labs() -> Iterator[tuple[str, Encoded]]:
-    """CIELab of D50, its a and b signed."""
+    """Yield TIFFs in CIELab of D50, with a and b signed."""
     from PIL import ImageCms
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -263,7 +263,7 @@ def _labs() -> Iterator[tuple[str, Encoded]]:
 
 
 def packed_tiffs() -> Iterator[tuple[str, Encoded]]:
-    """The compressions that Pillow writes."""
+    """Yield TIFFs in the compressions that Pillow writes."""
     rgb = Image.fromarray(RGB)
     two = Image.fromarray(np.where(GREY[..., 0] > 127, 255, 0).astype(np.uint8)).convert("1")
     black_and_white = shown(np.asarray(two)[..., None].astype(np.uint64), 1)

@@ -1,4 +1,4 @@
-"""Against timm's, which is what the published weights were made for."""
+"""EfficientNet-Lite against timm's, for which the published weights were made."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_parameters_have_timms_names_and_spread(
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_sees_what_timms_sees(
+def test_features_equal_timms(
     both: tuple[EfficientNetLite, torch.nn.Module], training: bool
 ) -> None:
-    """Sides that 32 does not divide are padded the same too."""
+    """Sides that are no multiples of 32 are padded in the same way too."""
     ours, theirs = (network.train(training) for network in both)
     ours.load_state_dict(theirs.state_dict())
     photos = torch.randn(2, 3, 65, 90, dtype=torch.float64)

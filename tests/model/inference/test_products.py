@@ -32,7 +32,7 @@ fbgemm = pytest.mark.skipif(
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("shape", [(1, 7), (0, 7), (3, 5, 7)])
-def test_a_product_is_linear(
+def test_a_product_equals_torchs_linear(
     dtype: torch.dtype, biased: bool, half: bool, shape: tuple[int, ...], device: torch.device
 ) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -50,7 +50,7 @@ def test_a_product_is_linear(
 
 @fbgemm
 def test_half_precision_is_for_weights_that_it_holds() -> None:
-    """All that half precision has are kept to the last bit, its smallest and largest too."""
+    """Every number of half precision is kept to the last bit, the smallest and largest too."""
     halves = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.half).float()
     weight = halves[halves.isfinite()].view(-1, 1)
     assert torch.equal(Product(weight)(torch.ones(1, 1)), weight.view(1, -1))
@@ -60,7 +60,7 @@ def test_half_precision_is_for_weights_that_it_holds() -> None:
 
 @onednn
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_an_activated_convolution_is_both(activation: type[nn.Module]) -> None:
+def test_an_activated_convolution_equals_both_modules(activation: type[nn.Module]) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2).requires_grad_(False)
     x = 10 * torch.randn(2, 4, 9, 8)
@@ -74,7 +74,7 @@ def test_an_activated_convolution_is_both(activation: type[nn.Module]) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_pointwise_convolution_is_a_product(
+def test_a_pointwise_convolution_equals_both_modules(
     activation: type[nn.Module], biased: bool, layout: torch.memory_format
 ) -> None:
     torch.manual_seed(0)
@@ -111,7 +111,7 @@ def test_fbgemm_is_used_where_torch_has_it() -> None:
     assert has_fbgemm(torch.zeros(1))
 
 
-def test_only_what_onednn_computes() -> None:
+def test_onednn_is_not_used_for_other_types_and_devices() -> None:
     assert not has_onednn(torch.zeros(1, dtype=torch.float64))
     assert not has_onednn(torch.zeros(1, device="meta"))
 
