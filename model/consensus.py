@@ -59,28 +59,49 @@ def by_consensus(
     weights = np.exp(SHARPNESS * (np.array(scores) - max(scores)))
     shares = (weights / weights.sum() / 2).tolist()
     distinct_pairs = [set(pairwise(caption)) for caption in captions]
+    expected = _expected(distinct_pairs, shares, expected_pairs, rarity)
+    rare = rarity.tolist()  # lists are faster to index than arrays
+    agreement = [_agreement(caption, expected, rare) for caption in captions]
+    return sorted(range(len(captions)), key=lambda place: -agreement[place])
 
-    # What the beams expected: the sum of it, the pairs that some caption has, and every word.
-    first, second, count = expected_pairs.first, expected_pairs.second, expected_pairs.counts / 2
-    expected = float(count @ (rarity[first] + 2 * rarity[second]))
+
+class _Expected(NamedTuple):
+    """How often pairs and words were expected by captions and beams, half and half."""
+
+    pairs: dict[tuple[int, int], float]  # the pairs that some caption has
+    words: list[float]  # every word
+    total: float  # the sum over all pairs and words, weighted by rarity
+
+
+def _expected(
+    distinct_pairs: Sequence[set[tuple[int, int]]],
+    shares: Sequence[float],
+    expected_pairs: Pairs,
+    rarity: np.ndarray,
+) -> _Expected:
+    """Add up what the captions, each with its share, and the beams expected."""
+    first, second, counts = expected_pairs.first, expected_pairs.second, expected_pairs.counts / 2
+    total = float(counts @ (rarity[first] + 2 * rarity[second]))
     known = np.array(sorted(set().union(*distinct_pairs)))
     code, codes = (a * len(rarity) + b for a, b in ((first, second), known.T))
     place = codes.searchsorted(code).clip(max=len(codes) - 1)
-    sums = np.bincount(place, count * (codes[place] == code), len(codes))
+    sums = np.bincount(place, counts * (codes[place] == code), len(codes))
     pairs = dict(zip(map(tuple, known.tolist()), sums.tolist(), strict=True))
-    words = np.bincount(second, count, len(rarity)).tolist()
-    # What the captions add to it.
+    words = np.bincount(second, counts, len(rarity)).tolist()
     rare = rarity.tolist()
     for distinct, share in zip(distinct_pairs, shares, strict=True):
         for a, b in distinct:
             pairs[a, b] += share
             words[b] += share
-            expected += share * (rare[a] + 2 * rare[b])
+            total += share * (rare[a] + 2 * rare[b])
+    return _Expected(pairs, words, total)
 
-    agreement = []
-    for caption, distinct in zip(captions, distinct_pairs, strict=True):
-        own = sum(rare[a] + 2 * rare[b] for a, b in pairwise(caption))
-        common = sum(rare[word] * min(1.0, words[word]) for word in set(caption[1:]))
-        common += sum((rare[a] + rare[b]) * min(1.0, pairs[a, b]) for a, b in distinct)
-        agreement.append(common / (own + expected))
-    return sorted(range(len(captions)), key=lambda place: -agreement[place])
+
+def _agreement(caption: Sequence[int], expected: _Expected, rare: Sequence[float]) -> float:
+    """Return half of Dice's coefficient of a caption with what was expected."""
+    own = sum(rare[a] + 2 * rare[b] for a, b in pairwise(caption))
+    common = sum(rare[word] * min(1.0, expected.words[word]) for word in set(caption[1:]))
+    common += sum(
+        (rare[a] + rare[b]) * min(1.0, expected.pairs[a, b]) for a, b in set(pairwise(caption))
+    )
+    return common / (own + expected.total)
