@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Each package, and the others that it may import.
+# The packages, and the others that each may import.
 MAY_IMPORT = {
     "model": set(),
     "handler": {"model"},
@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "captioner": {"model", "handler", "training"},
     "benchmarks": {"model", "handler", "training", "captioner"},
 }
-# What of `captioner` serves may not need what trains, nor the other way round.
+# The parts of `captioner` that serve, and the package that they may not import.
 NEVER = {
     "captioner/operations": "training",
     "captioner/tutorial": "training",
