@@ -106,11 +106,11 @@ class CaptionService:
         timing = replies.timing_ms(timings, seconds)
         answered = []
         for i, (incoming, each) in enumerate(zip(batch, read, strict=True)):
-            if isinstance(each, Reply):
-                answered.append(AnsweredRequest(incoming.id, each, None, None))
-            else:
+            if isinstance(each, CaptionRequest):
                 reply = self._reply(each, captions.get(i), timing, incoming.id)
-                answered.append(AnsweredRequest(incoming.id, reply, each, captions.get(i)))
+            else:
+                reply = each
+            answered.append(AnsweredRequest(incoming.id, reply, requests.get(i), captions.get(i)))
         return AnsweredBatch(answered, timings, seconds)
 
     def _read(self, incoming: IncomingRequest) -> CaptionRequest | Reply:
