@@ -1,4 +1,4 @@
-"""Attention laid over photos, and the pictures of a training."""
+"""Pages of pictures, and the pictures of a training."""
 
 from __future__ import annotations
 
