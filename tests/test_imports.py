@@ -109,12 +109,11 @@ def test_modules_of_the_model_import_upwards() -> None:
                 assert rank[other] < rank[module], f"model.{module} imports model.{other}"
 
 
-def test_every_folder_of_code_is_in_the_installed_packages() -> None:
-    import tomllib
-
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {path.parent for package in MAY_IMPORT for path in sources(package)}
-    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(listed)
+def test_every_folder_of_code_is_a_package_that_the_build_finds() -> None:
+    """tests/test_install.py looks into the wheel itself."""
+    for package in MAY_IMPORT:
+        for folder in {path.parent for path in sources(package)}:
+            assert (folder / "__init__.py").is_file(), f"{folder} lacks __init__.py"
 
 
 def test_the_shipped_captioner_imports_nothing_slow_that_it_does_not_use() -> None:

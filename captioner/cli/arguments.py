@@ -37,7 +37,8 @@ def add_model_store_argument(parser: argparse._ActionsContainer, what: str) -> N
         type=Path,
         metavar="FOLDER",
         default=MODEL_STORE,
-        help=f"{what} (default: CAPTIONER_MODEL_STORE, or the checkout's model_store)",
+        help=f"{what} (default: CAPTIONER_MODEL_STORE, else model_store in a checkout, else"
+        " ~/.local/share/captioner/model_store)",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.cli import arguments as shared
-from captioner.paths import ROOT
+from captioner.paths import SERVER_FOLDER
 
 if TYPE_CHECKING:
     from captioner.operations.torchserve import Server
@@ -71,8 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder",
         type=Path,
-        default=ROOT / ".serve",
-        help="folder for logs and the process id (default: .serve)",
+        default=SERVER_FOLDER,
+        help="folder for logs and the process id (default: .serve in a checkout, else"
+        " ~/.local/share/captioner/serve)",
     )
 
 

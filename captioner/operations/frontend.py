@@ -14,7 +14,7 @@ from pathlib import Path
 
 from captioner.operations.record import StoreRecord
 from captioner.operations.store import Store
-from captioner.paths import ROOT
+from captioner.paths import PACKAGES, ROOT
 from captioner.threads import limit_spinning
 from handler import shadow
 
@@ -91,7 +91,7 @@ def environment(
     variables = {**os.environ, **addresses, **overrides}
     variables |= {"TEMP": str(temp), "LOG_LOCATION": str(logs)}
     variables.setdefault("LOG4J_CONFIGURATION_FILE", str(ROOT / "deploy" / "log4j2.xml"))
-    variables["TS_METRICS_CONFIG"] = str(ROOT / "handler" / "metrics.yaml")
+    variables["TS_METRICS_CONFIG"] = str(PACKAGES / "handler" / "metrics.yaml")
     # Where a worker finds out that a deploy wants copies of its answers.
     variables[shadow.VARIABLE] = str(store.folder.resolve() / shadow.FOLDER)
     # Bodies reach the handler as they are: a worker dies of text that is not UTF-8.

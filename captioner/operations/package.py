@@ -15,7 +15,7 @@ import yaml
 from captioner.operations.archive import GOLDEN, MANIFEST, MODEL_CONFIG
 from captioner.operations.golden import golden_json
 from captioner.operations.store import MODEL, RECORD_FILE, Store
-from captioner.paths import ROOT
+from captioner.paths import PACKAGES
 from model import DecodingOptions, checkpoint
 from model.calibration import CALIBRATION
 from model.files import check_new, write_whole
@@ -86,7 +86,7 @@ def _check_version(version: str) -> None:
 def build(folder: Path, version: str, model: str = MODEL) -> bytes:
     """Return the archive of a checkpoint; raises `ValueError` as `package` does."""
     _check_version(version)
-    settings = yaml.safe_load((ROOT / "handler" / MODEL_CONFIG).read_text())
+    settings = yaml.safe_load((PACKAGES / "handler" / MODEL_CONFIG).read_text())
     decoding = DecodingOptions(**settings["handler"]["decoding"])
     manifest = {
         "runtime": "python",
@@ -105,11 +105,11 @@ def build(folder: Path, version: str, model: str = MODEL) -> bytes:
         if (folder / name).is_file():
             members[name] = (folder / name).read_bytes()
     for name in (HANDLER, MODEL_CONFIG):
-        members[name] = (ROOT / "handler" / name).read_bytes()
+        members[name] = (PACKAGES / "handler" / name).read_bytes()
     for name in ("model", "handler"):
-        for source in (ROOT / name).rglob("*.py"):
+        for source in (PACKAGES / name).rglob("*.py"):
             if source.name != HANDLER:  # which lies outside the packages
-                members[source.relative_to(ROOT).as_posix()] = source.read_bytes()
+                members[source.relative_to(PACKAGES).as_posix()] = source.read_bytes()
     return _archive(members)
 
 
