@@ -1,4 +1,4 @@
-"""What a TorchServe archive holds, read and tried before a server is given it."""
+"""Reads a TorchServe archive and tries it, before a server is given it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ MODEL_CONFIG = "model-config.yaml"
 GOLDEN = "golden.json"
 DRY_RUN_SECONDS = 300.0
 
-# What a captioner needs besides, as `model.checkpoint` names it. That is not imported: who only
-# reads an archive, as aws-deploy does, shall not wait for torch.
+# The files that a checkpoint must have. `model.checkpoint` has their names too, but importing it
+# imports torch, which takes seconds that a program such as aws-deploy need not wait.
 CHECKPOINT = ("model.safetensors", "config.json", "word_map.json")
-AT_START = ("batchSize", "maxBatchDelay", "responseTimeout")  # settings that TorchServe needs
+REQUIRED_SETTINGS = ("batchSize", "maxBatchDelay", "responseTimeout")  # of model-config.yaml
 
-# Run with the archive's own packages alone, as a worker does; reads photos, prints their captions.
+# This program runs in a process of its own and imports the archive's packages only, as a worker
+# does. It reads photos from standard input and prints their captions.
 DRY_RUN = """
 import base64, json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(folder))
 import captioner_handler
 from model import Captioner, DecodingOptions
-asked = json.load(sys.stdin)
+task = json.load(sys.stdin)
 captioner = Captioner.load(folder, precision="float32")
-photos = [base64.b64decode(photo) for photo in asked["photos"]]
-found = captioner.caption(photos, DecodingOptions(**asked["decoding"]))
-print(json.dumps([captions[0].text for captions in found]))
+photos = [base64.b64decode(photo) for photo in task["photos"]]
+captions = captioner.caption(photos, DecodingOptions(**task["decoding"]))
+print(json.dumps([ranked[0].text for ranked in captions]))
 """
 
 
 class Golden(NamedTuple):
-    """A photo and the caption that this archive's captioner has for it."""
+    """A photo in an archive and the caption that the archive's captioner gives it."""
 
     photo: bytes
     caption: str
@@ -50,12 +51,18 @@ class Golden(NamedTuple):
 
 def golden_to_json(golden: Iterable[Golden]) -> bytes:
     """Return the content of an archive's golden.json."""
-    told = [{"photo": base64.b64encode(g.photo).decode(), "caption": g.caption} for g in golden]
-    return (json.dumps(told, indent=1) + "\n").encode()
+    entries = [{"photo": base64.b64encode(g.photo).decode(), "caption": g.caption} for g in golden]
+    return (json.dumps(entries, indent=1) + "\n").encode()
 
 
 def golden_from_json(content: bytes) -> list[Golden]:
-    """Read an archive's golden.json; raises `ValueError`, `LookupError` or `TypeError` if bad."""
+    """Read the content of an archive's golden.json.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        The content is damaged or has no photos.
+    """
     golden = [
         Golden(base64.b64decode(each["photo"], validate=True), str(each["caption"]))
         for each in json.loads(content)
@@ -67,7 +74,7 @@ def golden_from_json(content: bytes) -> list[Golden]:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that was read through."""
+    """An archive whose files were all read and checked."""
 
     path: Path
     sha256: str
@@ -78,17 +85,19 @@ class Archive:
 
     @classmethod
     def open(cls, path: Path, sha256: str | None = None) -> Archive:
-        """Read it.
+        """Read and check an archive.
 
         Parameters
         ----------
+        path
+            The ``.mar`` file.
         sha256
-            What it must have.
+            The digest that it must have, in hexadecimal digits; None accepts any.
 
         Raises
         ------
         ValueError
-            It has not, or it is damaged, or no archive of a captioner.
+            The file is missing, is damaged, has another digest or is not a captioner's archive.
         """
         if not path.is_file():
             raise ValueError(f"{path} is no file; captioner package writes one")
@@ -107,7 +116,7 @@ class Archive:
                 settings = yaml.safe_load(archive.read(MODEL_CONFIG))
                 golden = golden_from_json(archive.read(GOLDEN))
             name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
-            for setting in AT_START:
+            for setting in REQUIRED_SETTINGS:
                 int(settings[setting])
         except (zipfile.BadZipFile, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
             raise ValueError(
@@ -116,24 +125,24 @@ class Archive:
         return cls(path, found, name, version, settings, golden)
 
     def check_served_as(self, model: str) -> None:
-        """Raise `ValueError` if TorchServe would know it by another name."""
+        """Raise `ValueError` if TorchServe would serve this archive under another model name."""
         if self.model != model:
             raise ValueError(f"{self.path} is an archive of {self.model!r}, not of {model!r}")
 
     def dry_run(self, work: Path) -> None:
-        """Import its code and caption its golden photos in a process of its own.
+        """Caption the golden photos with the archive's own code, in a process of its own.
 
         Parameters
         ----------
         work
-            A folder for what it unpacks; it is made if it is missing.
+            The folder in which the archive is unpacked for that time; it is made if it is missing.
 
         Raises
         ------
         ValueError
-            That fails, or the captions are not the golden ones.
+            The code fails or takes too long, or a caption is not the golden one.
         """
-        asked = {
+        task = {
             "photos": [base64.b64encode(golden.photo).decode() for golden in self.golden],
             "decoding": self.settings.get("handler", {}).get("decoding", {}),
         }
@@ -144,7 +153,7 @@ class Archive:
             try:
                 done = subprocess.run(
                     [sys.executable, "-I", "-c", DRY_RUN, name],
-                    input=json.dumps(asked),
+                    input=json.dumps(task),
                     capture_output=True,
                     text=True,
                     timeout=DRY_RUN_SECONDS,
@@ -154,12 +163,12 @@ class Archive:
                     f"{self.path} captions nothing within {DRY_RUN_SECONDS:.0f} s"
                 ) from error
         if done.returncode:
-            told = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-            raise ValueError(f"{self.path} does not run: {told[-1]}")
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            raise ValueError(f"{self.path} does not run: {lines[-1]}")
         self.compare(json.loads(done.stdout.splitlines()[-1]))
 
     def compare(self, captions: list[str]) -> None:
-        """Raise `ValueError` unless these are the golden photos' captions."""
+        """Raise `ValueError` unless the given captions are those of the golden photos, in order."""
         for golden, caption in zip(self.golden, captions, strict=True):
             if caption != golden.caption:
                 raise ValueError(

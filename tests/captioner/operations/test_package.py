@@ -3,44 +3,43 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from model_archiver import ModelArchiver, ModelArchiverConfig
+from model_archiver.model_packaging_utils import ModelExportUtils
 
-from captioner.operations.archive import Archive
-from captioner.operations.package import package
+from captioner.operations.archive import MANIFEST, Archive
+from captioner.operations.package import CREATED_ON, EPOCH, package
 from captioner.paths import ROOT
 from model import Captioner, checkpoint
 from model.calibration import Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
-# What a TorchServe worker does with an unpacked archive, with nothing of TorchServe.
+# Loads an unpacked archive with the loader of TorchServe's workers and captions a photo with it.
 WORKER = """
-import importlib, json, pathlib, sys, types
-folder = pathlib.Path(sys.argv[1])
+import json, pathlib, sys
+from ts.context import RequestProcessor
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.model_loader import TsModelLoader
+folder, metrics, photo = map(pathlib.Path, sys.argv[1:])
 manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())["model"]
-module = importlib.import_module(manifest["handler"].removesuffix(".py"))
-own = [c for c in vars(module).values() if getattr(c, "__module__", "") == module.__name__]
-(handler_class,) = (c for c in own if isinstance(c, type))
-handler = handler_class()
-context = types.SimpleNamespace(
-    system_properties={"model_dir": str(folder), "gpu_id": None},
-    model_yaml_config={},
-    model_name="captioner",
-    manifest=json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text()),
-    metrics=types.SimpleNamespace(cache={}),
-    get_all_request_header=lambda i: {},
-    get_request_id=lambda i: "r",
-    set_response_content_type=lambda i, value: None,
+cache = MetricsCacheYamlImpl(str(metrics))
+cache.initialize_cache()
+service = TsModelLoader().load(
+    manifest["modelName"], str(folder), manifest["handler"], None, 1, metrics_cache=cache
 )
-handler.initialize(context)
-(reply,) = handler.handle([{"body": bytearray(pathlib.Path(sys.argv[2]).read_bytes())}], context)
-import model
-print(json.dumps({"reply": json.loads(reply), "code": model.__file__}))
+service.context.request_ids = {0: "r"}
+service.context.request_processor = [RequestProcessor({})]
+(reply,) = service._entry_point([{"body": bytearray(photo.read_bytes())}], service.context)
+ours = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] in ("model", "handler")]
+print(json.dumps({"reply": json.loads(reply), "code": ours}))
 """
 
 
@@ -85,12 +84,70 @@ def test_holds_everything(folder: Path, tmp_path: Path) -> None:
         assert all(info.compress_type == zipfile.ZIP_STORED for info in opened.infolist())
     assert {"model.safetensors", "config.json", "word_map.json", "README.md"} <= names
     assert {"captioner_handler.py", "model-config.yaml", "model/__init__.py"} <= names
-    assert {f"model/{path.name}" for path in (ROOT / "model").glob("*.py")} <= names
-    assert {"handler/__init__.py", "handler/parsing.py"} <= names
+    code = {path for part in ("model", "handler") for path in (ROOT / part).rglob("*.py")}
+    code.remove(ROOT / "handler" / "captioner_handler.py")
+    assert {path.relative_to(ROOT).as_posix() for path in code} <= names
+    assert {"handler/__init__.py", "model/inference/__init__.py"} <= names
     assert not {"captioner/client/__init__.py", "handler/captioner_handler.py"} & names
     assert not any("__pycache__" in name for name in names)
     assert manifest["model"]["modelName"] == "captioner"
     assert manifest["model"]["modelVersion"] == "2.5"
+
+
+def test_equals_what_the_archiver_alone_makes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own command line, fed with the parts, makes the same but for dates and order."""
+    archive, parts = tmp_path / "captioner.mar", tmp_path / "parts"
+    package(folder, "1.0", archive)
+    with zipfile.ZipFile(archive) as ours:
+        ours.extractall(parts)
+    shutil.rmtree(parts / "MAR-INF")
+    temporary = tmp_path / "temporary"  # the archiver deletes a folder in the temporary one
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    ModelArchiver.generate_model_archive(
+        ModelArchiverConfig(
+            model_name="captioner",
+            version="1.0",
+            handler=str(parts / "captioner_handler.py"),
+            config_file=str(parts / "model-config.yaml"),
+            extra_files=str(parts),
+            export_path=str(temporary),
+            archive_format="zip-store",
+        )
+    )
+    with (
+        zipfile.ZipFile(archive) as ours,
+        zipfile.ZipFile(temporary / "captioner.mar") as theirs,
+    ):
+        assert ours.namelist() == sorted(theirs.namelist())
+        assert {info.date_time for info in ours.infolist()} == {EPOCH}
+        for name in ours.namelist():
+            if name == MANIFEST:
+                wanted = json.loads(theirs.read(name)) | {"createdOn": CREATED_ON}
+                assert json.loads(ours.read(name)) == wanted
+            else:
+                assert ours.read(name) == theirs.read(name), name
+
+
+def test_a_failed_packaging_leaves_no_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archiver fails when it has written half of its file."""
+
+    def broken(path: str, archive: zipfile.ZipFile, *_: object) -> None:
+        archive.write(Path(path) / "config.json", "config.json")
+        raise OSError(28, "No space left on device")
+
+    temporary, store = tmp_path / "temporary", tmp_path / "store"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(ModelExportUtils, "archive_dir", broken)
+    with pytest.raises(OSError, match="No space"):
+        package(folder, "1.0", store / "captioner.mar")
+    assert not store.exists()
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize("shadow", [False, True], ids=["clean", "checkout-on-pythonpath"])
@@ -102,15 +159,10 @@ def test_a_worker_runs_its_archives_code(
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(unpacked)
     photo.write_bytes(render())
-    with (unpacked / "model" / "word_map.py").open("a") as code:
-        code.write(
-            "\n_decode = WordMap.decode\n"
-            "WordMap.decode = lambda self, ids: 'by the archive: ' + _decode(self, ids)\n"
-        )
     path = [str(ROOT)] * shadow + [str(unpacked)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run(
-        [sys.executable, "-c", WORKER, str(unpacked), str(photo)],
+        [sys.executable, "-c", WORKER, unpacked, ROOT / "handler" / "metrics.yaml", photo],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -118,9 +170,10 @@ def test_a_worker_runs_its_archives_code(
         check=True,
     )
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert Path(answer["code"]).is_relative_to(unpacked)
+    assert len(answer["code"]) > 10
+    assert all(Path(file).is_relative_to(unpacked) for file in answer["code"])
     wanted = Captioner.load(folder).caption([photo.read_bytes()])[0][0].text
-    assert answer["reply"]["caption"] == f"by the archive: {wanted}"
+    assert answer["reply"]["caption"] == wanted
 
 
 def test_another_archive_is_replaced_only_if_asked_to(folder: Path, tmp_path: Path) -> None:
