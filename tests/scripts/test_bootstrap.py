@@ -3,22 +3,30 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def bootstrap(folder: Path, python: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHON": str(python)}
+def bootstrap(folder: Path, python: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [folder / "scripts" / "bootstrap"], env=environment, capture_output=True, text=True
+        [folder / "scripts" / "bootstrap", *words],
+        env=os.environ | {"PYTHON": str(python)},
+        capture_output=True,
+        text=True,
     )
 
 
 def checkout(folder: Path) -> Path:
-    """Just what bootstrap reads."""
+    """Return a folder with just the files that bootstrap reads."""
     (folder / "scripts").mkdir(parents=True)
-    for name in ("scripts/bootstrap", "requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+    for name in (
+        *("scripts/bootstrap", "requirements.txt", "requirements-dev.txt"),
+        *("pyproject.toml", "setup.py"),
+    ):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -30,15 +38,33 @@ def fake_python(folder: Path, body: str) -> Path:
     return python
 
 
-def recording_python(folder: Path, of_pip: int = 0) -> Path:
-    """Writes every ``python -m ...`` to ``calls`` instead of doing it; pip exits with `of_pip`."""
-    record = (
-        f'echo "$*" >> "{folder}/calls"; mkdir -p .venv/bin;'
-        f' ln -sf "{folder}/python" .venv/bin/python; [ "$2" = venv ] || exit {of_pip}; exit 0'
-    )
-    return fake_python(
-        folder, f'if [ "$1" = -m ]; then {record}; fi\nexec "{shutil.which("python3")}" "$@"'
-    )
+def recording_python(folder: Path, pip_status: int = 0) -> Path:
+    """Return a Python that writes down every ``python -m ...`` in ``calls`` and does not do it.
+
+    Its venv does remove what `--clear` removes, and its pip exits with the given status.
+    """
+    body = f"""
+        if [ "$1" = -m ]; then
+            echo "$*" >> "{folder}/calls"
+            [ "$2" = venv ] || exit {pip_status}
+            rm -rf .venv; mkdir -p .venv/bin; ln -s "{folder}/python" .venv/bin/python; exit 0
+        fi
+        exec "{sys.executable}" "$@"
+    """
+    return fake_python(folder, body)
+
+
+def new_calls(folder: Path) -> list[str]:
+    """Return what `recording_python` wrote down since the last call of this function."""
+    calls = folder / "calls"
+    lines = calls.read_text().splitlines() if calls.exists() else []
+    calls.write_text("")
+    return lines
+
+
+def installs(calls: list[str]) -> list[str]:
+    """Return the lock files that pip was asked to install, in order."""
+    return [line.split("--requirement ")[1] for line in calls if "--requirement" in line]
 
 
 def test_an_old_python_is_named(tmp_path: Path) -> None:
@@ -52,41 +78,102 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
     assert not (folder / ".venv").exists()
 
 
-def test_does_nothing_when_nothing_changed(tmp_path: Path) -> None:
-    """A second run with the same files never calls venv or pip; a changed lock file does."""
+def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
     folder = checkout(tmp_path / "checkout")
-    python = recording_python(tmp_path)
-    calls = tmp_path / "calls"
-    assert bootstrap(folder, python).returncode == 0
-    first = calls.read_text().splitlines()
-    assert first[0] == "-m venv --clear .venv"
-    assert any("--requirement requirements-dev.txt" in line for line in first)
-    assert bootstrap(folder, python).returncode == 0
-    assert calls.read_text().splitlines() == first
+    done = bootstrap(folder, recording_python(tmp_path), "server")
+    assert done.returncode == 2
+    assert "server is unknown; it must be serve or dev" in done.stderr
+    assert not new_calls(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["serve"], ["requirements.txt"]),
+        (["dev"], ["requirements.txt", "requirements-dev.txt"]),
+        ([], ["requirements.txt", "requirements-dev.txt"]),
+    ],
+)
+def test_does_nothing_when_nothing_changed(
+    tmp_path: Path, words: list[str], files: list[str]
+) -> None:
+    """A second run with the same files calls neither venv nor pip; a changed lock file does."""
+    folder, python = checkout(tmp_path / "checkout"), recording_python(tmp_path)
+    assert bootstrap(folder, python, *words).returncode == 0
+    calls = new_calls(tmp_path)
+    assert calls[0] == "-m venv --clear .venv"
+    assert installs(calls) == files
+    assert bootstrap(folder, python, *words).returncode == 0
+    assert not new_calls(tmp_path)
     with open(folder / "requirements.txt", "a") as lock:
         lock.write("# changed\n")
-    assert bootstrap(folder, python).returncode == 0
-    assert len(calls.read_text().splitlines()) > len(first)
+    assert bootstrap(folder, python, *words).returncode == 0
+    assert installs(new_calls(tmp_path)) == files
+
+
+def test_dev_adds_to_serve_and_serve_keeps_dev(tmp_path: Path) -> None:
+    folder, python = checkout(tmp_path / "checkout"), recording_python(tmp_path)
+    assert bootstrap(folder, python, "serve").returncode == 0
+    new_calls(tmp_path)
+    assert bootstrap(folder, python, "dev").returncode == 0
+    calls = new_calls(tmp_path)
+    assert installs(calls) == ["requirements-dev.txt"]
+    assert not any("venv" in line for line in calls)
+    assert bootstrap(folder, python, "serve").returncode == 0
+    assert not new_calls(tmp_path)
+    with open(folder / "requirements-dev.txt", "a") as lock:
+        lock.write("# changed\n")
+    assert bootstrap(folder, python, "serve").returncode == 0
+    assert not new_calls(tmp_path)
+    assert bootstrap(folder, python, "dev").returncode == 0
+    assert installs(new_calls(tmp_path)) == ["requirements-dev.txt"]
+    with open(folder / "requirements.txt", "a") as lock:
+        lock.write("# changed\n")
+    assert bootstrap(folder, python, "serve").returncode == 0
+    assert installs(new_calls(tmp_path)) == ["requirements.txt", "requirements-dev.txt"]
 
 
 def test_a_failed_install_says_what_it_needs_and_is_begun_anew(tmp_path: Path) -> None:
     folder = checkout(tmp_path / "checkout")
-    done = bootstrap(folder, recording_python(tmp_path, of_pip=1))
+    done = bootstrap(folder, recording_python(tmp_path, pip_status=1))
     assert done.returncode == 1
     assert "pip failed, see above" in done.stderr
     assert "Avail" in done.stderr
     assert bootstrap(folder, recording_python(tmp_path)).returncode == 0
-    venvs = [line for line in (tmp_path / "calls").read_text().splitlines() if "venv" in line]
+    venvs = [line for line in new_calls(tmp_path) if "venv" in line]
     assert venvs == ["-m venv --clear .venv"] * 2
 
 
-def test_another_torch_index(tmp_path: Path, monkeypatch) -> None:
+def test_another_torch_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = checkout(tmp_path / "checkout")
-    python = recording_python(tmp_path)
     monkeypatch.setenv("TORCH_INDEX_URL", "https://index.example/cu130")
-    assert bootstrap(folder, python).returncode == 0
-    lines = (tmp_path / "calls").read_text().splitlines()
+    assert bootstrap(folder, recording_python(tmp_path)).returncode == 0
+    lines = new_calls(tmp_path)
     (torch,) = (line for line in lines if "--index-url https://index.example/cu130" in line)
     assert "torch==2.14.1" in torch
     assert "torchvision==0.29.1" in torch
     assert lines.index(torch) < next(i for i, line in enumerate(lines) if "--requirement" in line)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "index", "advised"),
+    [(False, "", True), (True, "", False), (False, "https://index.example/cpu", False)],
+)
+def test_a_smaller_torch_is_advised_once_where_there_is_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool, index: str, advised: bool
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "cat", "dirname", "grep", "rm", "mkdir", "ln"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    fake_python(programs, "echo Linux").rename(programs / "uname")
+    if gpu:
+        fake_python(programs, "").rename(programs / "nvidia-smi")
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("TORCH_INDEX_URL", index)
+    folder, python = checkout(tmp_path / "checkout"), recording_python(tmp_path)
+    first, second = bootstrap(folder, python, "serve"), bootstrap(folder, python, "dev")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    hint = "set TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu"
+    assert (hint in first.stderr) == advised
+    assert hint not in second.stderr
