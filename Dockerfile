@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 SHELL ["/bin/sh", "-euc"]
 RUN python3 -m venv /opt/captioner
 ENV PATH=/opt/captioner/bin:$PATH
-WORKDIR /opt/captioner/app
+WORKDIR /source
 COPY requirements.txt ./
 # The secret "pip" may be a pip.conf that names a mirror; it does not stay in the image.
 # hadolint ignore=SC2046
@@ -18,9 +18,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     fi; \
     pip install --requirement requirements.txt
 COPY . ./
-RUN pip install --no-deps --no-build-isolation --editable .; \
-    captioner package checkpoints/flickr8k --version 1.0 --out /model-store/captioner.mar; \
-    rm -r checkpoints
+# The image serves the archive in its model store; the checkpoint that it was made from is removed.
+RUN pip install --no-deps --no-build-isolation .; \
+    shipped=$(python -I -c 'from captioner.paths import SHIPPED; print(SHIPPED)'); \
+    captioner package "$shipped" --version 1.0 --out /model-store/captioner.mar; \
+    rm -r "$shipped"
 # Serving never imports these: fonts for PDFs, downloads of models, tests, pip itself.
 RUN pip uninstall --yes fonttools huggingface-hub hf-xet setuptools pip; \
     find /opt/captioner/lib -type d -name tests -prune -exec rm -r {} +

@@ -22,6 +22,21 @@ def test_hadolint_has_no_findings() -> None:
     assert_no_findings("hadolint", ROOT / "Dockerfile")
 
 
+def build_context() -> set[str]:
+    """Return the files and folders that the image is built from."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+
+def test_the_image_is_built_from_all_that_a_wheel_holds() -> None:
+    setup = (ROOT / "setup.py").read_text()
+    shipped = re.search(r"SHIPPED = \((.*?)\)", setup, re.DOTALL)
+    assert shipped
+    needed = {pattern.removesuffix("/*") for pattern in re.findall('"(.*?)"', shipped[1])}
+    assert needed
+    assert needed <= build_context()
+
+
 @pytest.mark.parametrize(
     "script", ["scripts/image", "scripts/bootstrap", "scripts/serve", "scripts/test", ".ci/run"]
 )
@@ -43,9 +58,7 @@ def test_scripts_image_names_the_missing_programs(tmp_path: Path) -> None:
         [ROOT / "scripts" / "image"], env={"PATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr == (
-        "image: neither a Docker engine nor buildah is here; install one of them\n"
-    )
+    assert done.stderr == ("image: neither Docker nor buildah is installed; install one of them\n")
 
 
 def test_only_nginx_is_reached_from_outside() -> None:
@@ -82,7 +95,7 @@ def test_the_logs_of_containers_are_bounded() -> None:
 
 
 def test_the_shared_limits_are_in_the_image_and_in_nginx() -> None:
-    assert "!deploy/nginx/captioner" in (ROOT / ".dockerignore").read_text().splitlines()
+    assert "deploy/nginx/captioner" in build_context()
     assert "./nginx/captioner:/etc/nginx/captioner:ro" in SERVICES["nginx"]["volumes"]
 
 
