@@ -125,7 +125,7 @@ def test_what_was_accepted_is_answered_before_the_end(
         asked = requests.put(
             f"http://127.0.0.1:{ports.inference}/predictions/captioner",
             data=photo,
-            headers={"X-Caption-Beam-Size": "11"},
+            headers={"X-Caption-Beam-Size": "21"},
             timeout=60,
         )
         assert asked.status_code == 400
