@@ -132,7 +132,7 @@ def test_health(server: RunningServer) -> None:
     assert done.stdout.startswith("ready: captioner ")
     done = run("health", *server.addresses)
     check_hint(done)
-    assert "not ready: management: " in done.stderr
+    assert "not ready: management, GET " in done.stderr
 
 
 def test_versions_come_and_go(server: RunningServer, tmp_path: Path) -> None:
