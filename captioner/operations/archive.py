@@ -24,7 +24,7 @@ DRY_RUN_SECONDS = 300.0
 # The files that a checkpoint must have. `model.checkpoint` has their names too, but importing it
 # imports torch, which takes seconds that a program such as aws-deploy need not wait.
 CHECKPOINT = ("model.safetensors", "config.json", "word_map.json")
-AT_START = ("batchSize", "maxBatchDelay", "responseTimeout")  # of model-config.yaml
+REQUIRED_SETTINGS = ("batchSize", "maxBatchDelay", "responseTimeout")  # of model-config.yaml
 
 # This program runs in a process of its own and imports the archive's packages only, as a worker
 # does. It reads photos from standard input and prints their captions.
@@ -116,7 +116,7 @@ class Archive:
                 settings = yaml.safe_load(archive.read(MODEL_CONFIG))
                 golden = golden_from_json(archive.read(GOLDEN))
             name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
-            for setting in AT_START:
+            for setting in REQUIRED_SETTINGS:
                 int(settings[setting])
         except (zipfile.BadZipFile, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
             raise ValueError(

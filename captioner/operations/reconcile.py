@@ -13,6 +13,7 @@ from captioner.operations.archive import Archive
 from captioner.operations.management import Management, ServedVersion
 from captioner.operations.record import RecordedVersion, StoreRecord
 from captioner.operations.store import MODEL, Store
+from captioner.paths import SERVE_COMMAND
 
 log = logging.getLogger("captioner")
 
@@ -33,7 +34,8 @@ def reconcile_record(store: Store, management: Management) -> StoreRecord:
     served = {each.version: each for each in management.versions()}
     if not served:
         raise ValueError(
-            f"{management.url} serves no {MODEL}; scripts/serve --stop, then scripts/serve --detach"
+            f"{management.url} serves no {MODEL}; {SERVE_COMMAND} --stop, then"
+            f" {SERVE_COMMAND} --detach"
             " starts what was served before"
         )
     default = management.default_version().version

@@ -19,7 +19,7 @@ from captioner.operations.ports import Ports
 from captioner.operations.record import RecordedVersion, StoreRecord
 from captioner.operations.store import MODEL, Store, archive_name
 from captioner.operations.torchserve import START_SECONDS, Server
-from captioner.paths import MODEL_STORE, SHIPPED, shown
+from captioner.paths import MODEL_STORE, SERVE_COMMAND, SHIPPED, shown
 from captioner.sample_photo import sample_photo
 from model import checkpoint as checkpoints
 from model.files import write_whole
@@ -94,7 +94,7 @@ def serve(server: Server, options: ServeOptions) -> None:
             log.info("starting TorchServe, logs in %s", server.logs)
             _caption_sample(server, ports, options.tokens)
             if options.detach:
-                print("Stop it with: scripts/serve --stop", flush=True)
+                print(f"Stop it with: {SERVE_COMMAND} --stop", flush=True)
                 return
             while server.process():
                 time.sleep(POLL_SECONDS)
@@ -169,14 +169,14 @@ def _prepare_last_served(store: Store, record: StoreRecord, recorded: RecordedVe
     log.info("serving %s, version %s, which was served last", recorded.archive, record.default)
     if record.checkpoint:
         log.info(
-            "%s has changed or is gone since; scripts/serve --checkpoint %s serves it as it is now",
-            *(shown(folder), shown(folder)),
+            "%s has changed or is gone since; %s --checkpoint %s serves it as it is now",
+            *(shown(folder), SERVE_COMMAND, shown(folder)),
         )
     _log_how_to_serve_shipped()
 
 
 def _log_how_to_serve_shipped() -> None:
-    log.info("the shipped one is served by: scripts/serve --checkpoint %s", shown(SHIPPED))
+    log.info("the shipped one is served by: %s --checkpoint %s", SERVE_COMMAND, shown(SHIPPED))
 
 
 def _package(store: Store, checkpoint: Path, version: str | None) -> None:

@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from captioner.operations.archive import AT_START, Archive
+from captioner.operations.archive import REQUIRED_SETTINGS, Archive
 from captioner.operations.record import RecordedVersion, StoreRecord
+from captioner.paths import SERVE_COMMAND
 from model.files import is_locked, locked, locked_folder, write_whole
 
 log = logging.getLogger("captioner")
@@ -26,7 +27,7 @@ DEPLOY_LOCK = ".deploying"  # held by a deploy, a rollback or an undeploy
 SERVER_LOCK = ".serving"  # held by the server; says which one that is
 UNFINISHED_FILE = "unfinished.json"  # the version that a deploy is loading
 WORK_FOLDER = ".work"  # files of a deploy, for as long as it runs
-START_ANEW = f"start anew: remove {RECORD_FILE}, or scripts/serve --checkpoint CHECKPOINT"
+START_ANEW = f"start anew: remove {RECORD_FILE}, or {SERVE_COMMAND} --checkpoint CHECKPOINT"
 
 
 def archive_name(version: str) -> str:
@@ -125,7 +126,7 @@ class Store:
         serves = f"process {pid} serves from {self.folder}"
         if not Path(folder).is_dir():  # in another container, or removed by hand
             return f"{serves}, started from {folder}, which is not here; stop it"
-        return f"{serves}; stop it with scripts/serve --stop --folder {folder}"
+        return f"{serves}; stop it with {SERVE_COMMAND} --stop --folder {folder}"
 
     def _starting_server(self) -> str:
         return f"another server is being started on {self.folder}; wait for its end"
@@ -228,7 +229,7 @@ class Store:
                 "marName": recorded.archive,
                 "minWorkers": workers,
                 "maxWorkers": workers,
-                **{name: settings[name] for name in AT_START},
+                **{name: settings[name] for name in REQUIRED_SETTINGS},
             }
         return {"name": RECORD_FILE, "modelCount": len(models), "models": {MODEL: models}}
 
