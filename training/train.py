@@ -38,6 +38,7 @@ from training.processes import Processes, joined
 from training.reporting.model_card import inherited_terms, model_card
 from training.reporting.report import write_report
 from training.scoring import metrics
+from training.scoring.captions import caption_rows
 from training.scoring.cider import CiderD
 from training.scoring.split import Split
 
@@ -337,7 +338,8 @@ class _Training:
         """Score the epoch; keep it if it is the best; write down ``row`` with its figures."""
         standing, rows = self.standing, self.prepared.splits["val"]
         captioner = Captioner(averaged.network, self.word_map)
-        texts = engine.write_captions(captioner, images, rows, self.options, self.processes)
+        captions = caption_rows(captioner, images, rows, self.options, self.processes)
+        texts = [caption.text for caption in captions]
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
         # In the middle of the epoch: warm-up starts and cosine ends near zero.
         factor = rate_factor(options, standing.epoch - 0.5, 0.0, standing.rate_factor)
@@ -410,7 +412,8 @@ class _Training:
         """Score the best checkpoint as it is read back, and write it with its card."""
         captioner = Captioner.load(self.best_folder, self.processes.device)
         rows, photos = self.prepared.splits["val"], self.prepared.photos
-        texts = engine.write_captions(captioner, photos, rows, self.options, self.processes)
+        captions = caption_rows(captioner, photos, rows, self.options, self.processes)
+        texts = [caption.text for caption in captions]
         scores = metrics.score(texts, [self.prepared.captions[row] for row in rows])
         self.processes.in_first(lambda: self._write_out(scores, command))
         if self.processes.first:

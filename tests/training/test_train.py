@@ -27,6 +27,7 @@ from training.data import datasets
 from training.data.datasets import InvalidDataset
 from training.loop import engine, state
 from training.reporting.model_card import inherited_terms
+from training.scoring.captions import caption_files
 from training.scoring.metrics import score
 from training.train import TrainingStopped, train
 
@@ -51,7 +52,7 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     search = DecodingOptions(
         training.beam_size, length_penalty=training.length_penalty, consensus=False
     )
-    written = engine.describe_files(captioner, [e.photo for e in examples], search)
+    written = caption_files(captioner, [e.photo for e in examples], search)
     texts = [caption.text for caption in written]
     assert score(texts, [e.captions for e in examples]) == pytest.approx(scores, abs=1e-6)
     card = (training.out / "README.md").read_text()

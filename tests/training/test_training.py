@@ -38,6 +38,7 @@ from training.loop.losses import CaptionLoss
 from training.loop.schedules import rate_factor
 from training.loop.steps import CrossEntropyStep
 from training.processes import Processes
+from training.scoring.captions import caption_rows
 from training.scoring.metrics import score
 
 CPU = Processes(0, 1, torch.device("cpu"))
@@ -330,7 +331,8 @@ def test_overfits_four_photos(
     assert all(torch.equal(p, frozen[n]) for n, p in network.encoder.named_parameters())
     captioner = Captioner(network, word_map)
     processes = Processes(0, 1, device)
-    texts = engine.write_captions(captioner, spread_grids, rows, DecodingOptions(), processes)
+    captions = caption_rows(captioner, spread_grids, rows, DecodingOptions(), processes)
+    texts = [caption.text for caption in captions]
     assert score(texts, [one_each[row] for row in rows])["BLEU-3"] == pytest.approx(1.0, abs=1e-3)
 
 

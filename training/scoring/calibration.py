@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.files import write_whole
-from training.loop.engine import Written
 from training.reporting.pictures import ACCENT, GREY, INK, Page
+from training.scoring.captions import GeneratedCaption
 from training.scoring.evaluation import Evaluation
 from training.scoring.metrics import Floats
 
@@ -117,7 +117,7 @@ class Reliability:
 
 
 def calibrate(
-    captions: Sequence[Written], evaluation: Evaluation, seed: int = 1
+    captions: Sequence[GeneratedCaption], evaluation: Evaluation, seed: int = 1
 ) -> tuple[Calibration, Reliability]:
     """Fit the confidence to captions and their CIDEr-D.
 
@@ -154,22 +154,22 @@ def calibrate(
 
 
 def judge(
-    captions: Sequence[Written], evaluation: Evaluation, calibration: Calibration | None
+    captions: Sequence[GeneratedCaption], evaluation: Evaluation, calibration: Calibration | None
 ) -> Reliability:
     """How a calibration does on these captions; without one, how their likelihood ranks them."""
     cider = np.asarray(evaluation.cider)
     if calibration is None:
         how = "not fitted; captions by the mean log-probability of a token"
         return Reliability(mean_log_probs(captions), cider, None, how)
-    confidence = [calibration.confidence(c.log_prob, c.words) for c in captions]
+    confidence = [calibration.confidence(c.log_prob, c.word_count) for c in captions]
     return Reliability(
         np.array(confidence), cider, calibration.threshold, "as the checkpoint has it"
     )
 
 
-def mean_log_probs(captions: Sequence[Written]) -> Floats:
+def mean_log_probs(captions: Sequence[GeneratedCaption]) -> Floats:
     """Of a token, ``<end>`` among them; shape = (N,)."""
-    return np.array([caption.log_prob / (caption.words + 1) for caption in captions])
+    return np.array([caption.log_prob / (caption.word_count + 1) for caption in captions])
 
 
 def fit(values: Floats, good: NDArray[np.bool_]) -> tuple[float, float]:

@@ -14,10 +14,9 @@ from model import Captioner, DecodingOptions, image
 from training.data import datasets
 from training.data.datasets import SPLITS, TarMember
 from training.data.prepared import DESCRIPTION, Prepared, require_no_checkpoint
-from training.loop import engine
-from training.loop.engine import Written
 from training.processes import Processes
 from training.reporting.report import chosen, write_samples
+from training.scoring.captions import GeneratedCaption, caption_files, caption_rows
 
 log = logging.getLogger("captioner")
 
@@ -73,12 +72,12 @@ class Split:
             files=[example.photo for example in examples],
         )
 
-    def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[Written]:
+    def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[GeneratedCaption]:
         """The captions that would be served, in order."""
         if self.photos is None:
-            return engine.describe_files(captioner, self.files, decoding)
+            return caption_files(captioner, self.files, decoding)
         here = Processes(0, 1, captioner.device)
-        return engine.describe(captioner, self.photos, self.rows, decoding, here)
+        return caption_rows(captioner, self.photos, self.rows, decoding, here)
 
     def write_samples(
         self, captioner: Captioner, out: Path, decoding: DecodingOptions, seed: int

@@ -15,7 +15,6 @@ from model import Captioner, checkpoint
 from model.calibration import CALIBRATION, Calibration
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training.loop.engine import Written
 from training.scoring.calibration import (
     FOLDS,
     LEAST_PHOTOS,
@@ -28,6 +27,7 @@ from training.scoring.calibration import (
     out_of_fold,
     write_picture,
 )
+from training.scoring.captions import GeneratedCaption
 from training.scoring.evaluation import Evaluation
 
 SLOPE, INTERCEPT = 5.0, 5.5
@@ -44,14 +44,14 @@ def drawn(count: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return values, generator.random(count) < sigmoid(SLOPE * values + INTERCEPT)
 
 
-def corpus(count: int, person: float | None = 0.8) -> tuple[list[Written], Evaluation]:
+def corpus(count: int, person: float | None = 0.8) -> tuple[list[GeneratedCaption], Evaluation]:
     """Captions of 9 words that have a CIDEr of 0.6 if they are good, else of 0.1."""
     values, good = drawn(count)
     cider = tuple(np.where(good, 0.6, 0.1).tolist())
     names = tuple(map(str, range(count)))
     texts = ("a dog",) * count
     evaluation = Evaluation(names, texts, cider, {}, {"CIDEr": person} if person else {}, {})
-    return [Written("a dog", 10 * value, 9) for value in values.tolist()], evaluation
+    return [GeneratedCaption("a dog", 10 * value, 9) for value in values.tolist()], evaluation
 
 
 def test_the_fit_finds_the_odds_that_were_drawn_from() -> None:
@@ -137,14 +137,14 @@ def test_calibrate_finds_what_is_good() -> None:
     captions, evaluation = corpus(2000)
     calibration, reliability = calibrate(captions, evaluation)
     assert calibration.threshold == 0.4  # half of a person's
-    values = np.array([c.log_prob / (c.words + 1) for c in captions])
+    values = np.array([c.log_prob / (c.word_count + 1) for c in captions])
     assert (calibration.slope, calibration.intercept) == fit(values, reliability.good)
     # Where it matters, as the odds they were drawn from.
     own = judge(captions, evaluation, calibration)
     assert np.abs(own.confidence - sigmoid(SLOPE * values + INTERCEPT)).max() < 0.06
     assert np.abs(own.confidence - reliability.confidence).max() < 0.06
     assert (own.confidence != reliability.confidence).all()
-    assert own.confidence[0] == calibration.confidence(captions[0].log_prob, captions[0].words)
+    assert own.confidence[0] == calibration.confidence(captions[0].log_prob, captions[0].word_count)
     assert reliability.calibration_error() < 2 * reliability.chance_error()
 
 
