@@ -8,7 +8,8 @@ from __future__ import annotations
 from benchmarks.report import Line, Options, Report, columns
 from model import Captioner, DecodingOptions, checkpoint
 from model.inference.devices import has_bf16
-from training.scoring.metrics import Corpus, cider
+from training.scoring.corpus import Corpus
+from training.scoring.scorers import cider
 from training.scoring.split import Split
 
 PLAIN = "plain"
@@ -45,7 +46,7 @@ def bench(options: Options) -> Report:
         for name, each in texts.items()
     }
     scores = {
-        name: cider(Corpus.of(each, split.references)).scores["CIDEr"]
+        name: cider(Corpus.tokenized(each, split.references)).scores["CIDEr"]
         for name, each in texts.items()
     }
     rows = [[f"{len(split.references)} photos", "same captions", "CIDEr", "difference"]]

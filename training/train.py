@@ -37,6 +37,7 @@ from training.loop.steps import CrossEntropyStep, Step
 from training.processes import Processes, joined
 from training.reporting.model_card import inherited_terms, model_card
 from training.reporting.report import write_report
+from training.reporting.samples import write_samples
 from training.scoring import metrics
 from training.scoring.captions import caption_rows
 from training.scoring.cider import CiderD
@@ -420,7 +421,7 @@ class _Training:
             write_report(self.standing.rows, self.run_folder / "report.png")
             validation = Split.open(self.config.data, "val", captioner.network.config.image_size)
             samples = self.run_folder / "samples.png"
-            validation.write_samples(captioner, samples, self.options, self.config.seed)
+            write_samples(validation, captioner, samples, self.options, self.config.seed)
             log.info(
                 "pictures: %s, %s", *(self.run_folder / f"{n}.png" for n in ("report", "samples"))
             )

@@ -67,8 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from training.scoring import calibration
+    from training.reporting.reliability_picture import write_reliability_picture
+    from training.reporting.samples import write_samples
+    from training.scoring.calibration import calibrate
     from training.scoring.evaluation import assess
+    from training.scoring.reliability import measure_reliability
     from training.scoring.split import Split
 
     for picture in filter(None, (arguments.picture, arguments.samples)):
@@ -81,9 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
     texts = [caption.text for caption in captions]
     evaluation = assess(texts, split.references, split.names)
     if arguments.calibrate:
-        fitted, reliability = calibration.calibrate(captions, evaluation)
+        fitted, reliability = calibrate(captions, evaluation)
     else:
-        reliability = calibration.judge(captions, evaluation, stored)
+        reliability = measure_reliability(captions, evaluation, stored)
     print(f"{len(split.names)} photos of {arguments.data}, split {arguments.split}")
     print(evaluation.table())
     print(evaluation.wording.table())
@@ -91,10 +94,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         print(fitted.save(arguments.checkpoint))
     if arguments.picture:
-        calibration.write_picture(reliability, arguments.picture, evaluation.person.get("CIDEr"))
+        person = evaluation.person.get("CIDEr")
+        write_reliability_picture(reliability, arguments.picture, person)
         print(arguments.picture)
     if arguments.samples:
-        split.write_samples(captioner, arguments.samples, decoding, arguments.seed)
+        write_samples(split, captioner, arguments.samples, decoding, arguments.seed)
         print(arguments.samples)
     if arguments.json:
         about = {"checkpoint": str(arguments.checkpoint), "split": arguments.split}

@@ -1,42 +1,26 @@
-"""What a training came to, as pictures: its curves, and captions of photos it has not seen."""
+"""The curves of a training, report.png: loss, reward, validation scores and learning rates."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
-from PIL import Image
 
-from model.captioner import DEFAULT_OPTIONS, Caption, Captioner
-from model.decoding_options import DecodingOptions
 from model.files import write_whole
-from training.reporting.pictures import (
-    ACCENT,
-    DPI,
-    GAP,
-    GREY,
-    INK,
-    MARGIN,
-    Page,
-    attention_page,
-    panel_size,
-    wrap,
-)
+from training.reporting.pictures import ACCENT, GREY, INK, Page
+from training.scoring.metrics import EVERY_EPOCH
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any]  # one epoch, as in metrics.jsonl
 
-# Name, color and width of a line; CIDEr is what the best epoch is chosen by.
-SCORES = {
+# Colour and width of a score's line. CIDEr stands out, because it chooses the best epoch.
+SCORE_STYLES = {
     "CIDEr": (ACCENT, 2.2),
     "BLEU-1": ("#c4c4c4", 1.2),
     "BLEU-2": ("#a4a4a4", 1.2),
@@ -44,96 +28,42 @@ SCORES = {
     "BLEU-4": (INK, 1.8),
     "ROUGE-L": ("#2f6690", 1.8),
 }
+OTHER_STYLE = ("#5a8f5a", 1.8)  # of a score that has none
+SCORES = sorted(EVERY_EPOCH, key=lambda name: name != "CIDEr")
 RATES = {"learning_rate": ("decoder", INK), "encoder_learning_rate": ("encoder", "#2f6690")}
-PANELS = {  # label, height in inches, what is drawn; the scores are there whatever there is
-    "loss": ("training loss", 1.9, ("loss",)),
-    "reward": ("training reward", 1.9, ("reward",)),
-    "scores": ("validation scores", 2.9, tuple(SCORES)),
-    "rates": ("learning rate", 1.6, tuple(RATES)),
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    label: str
+    height: float  # inches
+    keys: tuple[str, ...]  # what it draws of a row; it is left out where no row has any of them
+
+
+PANELS = {
+    "loss": Panel("training loss", 1.9, ("loss",)),
+    "reward": Panel("training reward", 1.9, ("reward",)),
+    "scores": Panel("validation scores", 2.9, tuple(SCORES)),  # is never left out
+    "rates": Panel("learning rate", 1.6, tuple(RATES)),
 }
-SPACE = 0.3  # inches between two
+SPACE = 0.3  # inches between two panels
 BANDS = ("#f3f3f3", "#e3eaf0", "#f3ebe3")  # behind one stage and the next
-PHOTOS, COLUMNS = 20, 5  # of the samples: at most, side by side
-PHOTO = panel_size(1)[0]  # inches; the attention's panels stand below in the same columns
-LINE = 0.19  # inches of a line under a photo
-
-
-def write_report(rows: Sequence[Row], out: Path) -> None:
-    """Draw loss, reward, validation scores and learning rates over the epochs to a PNG.
-
-    Parameters
-    ----------
-    rows
-        One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, ``reward``, the
-        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing. Marked is
-        the last epoch that has ``kept``, which became the checkpoint; where none has, that of the
-        best CIDEr.
-
-    Raises
-    ------
-    ValueError
-        There are no rows.
-    """
-    if not rows:
-        raise ValueError(f"{out}: there is no epoch to report")
-    epochs = [float(row.get("epoch", i)) for i, row in enumerate(rows, 1)]
-    best = max(range(len(rows)), key=lambda i: _value(rows[i], "CIDEr", -math.inf))
-    kept = max((i for i, row in enumerate(rows) if row.get("kept")), default=None)
-    marked = best if kept is None else kept
-    known = {key for row in rows for key in row}
-    shown = [name for name, (*_, keys) in PANELS.items() if name == "scores" or known & {*keys}]
-    page = Page(9, 0.75 + sum(PANELS[name][1] + SPACE for name in shown))
-    panels: dict[str, Axes] = {}
-    top = 0.45
-    for name in shown:
-        label, height, _ = PANELS[name]
-        panels[name] = page.axes(0.9, top, 6.3, height)
-        panels[name].set_ylabel(label)
-        top += height + SPACE
-    for name in {"loss", "reward"} & panels.keys():
-        _plot(panels[name], rows, epochs, name, INK, 1.8, name)
-
-    scores = panels["scores"]
-    for name, (color, width) in SCORES.items():
-        figure = _value(rows[marked], name, math.nan)
-        _plot(scores, rows, epochs, name, color, width, f"{name}  {figure:.4f}")
-    title = f"epoch {epochs[marked]:.0f}" + (", kept" if kept is not None else "")
-    if math.isfinite(cider := _value(rows[marked], "CIDEr", math.nan)):
-        if marked == best:
-            title += ", best CIDEr"
-        scores.axvline(epochs[marked], color=ACCENT, linewidth=0.8, linestyle=":")
-        scores.plot(epochs[marked], cider, "o", color=ACCENT, markersize=8, fillstyle="none")
-    _legend(scores, title)
-
-    if "rates" in panels:
-        rates = panels["rates"]
-        # A schedule may end at zero, which no logarithm shows.
-        above = [{k: rate for k in RATES if (rate := _value(row, k, 0)) > 0} for row in rows]
-        for key, (name, color) in RATES.items():
-            _plot(rates, above, epochs, key, color, 1.8, name)
-        if rates.lines:
-            rates.set_yscale("log")
-        _legend(rates, None)
-
-    for axes in panels.values():
-        _style(axes, epochs)
-        _shade(axes, rows, epochs, named=axes is panels[shown[0]])
-    panels[shown[-1]].set_xlabel("epoch")
-    write_whole(out, page.png())
 
 
 def read_rows(runs: Sequence[Path]) -> list[Row]:
-    """The epochs of trainings that went on from one another, numbered through.
+    """Read the epochs of trainings that went on from one another, and number them through.
 
     Parameters
     ----------
     runs
-        ``metrics.jsonl`` of each, in their order.
+        The ``metrics.jsonl`` of each training, in the order of the trainings.
 
     Raises
     ------
     ValueError
-        One of them is no such file; names it and the line.
+        A file is no ``metrics.jsonl``; names it and the line.
     """
     rows: list[Row] = []
     for path in runs:
@@ -145,97 +75,90 @@ def read_rows(runs: Sequence[Path]) -> list[Row]:
             try:
                 row = dict(json.loads(line))
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: not what an epoch came to") from error
+                raise ValueError(
+                    f"{path}, line {number}: it is no JSON object with the figures of an epoch"
+                ) from error
             rows.append(row | {"epoch": len(rows) + 1})
     if not rows:
         raise ValueError(f"{', '.join(map(str, runs))}: no epoch has ended yet, nothing to report")
     return rows
 
 
-def chosen(photos: int, seed: int) -> list[int]:
-    """Places of `PHOTOS` photos, or of all if there are no more, drawn from the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    places: list[int] = torch.randperm(photos, generator=generator)[:PHOTOS].tolist()
-    return places
-
-
-def write_samples(
-    captioner: Captioner,
-    photos: torch.Tensor,
-    references: Sequence[Sequence[str]],
-    out: Path,
-    title: str,
-    options: DecodingOptions = DEFAULT_OPTIONS,
-) -> None:
-    """Draw photos with the captioner's caption and a person's, and the attention in one, to a PNG.
+def write_report(rows: Sequence[Row], out: Path) -> None:
+    """Draw loss, reward, validation scores and learning rates over the epochs to a PNG.
 
     Parameters
     ----------
-    photos
-        As `model.image.decode` gives them, uint8, shape = (B, 3, H, W).
-    references
-        For each photo what people wrote; the first is shown.
-    title
-        Says above them which photos these are.
+    rows
+        One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, ``reward``, the
+        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing. The epoch
+        that is marked is the last one that has ``kept``, which became the checkpoint; where no row
+        has it, the epoch with the best CIDEr.
 
     Raises
     ------
     ValueError
-        There is no photo, or not as many photos as references.
+        There are no rows.
     """
-    if not len(photos) or len(photos) != len(references):
-        raise ValueError(f"{out}: {len(photos)} photos and {len(references)} references to show")
-    captions = [found[0] for found in captioner.caption_photos(photos, options)]
-    pixels = list(photos.permute(0, 2, 3, 1).cpu().numpy())
-    grid = _grid(pixels, captions, [_sentence(texts) for texts in references], title)
-    attention = attention_page(Image.fromarray(pixels[0]), captions[0], width=grid.width)
-    write_whole(out, _stacked([grid, attention]))
+    if not rows:
+        raise ValueError(f"{out}: there is no epoch to report")
+    epochs = [float(row.get("epoch", i)) for i, row in enumerate(rows, 1)]
+    known = {key for row in rows for key in row}
+    shown = [name for name, panel in PANELS.items() if name == "scores" or known & {*panel.keys}]
+    page = Page(9, 0.75 + sum(PANELS[name].height + SPACE for name in shown))
+    axes = _placed(page, shown)
+    for name in {"loss", "reward"} & axes.keys():
+        _plot(axes[name], rows, epochs, name, (INK, 1.8), name)
+    _draw_scores(axes["scores"], rows, epochs)
+    if "rates" in axes:
+        _draw_rates(axes["rates"], rows, epochs)
+    for name, each in axes.items():
+        _style(each, epochs)
+        _shade(each, rows, epochs, named=name == shown[0])
+    axes[shown[-1]].set_xlabel("epoch")
+    write_whole(out, page.png())
 
 
-def _grid(
-    photos: list[NDArray[np.uint8]], captions: list[Caption], references: list[str], title: str
-) -> Page:
-    """Photos side by side, the captioner's caption in bold beneath, a person's in grey."""
-    written = [wrap(caption.text, PHOTO, 10, "bold") for caption in captions]
-    spoken = [wrap(text, PHOTO, 9) for text in references]
-    lines = [len(w) + len(s) for w, s in zip(written, spoken, strict=True)]
-    rows = [range(len(photos))[i : i + COLUMNS] for i in range(0, len(photos), COLUMNS)]
-    heights = [PHOTO + LINE * max(lines[i] for i in row) + 2 * GAP for row in rows]
-    top = MARGIN + LINE + GAP
-    page = Page(2 * MARGIN + COLUMNS * (PHOTO + GAP) - GAP, top + sum(heights))
-    page.text(title, MARGIN, MARGIN + LINE / 2, 10, color=GREY)
-    for row, height in zip(rows, heights, strict=True):
-        for column, i in enumerate(row):
-            left, base = MARGIN + column * (PHOTO + GAP), top + PHOTO + 0.03
-            page.picture(photos[i], left, top, PHOTO, PHOTO)
-            for line in written[i]:
-                page.text(line, left, base := base + LINE, 10, weight="bold")
-            for line in spoken[i]:
-                page.text(line, left, base := base + LINE, 9, color=GREY)
-        top += height
-    return page
+def _placed(page: Page, shown: Sequence[str]) -> dict[str, Axes]:
+    """Return the axes of the panels, one below the other."""
+    axes, top = {}, 0.45
+    for name in shown:
+        axes[name] = page.axes(0.9, top, 6.3, PANELS[name].height)
+        axes[name].set_ylabel(PANELS[name].label)
+        top += PANELS[name].height + SPACE
+    return axes
 
 
-def _sentence(references: Sequence[str]) -> str:
-    """The first of them, without the full stop that datasets set as a word of its own."""
-    return next(iter(references), "").strip().removesuffix(" .")
+def _draw_scores(axes: Axes, rows: Sequence[Row], epochs: list[float]) -> None:
+    """Draw the scores; mark the epoch that was kept and give its figures in the legend."""
+    best = max(range(len(rows)), key=lambda i: _value(rows[i], "CIDEr", -math.inf))
+    kept = max((i for i, row in enumerate(rows) if row.get("kept")), default=None)
+    marked = best if kept is None else kept
+    for name in SCORES:
+        figure = _value(rows[marked], name, math.nan)
+        style = SCORE_STYLES.get(name, OTHER_STYLE)
+        _plot(axes, rows, epochs, name, style, f"{name}  {figure:.4f}")
+    title = f"epoch {epochs[marked]:.0f}" + (", kept" if kept is not None else "")
+    if math.isfinite(cider := _value(rows[marked], "CIDEr", math.nan)):
+        if marked == best:
+            title += ", best CIDEr"
+        axes.axvline(epochs[marked], color=ACCENT, linewidth=0.8, linestyle=":")
+        axes.plot(epochs[marked], cider, "o", color=ACCENT, markersize=8, fillstyle="none")
+    _legend(axes, title)
 
 
-def _stacked(pages: Sequence[Page]) -> bytes:
-    """Pages of one width below each other, as one PNG."""
-    images = [Image.open(io.BytesIO(page.png())).convert("RGB") for page in pages]
-    size = max(image.width for image in images), sum(image.height for image in images)
-    whole, top = Image.new("RGB", size, "white"), 0
-    for image in images:
-        whole.paste(image, (0, top))
-        top += image.height
-    buffer = io.BytesIO()
-    whole.save(buffer, "PNG", dpi=(DPI, DPI))
-    return buffer.getvalue()
+def _draw_rates(axes: Axes, rows: Sequence[Row], epochs: list[float]) -> None:
+    # A schedule may end at zero, which has no logarithm.
+    above = [{k: rate for k in RATES if (rate := _value(row, k, 0)) > 0} for row in rows]
+    for key, (name, color) in RATES.items():
+        _plot(axes, above, epochs, key, (color, 1.8), name)
+    if axes.lines:
+        axes.set_yscale("log")
+    _legend(axes, None)
 
 
 def _value(row: Row, key: str, otherwise: float) -> float:
-    """The figure, if the row has one that can be drawn."""
+    """Return the figure of that key if the row has one that can be drawn."""
     value = row.get(key)
     return float(value) if value is not None and math.isfinite(value) else otherwise
 
@@ -245,13 +168,14 @@ def _plot(
     rows: Sequence[Row],
     epochs: list[float],
     key: str,
-    color: str,
-    width: float,
+    style: tuple[str, float],
     label: str,
 ) -> None:
+    """Draw one figure of the rows, in this colour and width; nothing if no row has it."""
     values = [_value(row, key, math.nan) for row in rows]
     if not all(map(math.isnan, values)):
-        # Markers show the only epoch of one, and an epoch between two without a figure.
+        color, width = style
+        # Markers show an only epoch, and one between two epochs that have no figure.
         axes.plot(epochs, values, ".-", color=color, linewidth=width, markersize=5, label=label)
 
 
@@ -267,19 +191,20 @@ def _style(axes: Axes, epochs: list[float]) -> None:
 
 
 def _shade(axes: Axes, rows: Sequence[Row], epochs: list[float], named: bool) -> None:
-    """A band behind every stage, from its first epoch to its last; its name above."""
+    """Draw a band behind every stage, from its first epoch to its last; its name above."""
     stages = groupby(range(len(rows)), key=lambda i: str(rows[i].get("stage", "")))
-    for n, (name, places) in enumerate(stages):
-        at = [epochs[i] for i in places]
-        left, right = min(at) - 0.5, max(at) + 0.5
+    for n, (name, positions) in enumerate(stages):
+        of_stage = [epochs[i] for i in positions]
+        left, right = min(of_stage) - 0.5, max(of_stage) + 0.5
         axes.axvspan(left, right, color=BANDS[n % len(BANDS)], linewidth=0, zorder=0)
         if named:
-            place = ((left + right) / 2, 1.03)
-            where = axes.get_xaxis_transform()
-            axes.text(*place, name, transform=where, ha="center", color=GREY, parse_math=False)
+            above = ((left + right) / 2, 1.03)
+            transform = axes.get_xaxis_transform()
+            axes.text(*above, name, transform=transform, ha="center", color=GREY, parse_math=False)
 
 
 def _legend(axes: Axes, title: str | None) -> None:
+    """Name the lines to the right of the axes."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             title=title,

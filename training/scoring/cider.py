@@ -1,4 +1,4 @@
-"""CIDEr-D as a reward while training: fast, with the training photos' document frequencies."""
+"""CIDEr-D as the reward of a training: fast, with the training photos' document frequencies."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import NamedTuple
 
 Words = Sequence[str]
 Ngram = tuple[str, ...]
-LONGEST = 4  # words of an n-gram
-SIGMA = 6.0  # of the penalty on a difference in length
+MAX_WORDS = 4  # of an n-gram
+SIGMA = 6.0  # standard deviation of the penalty on a difference in length, bigrams
 
 
 class CiderD:
     """Scores captions of photos whose references are known (Vedantam et al. 2015, section 6).
 
-    It is what pycocoevalcap's ``Cider`` gives for a corpus, but an n-gram's document frequency is
-    the number of ``references``' photos that have it, whatever is scored.
+    The scores are those of the reference scorer, pycocoevalcap's ``Cider``, but for the document
+    frequencies: here an n-gram's is the number of photos of ``references`` that have it, whichever
+    captions are scored.
 
     Parameters
     ----------
     references
-        For each photo the words of what people wrote.
+        For each photo, by its row, what people wrote, split into words.
     """
 
     def __init__(self, references: Mapping[int, Sequence[Words]]) -> None:
@@ -33,7 +34,7 @@ class CiderD:
         self._log_photos = math.log(len(references))
 
     def scores(self, photo: int, captions: Iterable[Words]) -> list[float]:
-        """Of several captions of one photo, each 0 to 10."""
+        """Return CIDEr-D of several captions of one photo, each 0..10."""
         references = [self._vector(words) for words in self.references[photo]]
         return [
             10 * sum(_similarity(candidate, reference) for reference in references)
@@ -46,33 +47,38 @@ class CiderD:
             ngram: count * (self._log_photos - math.log(max(1, self.photos_with[ngram])))
             for ngram, count in Counter(_ngrams(words)).items()
         }
-        squares = [0.0] * LONGEST
+        squares = [0.0] * MAX_WORDS
         for ngram, weight in weights.items():
             squares[len(ngram) - 1] += weight * weight
         return _Vector(weights, [math.sqrt(square) for square in squares], max(0, len(words) - 1))
 
 
 class _Vector(NamedTuple):
+    """A caption as the weights of its n-grams."""
+
     weights: dict[Ngram, float]  # term frequency times inverse document frequency
-    norms: list[float]  # of the n-grams of 1 to LONGEST words
-    bigrams: int  # the length that the referee compares
+    norms: list[float]  # Euclidean, of the weights of n-grams of 1 to MAX_WORDS words
+    bigrams: int  # how many; the reference scorer takes this for the caption's length
 
 
 def _ngrams(words: Words) -> list[Ngram]:
     return [
-        tuple(words[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1)
+        tuple(words[i : i + n]) for n in range(1, MAX_WORDS + 1) for i in range(len(words) - n + 1)
     ]
 
 
 def _similarity(candidate: _Vector, reference: _Vector) -> float:
-    """The mean over n of the cosines, a candidate's weights cut to the reference's."""
-    products = [0.0] * LONGEST
+    """Return the mean over n of the cosines of two captions, times the penalty on their lengths.
+
+    A weight of the candidate counts as at most the reference's (the D in CIDEr-D).
+    """
+    products = [0.0] * MAX_WORDS
     for ngram, weight in candidate.weights.items():
         if other := reference.weights.get(ngram):
             products[len(ngram) - 1] += min(weight, other) * other
     cosines = (
-        product / (ours * theirs) if ours and theirs else product
-        for product, ours, theirs in zip(products, candidate.norms, reference.norms, strict=True)
+        product / (norm * other) if norm and other else product
+        for product, norm, other in zip(products, candidate.norms, reference.norms, strict=True)
     )
-    apart = candidate.bigrams - reference.bigrams
-    return math.exp(-(apart**2) / (2 * SIGMA**2)) * sum(cosines) / LONGEST
+    difference = candidate.bigrams - reference.bigrams
+    return math.exp(-(difference**2) / (2 * SIGMA**2)) * sum(cosines) / MAX_WORDS

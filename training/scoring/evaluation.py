@@ -1,4 +1,4 @@
-"""All scores of a split's captions, how sure they are, and a person's beside them."""
+"""All scores of a split's captions, with confidence intervals and the scores of a person."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.files import write_whole
-from training.scoring import metrics
-from training.scoring.meteor import MeteorUnavailable, meteor
-from training.scoring.metrics import Corpus, Measure
+from training.scoring.corpus import Corpus, Measurement, MetricUnavailable
+from training.scoring.metrics import METRICS, SCORES
 from training.scoring.wording import Wording
 
-SCORES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "BLEU-4 (nltk)", "METEOR", "ROUGE-L", "CIDEr")
-SCORERS = (metrics.bleu, metrics.nltk_bleu, metrics.rouge, metrics.cider)  # and METEOR
 RESAMPLES = 1000
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the intervals
 
 
 class Score(NamedTuple):
-    """A corpus score and the ends of its 95 % interval over photos."""
+    """A score of a corpus and the ends of its 95 % confidence interval over photos."""
 
     value: float
     low: float
@@ -34,21 +31,21 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The captions of N photos and what they are worth; `assess` makes one."""
+    """The captions of N photos and their scores; `assess` makes one."""
 
-    names: tuple[str, ...]  # of the photos
-    captions: tuple[str, ...]
-    cider: tuple[float, ...]  # of each photo
-    scores: dict[str, Score]  # those of `SCORES` that could be computed
-    person: dict[str, float]  # the same of a person's captions; empty if not asked for
-    unavailable: dict[str, str]  # score -> why it is missing
+    names: tuple[str, ...]  # of the N photos
+    captions: tuple[str, ...]  # one a photo
+    cider: tuple[float, ...]  # CIDEr-D of each caption
+    scores: dict[str, Score]  # name -> score of all captions, those of `SCORES` that are available
+    person: dict[str, float]  # name -> score of a person's captions; empty if there are none
+    unavailable: dict[str, str]  # name -> why this score is missing
 
     @property
     def wording(self) -> Wording:
-        return Wording.of(self.captions)
+        return Wording.counted(self.captions)
 
     def table(self) -> str:
-        """Plain text, a line for each score; columns are two or more spaces apart."""
+        """Return the scores as plain text, one a line; columns are two or more spaces apart."""
         rows = [["score", "value", "95 % interval", "a person"]]
         for name in SCORES:
             if name in self.scores:
@@ -60,7 +57,7 @@ class Evaluation:
                 rows.append([name, "-", self.unavailable[name]])
         if not self.person:
             rows[0].pop()
-        # A reason may be long: it widens no column.
+        # A long reason must not widen the columns.
         shown = [row for row in rows if row[1] != "-"]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
         lines = [
@@ -70,10 +67,10 @@ class Evaluation:
         return "\n".join(line.rstrip() for line in lines)
 
     def results(self) -> list[dict[str, int | str]]:
-        """COCO's results format: ``[{"image_id", "caption"}, ...]``.
+        """Return the captions in COCO's results format: ``[{"image_id", "caption"}, ...]``.
 
-        The id is the photo's name, or COCO's own number if all photos are named as COCO's are
-        (``COCO_val2014_000000391895.jpg``, ``000000391895.jpg``).
+        An ``image_id`` is the photo's name, or COCO's own number if all photos are named like
+        COCO's (``COCO_val2014_000000391895.jpg``, ``000000391895.jpg``).
         """
         return [
             {"image_id": image_id, "caption": caption}
@@ -81,10 +78,10 @@ class Evaluation:
         ]
 
     def write_json(self, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
-        """Write the captions as `results` to PATH.json and the rest to PATH.scores.json beside it.
+        """Write the captions to PATH.json and everything else to PATH.scores.json beside it.
 
-        PATH.json is what `pycocotools.coco.COCO.loadRes` reads. PATH.scores.json is an object:
-        ``scores`` (name to ``value``, ``low``, ``high``), ``person`` (name to value),
+        PATH.json holds `results`, which `pycocotools.coco.COCO.loadRes` reads. PATH.scores.json is
+        an object: ``scores`` (name to ``value``, ``low``, ``high``), ``person`` (name to value),
         ``unavailable`` (name to reason), ``wording`` (the counts of `Wording`), ``photos`` (a list
         of ``image_id``, ``cider``) and ``about``. Each file appears whole or not at all.
 
@@ -95,7 +92,7 @@ class Evaluation:
 
         Returns
         -------
-        The path of the scores.
+        The path of PATH.scores.json.
 
         Raises
         ------
@@ -121,7 +118,7 @@ class Evaluation:
 
 
 def scores_path(captions: Path) -> Path:
-    """Return the file of scores that `Evaluation.write_json` writes beside that of captions.
+    """Return the path of the scores that `Evaluation.write_json` writes beside the captions.
 
     Raises
     ------
@@ -140,16 +137,16 @@ def assess(
     seed: int = 1,
     person: bool = True,
 ) -> Evaluation:
-    """All scores, with intervals, and a person's.
+    """Compute all scores of the captions, their confidence intervals, and the scores of a person.
 
     The intervals are percentiles of the scores of `RESAMPLES` corpora whose photos are drawn with
-    replacement (Efron and Tibshirani 1993, section 13.3); they say how far the choice of photos
-    matters, not the choice of a training's seed.
+    replacement (Efron and Tibshirani 1993, section 13.3). They show how much the scores depend on
+    the choice of photos, not on the seed of a training.
 
-    A person's scores are those of one reference of each photo against the photo's others, the mean
-    over leaving out each in turn. They need two references for every photo and are left out
-    otherwise. A person has one reference less to agree with than the candidates have, which makes
-    the person's scores a little low.
+    A person's scores are those of one reference of each photo against the photo's other references:
+    the mean over taking each reference in turn. They need two references for every photo; without
+    them there is no person. A person's captions are compared with one reference fewer than the
+    candidates, which makes a person's scores a little low.
 
     Parameters
     ----------
@@ -160,7 +157,9 @@ def assess(
     names
         The photos' names, each once.
     seed
-        Of the photos drawn: the same seed gives the same intervals.
+        Decides which photos are drawn: the same seed gives the same intervals.
+    person
+        Whether to compute a person's scores.
 
     Raises
     ------
@@ -168,20 +167,12 @@ def assess(
         The lengths differ, there are no photos, or a photo has no reference.
     """
     if len(names) != len(candidates):
-        raise ValueError(f"{len(names)} names for {len(candidates)} candidates")
-    corpus = Corpus.of(candidates, references)
-    corpora = [corpus, *(_people(corpus) if person else [])]
-    measured = [[scorer(corpus) for scorer in SCORERS] for corpus in corpora]
-    unavailable = {}
-    try:
-        for measures, found in zip(measured, meteor(corpora), strict=True):
-            measures.append(found)
-    except MeteorUnavailable as error:  # what else is known is worth having without it
-        unavailable["METEOR"] = str(error)
-
-    values, *others = [_scores(measures) for measures in measured]
-    intervals = _intervals(measured[0], seed)
-    each = next(measure.rows[:, 0] for measure in measured[0] if "CIDEr" in measure.scores)
+        raise ValueError(f"{len(names)} names for {len(candidates)} captions")
+    corpus = Corpus.tokenized(candidates, references)
+    (measured, *of_people), unavailable = _measured([corpus, *(_people(corpus) if person else [])])
+    values, *others = [_values(measurements) for measurements in (measured, *of_people)]
+    intervals = _intervals(measured, seed)
+    each = next(measurement.rows[:, 0] for measurement in measured if "CIDEr" in measurement.scores)
     return Evaluation(
         names=tuple(names),
         captions=tuple(candidates),
@@ -192,8 +183,26 @@ def assess(
     )
 
 
+def _measured(corpora: Sequence[Corpus]) -> tuple[list[list[Measurement]], dict[str, str]]:
+    """Return the measurements of each corpus, and the scores that are unavailable with reasons."""
+    measured: list[list[Measurement]] = [[] for _ in corpora]
+    unavailable: dict[str, str] = {}
+    for metric in METRICS:
+        try:
+            measurements = metric.measure(corpora)
+        except MetricUnavailable as error:  # the other scores are worth having without it
+            unavailable |= dict.fromkeys(metric.scores, str(error))
+            continue
+        for found, measurement in zip(measured, measurements, strict=True):
+            found.append(measurement)
+    return measured, unavailable
+
+
 def _people(corpus: Corpus) -> list[Corpus]:
-    """As often as there are references for every photo: one of them against the others."""
+    """Return corpora in which one reference of each photo is the candidate, the others references.
+
+    There are as many as every photo has references that are not empty; none if that is one.
+    """
     references = [[text for text in texts if text] for texts in corpus.references]
     turns = min(map(len, references))
     return [
@@ -205,36 +214,36 @@ def _people(corpus: Corpus) -> list[Corpus]:
     ]
 
 
-def _scores(measures: Sequence[Measure]) -> dict[str, float]:
-    values = {name: value for measure in measures for name, value in measure.scores.items()}
-    return {name: values[name] for name in SCORES if name in values}
+def _values(measurements: Sequence[Measurement]) -> dict[str, float]:
+    return {name: value for found in measurements for name, value in found.scores.items()}
 
 
-def _intervals(measures: Sequence[Measure], seed: int) -> dict[str, tuple[float, float]]:
-    """Percentile intervals; all scores see the same resampled corpora."""
+def _intervals(measurements: Sequence[Measurement], seed: int) -> dict[str, tuple[float, float]]:
+    """Return the percentile interval of each score; all scores see the same resampled corpora."""
     generator = np.random.default_rng(seed)
-    rows = np.hstack([measure.rows for measure in measures])
+    rows = np.hstack([measurement.rows for measurement in measurements])
     photos = len(rows)
     draws = (generator.integers(photos, size=photos) for _ in range(RESAMPLES))
     sums = np.stack([np.bincount(draw, minlength=photos) @ rows for draw in draws])
     tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]  # per cent
     intervals, start = {}, 0
-    for measure in measures:
-        end = start + measure.rows.shape[1]
-        low, high = np.percentile(measure.of_sums(sums[:, start:end]), tails, axis=0)
-        for i, name in enumerate(measure.scores):
+    for measurement in measurements:
+        end = start + measurement.rows.shape[1]
+        low, high = np.percentile(measurement.from_sums(sums[:, start:end]), tails, axis=0)
+        for i, name in enumerate(measurement.scores):
             intervals[name] = float(low[i]), float(high[i])
         start = end
     return intervals
 
 
 def _image_ids(names: Sequence[str]) -> Sequence[int | str]:
+    """Return COCO's numbers if all photos are named like COCO's, else the names themselves."""
     found = [re.fullmatch(r"(?:COCO_\w+_)?(\d{12})", Path(name).stem) for name in names]
-    # All or none: another dataset may have a name that only looks like one of COCO's.
+    # All or none: another dataset may have one name that only looks like one of COCO's.
     numbers = [int(match[1]) for match in found if match]
     return numbers if len(numbers) == len(names) else list(names)
 
 
 def _write(path: Path, content: object) -> None:
-    # COCO's tools read with whatever encoding the machine has: nothing but ASCII is written.
+    # COCO's tools read with the machine's own encoding, so only ASCII is written.
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode("ascii"))

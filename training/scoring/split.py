@@ -1,4 +1,4 @@
-"""A split of captioned photos to judge, prepared or as `captioner prepare` reads them."""
+"""A split of captioned photos to be scored on: prepared, or as `captioner prepare` reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from training.data import datasets
 from training.data.datasets import SPLITS, TarMember
 from training.data.prepared import DESCRIPTION, Prepared, require_no_checkpoint
 from training.processes import Processes
-from training.reporting.report import chosen, write_samples
 from training.scoring.captions import GeneratedCaption, caption_files, caption_rows
 
 log = logging.getLogger("captioner")
@@ -23,20 +22,21 @@ log = logging.getLogger("captioner")
 
 @dataclass(frozen=True)
 class Split:
-    """Photos with people's captions."""
+    """The photos of a split with people's captions, by name.
+
+    The order is the same whether the data is prepared or not. Samples, folds and resampled corpora
+    are drawn by position: in another order the same photos would have other intervals.
+    """
 
     names: Sequence[str]
-    references: Sequence[Sequence[str]]
-    photos: np.ndarray | None  # of prepared data all, uint8, shape = (all, 3, S, S)
-    rows: Sequence[int]  # those of the split
-    files: Sequence[Path | TarMember]  # of other data
+    references: Sequence[Sequence[str]]  # for each photo what people wrote
+    files: Sequence[Path | TarMember]  # of data that is not prepared
+    images: np.ndarray | None  # all photos of prepared data, uint8, shape = (all, 3, S, S)
+    rows: Sequence[int]  # which of ``images`` are of the split
 
     @classmethod
-    def open(cls, data: Path, split: str, image_size: int, most: int | None = None) -> Split:
-        """Its first photos, or all; by name, so that prepared or not they are the same.
-
-        Samples, folds and resampled corpora are drawn by place: in another order the same photos
-        would have other intervals.
+    def open(cls, data: Path, split: str, image_size: int, max_photos: int | None = None) -> Split:
+        """Open a split of a data set, or its first ``max_photos`` photos by name.
 
         Raises
         ------
@@ -49,13 +49,13 @@ class Split:
         if (data / DESCRIPTION).is_file():
             prepared = Prepared.open(data)
             prepared.require_size(image_size)
-            rows = prepared.rows(split)[:most]
+            rows = prepared.rows(split)[:max_photos]
             return cls(
                 names=[prepared.names[row] for row in rows],
                 references=[prepared.captions[row] for row in rows],
-                photos=prepared.photos,
-                rows=rows,
                 files=[],
+                images=prepared.photos,
+                rows=rows,
             )
         dataset = datasets.read(data)
         if dataset.problems:
@@ -63,33 +63,25 @@ class Split:
                 "%s has problems: %s", data, datasets.summary(datasets.by_kind(dataset.problems))
             )
         found = datasets.of_split(dataset.examples, split)
-        examples = sorted(found, key=lambda example: example.name)[:most]
+        examples = sorted(found, key=lambda example: example.name)[:max_photos]
         return cls(
             names=[example.name for example in examples],
             references=[example.captions for example in examples],
-            photos=None,
-            rows=[],
             files=[example.photo for example in examples],
+            images=None,
+            rows=[],
         )
 
     def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[GeneratedCaption]:
-        """The captions that would be served, in order."""
-        if self.photos is None:
+        """Generate the captions that a server would reply with, one a photo, in order."""
+        if self.images is None:
             return caption_files(captioner, self.files, decoding)
         here = Processes(0, 1, captioner.device)
-        return caption_rows(captioner, self.photos, self.rows, decoding, here)
+        return caption_rows(captioner, self.images, self.rows, decoding, here)
 
-    def write_samples(
-        self, captioner: Captioner, out: Path, decoding: DecodingOptions, seed: int
-    ) -> None:
-        """Draw some of the photos, chosen by the seed, with their captions to a PNG."""
-        places = chosen(len(self.names), seed)
-        if self.photos is None:
-            size = captioner.network.config.image_size
-            decoded = [image.decode(self.files[i].read_bytes(), size) for i in places]
-            photos = torch.stack(decoded)
-        else:
-            photos = torch.from_numpy(self.photos[[self.rows[i] for i in places]])
-        title = f"{len(places)} of {len(self.names)} photos, chosen by seed {seed}"
-        references = [self.references[i] for i in places]
-        write_samples(captioner, photos, references, out, title, decoding)
+    def photos(self, positions: Sequence[int], image_size: int) -> torch.Tensor:
+        """Return some of the photos decoded, uint8, shape = (B, 3, image_size, image_size)."""
+        if self.images is None:
+            files = (self.files[i] for i in positions)
+            return torch.stack([image.decode(file.read_bytes(), image_size) for file in files])
+        return torch.from_numpy(self.images[[self.rows[i] for i in positions]])

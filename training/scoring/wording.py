@@ -1,4 +1,4 @@
-"""How captions are worded: what scores hardly punish and readers notice at once."""
+"""How captions are worded: faults that readers notice at once and scores hardly punish."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from model.word_map import split
 
-# A caption that ends in one of these wants another word.
+# English words that cannot be the last of a finished caption.
 # fmt: off
 UNFINISHED = frozenset([
     "a", "an", "the", "and", "or", "of", "with", "without", "in", "into", "on", "onto", "upon",
@@ -20,29 +20,30 @@ UNFINISHED = frozenset([
 
 
 class Wording(NamedTuple):
-    """Counts over the captions of a split; characters of scripts without spaces are words."""
+    """Counts over the captions of a split; in scripts without spaces each character is a word."""
 
     captions: int
-    unfinished: int  # captions that end in one of `UNFINISHED`; none but English ones can
+    unfinished: int  # captions that end in one of `UNFINISHED`; only English ones can
     repeating: int  # captions with a word twice in a row
-    different: int  # captions, each counted once
-    vocabulary: int  # words, each counted once
+    different: int  # different captions
+    vocabulary: int  # different words
     words: int
 
     @classmethod
-    def of(cls, captions: Sequence[str]) -> Self:
-        written = [split(caption) for caption in captions]
+    def counted(cls, captions: Sequence[str]) -> Self:
+        """Count the captions and their words."""
+        texts = [split(caption) for caption in captions]
         return cls(
-            captions=len(written),
-            unfinished=sum(bool(words) and words[-1] in UNFINISHED for words in written),
-            repeating=sum(any(a == b for a, b in pairwise(words)) for words in written),
+            captions=len(texts),
+            unfinished=sum(bool(words) and words[-1] in UNFINISHED for words in texts),
+            repeating=sum(any(a == b for a, b in pairwise(words)) for words in texts),
             different=len(set(captions)),
-            vocabulary=len({word for words in written for word in words}),
-            words=sum(map(len, written)),
+            vocabulary=len({word for words in texts for word in words}),
+            words=sum(map(len, texts)),
         )
 
     def table(self) -> str:
-        """Plain text."""
+        """Return the counts as plain text, one a line."""
         lines = {
             'captions that end in "a", "the", "with", ...': f"{self.unfinished} of {self.captions}",
             "captions with a word twice in a row": f"{self.repeating} of {self.captions}",

@@ -1,4 +1,4 @@
-"""CIDEr-D as a reward equals the referee's."""
+"""CIDEr-D as a reward equals the reference scorer's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ corpora = st.lists(
 
 
 @given(corpora)
-def test_scores_what_the_referee_does(corpus: list[tuple[list[str], list[list[str]]]]) -> None:
+def test_scores_equal_the_reference_scorers(
+    corpus: list[tuple[list[str], list[list[str]]]],
+) -> None:
     references = {i: texts for i, (_, texts) in enumerate(corpus)}
     ours = [CiderD(references).scores(i, [words])[0] for i, (words, _) in enumerate(corpus)]
     _, theirs = Cider().compute_score(

@@ -145,7 +145,7 @@ def test_without_java_the_rest_is_there() -> None:
     assert list(evaluation.scores) == [name for name in SCORES if name != "METEOR"]
     rows = parsed(evaluation.table())
     assert rows["METEOR"][0] == "-"
-    assert rows["METEOR"][1].startswith("no Java at ")
+    assert rows["METEOR"][1].startswith("METEOR needs Java, and ")
     assert len(rows["CIDEr"]) == 3
 
 
@@ -169,7 +169,7 @@ def test_coco_reads_the_captions(tmp_path: Path) -> None:
     assert written["about"] == {"beam_size": 3}
     assert written["scores"]["CIDEr"] == evaluation.scores["CIDEr"]._asdict()
     assert written["person"] == evaluation.person
-    assert "no Java" in written["unavailable"]["METEOR"]
+    assert "METEOR needs Java" in written["unavailable"]["METEOR"]
     assert written["photos"] == [
         {"image_id": 391895, "cider": evaluation.cider[0]},
         {"image_id": 42, "cider": evaluation.cider[1]},
@@ -202,7 +202,7 @@ def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:
 
 
 def test_each_caption_has_a_name() -> None:
-    with pytest.raises(ValueError, match="1 names for 2 candidates"):
+    with pytest.raises(ValueError, match="1 names for 2 captions"):
         assess(["a", "b"], [["a"], ["b"]], ["1.jpg"])
 
 

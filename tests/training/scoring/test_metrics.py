@@ -13,7 +13,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from training.scoring.metrics import Corpus, Measure, bleu, cider, nltk_bleu, rouge, score
+from training.scoring.corpus import Corpus, Measurement
+from training.scoring.metrics import score
+from training.scoring.scorers import bleu, cider, nltk_bleu, rouge
 
 REFERENCES = [
     ["A dog runs in the grass .", "the brown dog is running"],
@@ -56,9 +58,9 @@ def test_cider_rewards_rare_words_over_common_ones() -> None:
 
 
 def test_counts_must_agree() -> None:
-    with pytest.raises(ValueError, match="1 candidates for 3 photos"):
+    with pytest.raises(ValueError, match="1 captions for 3 photos"):
         score(["a"], REFERENCES)
-    with pytest.raises(ValueError, match="0 candidates"):
+    with pytest.raises(ValueError, match="0 captions"):
         score([], [])
     with pytest.raises(ValueError, match="1 photos have no reference, the first is photo 1"):
         score(["a", "b"], [["a"], []])
@@ -71,13 +73,13 @@ WORDS = ["a", "dog", "runs", "in", "the", "grass"]
 TEXT = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
 PHOTOS = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=4)), min_size=1, max_size=8)
 CORPORA = PHOTOS.filter(lambda photos: any(any(texts) for _, texts in photos)).map(
-    lambda photos: Corpus.of([text for text, _ in photos], [texts for _, texts in photos])
+    lambda photos: Corpus.tokenized([text for text, _ in photos], [texts for _, texts in photos])
 )
 
 
 @settings(deadline=None)
 @given(CORPORA)
-def test_scores_are_the_referees(corpus: Corpus) -> None:
+def test_scores_equal_the_reference_scorers(corpus: Corpus) -> None:
     truth = {i: list(texts) for i, texts in enumerate(corpus.references)}
     result = {i: [text] for i, text in enumerate(corpus.candidates)}
     values, _ = Bleu(4).compute_score(truth, result, verbose=0)
@@ -97,23 +99,23 @@ def test_scores_are_the_referees(corpus: Corpus) -> None:
 @settings(deadline=None)
 @given(CORPORA)
 def test_statistics_summed_give_the_scores(
-    measured_by: Callable[[Corpus], Measure], corpus: Corpus
+    measured_by: Callable[[Corpus], Measurement], corpus: Corpus
 ) -> None:
     measure = measured_by(corpus)
     whole = measure.rows.sum(axis=0)
-    values = measure.of_sums(np.stack([whole, 2 * whole]))
+    values = measure.from_sums(np.stack([whole, 2 * whole]))
     assert values[0] == pytest.approx(list(measure.scores.values()))
     assert len(measure.rows) == len(corpus.candidates)
 
 
 def test_statistics_know_the_photos_drawn_twice() -> None:
     """BLEU of a resampled corpus is that of its captions written out."""
-    corpus = Corpus.of(["a dog runs", "two men play", "a hat"], REFERENCES)
+    corpus = Corpus.tokenized(["a dog runs", "two men play", "a hat"], REFERENCES)
     drawn = [2, 0, 2]
-    written_out = Corpus.of(
+    written_out = Corpus.tokenized(
         [corpus.candidates[i] for i in drawn], [corpus.references[i] for i in drawn]
     )
     for measured_by in (bleu, nltk_bleu):
         measure = measured_by(corpus)
-        value = measure.of_sums(measure.rows[drawn].sum(axis=0, keepdims=True))[0]
+        value = measure.from_sums(measure.rows[drawn].sum(axis=0, keepdims=True))[0]
         assert value == pytest.approx(list(measured_by(written_out).scores.values()))

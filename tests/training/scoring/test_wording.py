@@ -12,7 +12,7 @@ CAPTIONS = [
 
 
 def test_counts_what_readers_notice() -> None:
-    wording = Wording.of(CAPTIONS)
+    wording = Wording.counted(CAPTIONS)
     assert wording == Wording(
         captions=5, unfinished=1, repeating=1, different=4, vocabulary=9, words=23
     )
@@ -22,9 +22,9 @@ def test_counts_what_readers_notice() -> None:
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:
-    wording = Wording.of(["一只狗在草地上", "一只狗", "妈妈 和 T恤"])
+    wording = Wording.counted(["一只狗在草地上", "一只狗", "妈妈 和 T恤"])
     assert (wording.words, wording.vocabulary, wording.repeating) == (7 + 3 + 5, 11, 1)
 
 
 def test_of_no_captions() -> None:
-    assert Wording.of([]).table().endswith("0.0")
+    assert Wording.counted([]).table().endswith("0.0")
