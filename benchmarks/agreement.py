@@ -1,11 +1,12 @@
-"""Whether a faster precision writes the same captions, and what they score.
+"""Whether faster precisions write the same captions as float32, and the CIDEr of each.
 
-The reference is the network as a training leaves it: float32, nothing folded or rearranged.
+The baseline is the network as a training leaves it: float32, nothing folded or rearranged.
 """
 
 from __future__ import annotations
 
-from benchmarks.report import Line, Options, Report, columns
+from benchmarks.options import Options
+from benchmarks.report import Line, Report, columns
 from model import Captioner, DecodingOptions, checkpoint
 from model.inference.devices import has_bf16
 from training.scoring.corpus import Corpus
@@ -13,14 +14,14 @@ from training.scoring.scorers import cider
 from training.scoring.split import Split
 
 PLAIN = "plain"
-# Precision -> least share of captions that are the same; None where it is only told.
-SAME = {"float32": 1.0, "mixed": 0.97, "bfloat16": None}
-CIDER_DIFFERENCE = 0.003
+# Precision -> the least share of captions that must be the same; None is printed only.
+MIN_SAME = {"float32": 1.0, "mixed": 0.97, "bfloat16": None}
+MAX_CIDER_DIFFERENCE = 0.003
 QUICK = 8  # photos
 
 
 def bench(options: Options) -> Report:
-    """Caption the split in every precision.
+    """Caption a split in every precision that is fast on this machine.
 
     Raises
     ------
@@ -30,14 +31,14 @@ def bench(options: Options) -> Report:
     if options.data is None:
         raise ValueError("the agreement is measured on captioned photos; name them with --data")
     plain = Captioner(*checkpoint.load(options.checkpoint))
-    most = QUICK if options.quick else None
-    split = Split.open(options.data, options.split, plain.network.config.image_size, most)
+    max_photos = QUICK if options.quick else None
+    split = Split.open(options.data, options.split, plain.network.config.image_size, max_photos)
     decoding = DecodingOptions()
     texts = {PLAIN: [caption.text for caption in split.caption(plain, decoding)]}
-    measured = [name for name in SAME if name == "float32" or has_bf16(plain.device)]
-    if len(measured) < len(SAME):
-        print("this machine has no fast bfloat16: only float32, which auto chooses, is looked at")
-    for precision in measured:
+    precisions = [name for name in MIN_SAME if name == "float32" or has_bf16(plain.device)]
+    if len(precisions) < len(MIN_SAME):
+        print("this machine has no fast bfloat16: only float32, which auto chooses, is measured")
+    for precision in precisions:
         captioner = Captioner.load(options.checkpoint, precision=precision)
         texts[precision] = [caption.text for caption in split.caption(captioner, decoding)]
 
@@ -54,19 +55,19 @@ def bench(options: Options) -> Report:
         difference = scores[name] - scores[PLAIN]
         rows.append([name, f"{same[name]:.3f}", f"{scores[name]:.4f}", f"{difference:+.4f}"])
     print(columns(rows))
-
-    lines = []
-    for name in measured:
-        least, difference = SAME[name], abs(scores[name] - scores[PLAIN])
-        lines += [
-            Line(f"agreement, {name}", same[name], "of captions the same", least, digits=3),
-            Line(
-                f"agreement, {name}",
-                difference,
-                "CIDEr apart",
-                at_most=None if least is None else CIDER_DIFFERENCE,
-                digits=4,
-            ),
-        ]
+    lines = [
+        line
+        for name in precisions
+        for line in _lines(name, same[name], abs(scores[name] - scores[PLAIN]))
+    ]
     figures = {"photos": len(split.references), "beam": decoding.beam_size}
     return Report(figures | {"same": same, "CIDEr": scores}, lines)
+
+
+def _lines(precision: str, same: float, difference: float) -> list[Line]:
+    name, min_same = f"agreement, {precision}", MIN_SAME[precision]
+    max_difference = None if min_same is None else MAX_CIDER_DIFFERENCE
+    return [
+        Line(name, same, "of captions the same", at_least=min_same, digits=3),
+        Line(name, difference, "CIDEr apart", at_most=max_difference, digits=4),
+    ]

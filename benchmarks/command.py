@@ -1,4 +1,4 @@
-"""``captioner bench``: one benchmark by its name, or all that tell how captions are made."""
+"""``captioner bench``: runs one benchmark by its name, or all that run by default."""
 
 from __future__ import annotations
 
@@ -7,98 +7,71 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.catalog import BENCHMARKS
 from benchmarks.measure import machine
-from benchmarks.report import Options, Report, table, write_json
-from captioner.paths import SHIPPED
+from benchmarks.options import Options, add_options
+from benchmarks.report import Report, table, write_json
 
-TRAINING = "train"  # has options of its own
-AGAINST = "against"  # needs something to compare with
-SERVING = "serve"  # takes minutes
-SWAPPING = "swap"  # takes half an hour
-DECODING = "decoding"  # tells what `model.image.cost` estimates, not how fast captions are made
-THREADS = "threads"  # takes minutes, and neighbours of its own slow the machine
-WHAT = {
-    "search": "the beam search alone: what photos, beams and words cost",
-    "caption": "from bytes to captions: throughput, latency, share of the machine's peak",
-    "start": "a new process: seconds to its first caption, memory",
-    AGAINST: "captioning against another checkpoint's or another search's",
-    "agreement": "whether faster precisions write the same captions, and their CIDEr",
-    SERVING: "captioning over HTTP against in process; overload, killed workers, a new start",
-    SWAPPING: "versions swapped and rolled back under load: no request lost, none mistaken",
-    DECODING: "decoding photos of every format, against the estimate from their headers",
-    THREADS: "how threads wait for work: what it costs on a quiet machine and on a busy one",
-    TRAINING: "training against the tutorial's loop: captions a second, memory",
-}
-ONLY_BY_NAME = (AGAINST, SERVING, SWAPPING, DECODING, THREADS, TRAINING)
-HOW_SERVING = """\
-It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
-the loopback interface, loads it from the same cores, and stops it at the end. In turn:
+EXAMPLES = """\
+examples:
+  captioner bench
+  captioner bench caption --photos FOLDER --out figures
+  captioner bench serve --quick
 
-  throughput   photos a second with 16 and with 64 clients, against the same photos in process,
-               in batches of 32, with the decoding that the server has
-  latency      of one client, against one photo at a time in process
-  overload     a minute of twice as many photos as are served: each must be answered, with a
-               caption or with 503, and the server must be as fast as before right after
-  kill -9      of the worker, ten times under load: what was in its batch may fail, nothing else
-  new start    the server is stopped and started again
-  captions     every reply of all that must be the caption which that photo has alone in process
-
-Photos whose caption depends on their company in a batch are left out: of two captions as likely
-as one another, rounding chooses. It takes about six minutes, with --quick about one."""
-
-HOW_SWAPPING = """\
-Swap versions and roll back while 32 clients ask without a pause.
-
-It starts a TorchServe of its own, as bench serve does, and deploys version after version as
-captioner deploy does; every fifth is rolled back. Even versions say in capitals what odd ones say,
-so that a caption tells who wrote it: every reply must be the caption which that version has for
-that photo alone in process, and none may be lost or fail. Most of a swap is two processes that
-import torch; with OMP_NUM_THREADS=1 the server leaves them the other of two cores."""
+captioner bench NAME --help shows the options of one benchmark."""
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Run one benchmark, or all that are short; print figures, and thresholds beside them.
+    """Run benchmarks; print their figures, and thresholds beside them.
 
-    What falls short of a threshold is marked and no more: a busy machine proves nothing.
+    A figure that misses its threshold is marked and nothing more: on a busy machine it proves
+    nothing.
 
     Raises
     ------
     ValueError
-        There is no benchmark of that name, or an option does not fit.
+        There is no benchmark of that name, or an option is out of its range.
     """
     rest = list(arguments)
     name = rest.pop(0) if rest and not rest[0].startswith("-") else None
-    if name is not None and name not in WHAT:
-        raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(WHAT)}")
-    if name == TRAINING:
+    if name is not None and name not in BENCHMARKS:
+        raise ValueError(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    if name == "train":
         from benchmarks import train
 
         train.main(rest)
         return
-    given = _parser(name).parse_args(rest)
-    out: Path | None = given.out
-    others = {key: value for key, value in vars(given).items() if key not in ("out", "overwrite")}
-    options = Options(**others)
-    stem = name or "bench"
+    given = vars(_parser(name).parse_args(rest))
+    out, overwrite = given.pop("out"), given.pop("overwrite")
+    options = Options(**given)
+    file_name = name or "bench"
     if out is not None:  # before minutes of measuring
         from model.files import check_new  # here, because the model's package takes torch along
 
-        check_new(out / f"{stem}.json", given.overwrite)
-        check_new(out / f"{stem}.png", given.overwrite)
-    names = [name] if name else [n for n in WHAT if n not in ONLY_BY_NAME]
-    if options.data is None and name is None:
-        names.remove("agreement")
-    reports: dict[str, Report] = {}
-    for each in names:
-        # Each imports what it needs: torch takes seconds, and --help should not.
-        reports[each] = importlib.import_module(f"benchmarks.{each}").bench(options)
-        print()
+        for ending in ("json", "png"):
+            check_new(out / f"{file_name}.{ending}", overwrite)
+    reports = _run([name] if name else _names_by_default(options), options)
     print(table([line for report in reports.values() for line in report.lines]))
     if out is not None:
-        _write(reports, options, out, stem)
+        _write(reports, options, out / f"{file_name}.json")
 
 
-def _write(reports: Mapping[str, Report], options: Options, out: Path, stem: str) -> None:
+def _names_by_default(options: Options) -> list[str]:
+    names = [name for name, benchmark in BENCHMARKS.items() if benchmark.by_default]
+    return [name for name in names if name != "agreement" or options.data is not None]
+
+
+def _run(names: Sequence[str], options: Options) -> dict[str, Report]:
+    reports = {}
+    for name in names:
+        # Imported here, because torch takes seconds to import and --help should not wait for it.
+        reports[name] = importlib.import_module(f"benchmarks.{name}").bench(options)
+        print()
+    return reports
+
+
+def _write(reports: Mapping[str, Report], options: Options, path: Path) -> None:
+    """Write the figures as JSON and, where there is something to draw, a picture beside it."""
     about = {
         "machine": machine(),
         "checkpoint": str(options.checkpoint),
@@ -106,7 +79,6 @@ def _write(reports: Mapping[str, Report], options: Options, out: Path, stem: str
         "rounds": options.rounds,
         "quick": options.quick,
     }
-    path = out / f"{stem}.json"
     write_json(path, reports, about)
     print(path)
     if reports.keys().isdisjoint({"search", "caption"}):
@@ -123,69 +95,37 @@ def _write(reports: Mapping[str, Report], options: Options, out: Path, stem: str
 
 
 def _parser(name: str | None) -> argparse.ArgumentParser:
-    """Of one benchmark, or of all of them."""
-    if name is None:
-        listed = "\n".join(f"  {each:11}{text}" for each, text in WHAT.items())
-        parser = argparse.ArgumentParser(
-            prog="captioner bench",
-            usage="captioner bench [NAME] [options]",
-            description="Measure speed, memory and agreement, each against a baseline of the same"
-            " run. Without a name:\nsearch, caption and start, and agreement if there is --data."
-            f"\n\nbenchmarks:\n{listed}",
-            epilog="captioner bench NAME --help shows the options of one.\n\nexamples:\n"
-            "  captioner bench\n"
-            "  captioner bench caption --photos FOLDER --out figures\n"
-            "  captioner bench serve --quick",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    else:
-        text = WHAT[name]
-        description = f"Measure {text}." if name != "agreement" else f"See {text}."
-        if name == SWAPPING:
-            description = HOW_SWAPPING
-        parser = argparse.ArgumentParser(
-            prog=f"captioner bench {name}",
-            description=f"{description}\n\n{HOW_SERVING}" if name == SERVING else description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    parser.add_argument(
-        "--checkpoint", type=Path, default=SHIPPED, help="checkpoint folder (the shipped one)"
-    )
-    if name not in ("agreement", SWAPPING):
-        parser.add_argument("--rounds", type=int, default=5, help="runs in turn, for medians (5)")
-    if name not in ("agreement", DECODING):
-        parser.add_argument(
-            "--photos",
-            type=Path,
-            metavar="FOLDER",
-            help="JPEGs of yours, the first by name (synthetic ones of 500 x 375 pixels)",
-        )
-    if name in (None, "agreement"):
-        parser.add_argument(
-            "--data",
-            type=Path,
-            required=name is not None,
-            help="captioned photos, prepared or as prepare reads them",
-        )
-        parser.add_argument("--split", default="val", help="train, val or test (val)")
-    if name == SERVING:
-        parser.add_argument(
-            "--requests", type=int, default=2000, help="between two looks at its memory (2000)"
-        )
-    if name == AGAINST:
-        form = "such as beam_size=5,max_length=20,consensus=false (the default search)"
-        parser.add_argument("--search", default="", metavar="OPTIONS", help=form)
-        parser.add_argument(
-            "--other", type=Path, metavar="CHECKPOINT", help="to compare with (the same checkpoint)"
-        )
-        parser.add_argument(
-            "--other-search", default="", metavar="OPTIONS", help="its search (the default search)"
-        )
-    if name == SWAPPING:
-        parser.add_argument("--swaps", type=int, default=100, help="of versions (100)")
-    parser.add_argument("--quick", action="store_true", help="only see whether it runs")
+    """Return the parser of one benchmark's options, or of those of all that run by default."""
+    parser = _parser_of(name) if name else _parser_of_all()
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write figures (JSON) and a picture (PNG) here"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace those that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    return parser
+
+
+def _parser_of_all() -> argparse.ArgumentParser:
+    rows = "\n".join(f"  {name:11}{row.summary}" for name, row in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="captioner bench",
+        usage="captioner bench [NAME] [options]",
+        description="Measure speed, memory and agreement, each against a baseline of the same run."
+        "\nWithout a name: search, caption and start, and agreement if there is --data."
+        f"\n\nbenchmarks:\n{rows}",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    by_default = (row for row in BENCHMARKS.values() if row.by_default)
+    add_options(parser, {name for row in by_default for name in row.options})
+    return parser
+
+
+def _parser_of(name: str) -> argparse.ArgumentParser:
+    row = BENCHMARKS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"captioner bench {name}",
+        description=row.description or f"Measure {row.summary}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser, row.options, row.required)
     return parser

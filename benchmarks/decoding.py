@@ -1,6 +1,8 @@
-"""Measure the cost of decoding photos of every format, against the estimate from their headers.
+"""The seconds that photos of every image format take to decode, against the estimate from headers.
 
-Flat photos are next to no bytes, which a bomb is, and noise is as many as there can be.
+The estimate is `model.decoding_cost`'s, by which the server refuses what would take too long.
+Photos of one colour have next to no bytes, as a decompression bomb has; photos of noise have as
+many as their format can need.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.report import Line, Options, Report, columns
+from benchmarks.options import Options
+from benchmarks.report import Line, Report, columns
 from model import image
 from model.image.cost import estimate
 
 SIDE, QUICK_SIDE = 2000, 100  # pixels
-SMALL = 240  # pixels, what an encoder reads
+ENCODER_SIDE = 240  # pixels, the size that photos are decoded for
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "JPEG": ("RGB", {"quality": 95}),
     "JPEG progressive": ("RGB", {"quality": 95, "progressive": True}),
@@ -41,7 +44,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def bench(options: Options) -> Report:
-    """Decode flat and noisy photos of every format that is read here, and of its costly kinds."""
+    """Decode photos of one colour and of noise, of every accepted format and its costly kinds."""
     side = QUICK_SIDE if options.quick else SIDE
     report, rows = Report(), [["", "estimated, s", "measured, s", "megabytes"]]
     for name, (mode, settings) in FORMATS.items():
@@ -51,7 +54,7 @@ def bench(options: Options) -> Report:
         for kind, picture in (("flat", _flat(side)), ("noise", _noise(side))):
             photo = _saved(picture.convert(mode), format, settings)
             estimated = estimate(photo).seconds
-            measured = statistics.median(_seconds(photo) for _ in range(options.rounds))
+            measured = statistics.median(_processor_seconds(photo) for _ in range(options.rounds))
             label = f"{name}, {kind}"
             rows.append([label, f"{estimated:.3f}", f"{measured:.3f}", f"{len(photo) / 1e6:.2f}"])
             report.figures[label] = {"estimated": estimated, "measured": measured}
@@ -67,7 +70,7 @@ def _flat(side: int) -> Image.Image:
 
 
 def _noise(side: int) -> Image.Image:
-    """A blurred pattern with noise on it, which no format compresses well."""
+    """Return a blurred pattern with noise on it, which no format compresses well."""
     random = np.random.default_rng(1)
     coarse = random.integers(0, 256, (side // 8 + 1, side // 8 + 1, 4), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((side, side))).astype(np.int16)
@@ -86,8 +89,8 @@ def _saved(picture: Image.Image, format: str, settings: dict[str, Any]) -> bytes
     return buffer.getvalue()
 
 
-def _seconds(photo: bytes) -> float:
-    """Return the CPU seconds of all threads: work that a decoder shares out is work as well."""
+def _processor_seconds(photo: bytes) -> float:
+    """Return the seconds of all threads together: what a decoder shares out counts as well."""
     started = time.process_time()
-    image.decode(photo, SMALL)
+    image.decode(photo, ENCODER_SIDE)
     return time.process_time() - started

@@ -1,37 +1,42 @@
-"""Ask a server on this machine for captions, much and cheaply.
+"""Load for a server on this machine: photos sent by many callers at once, and every reply kept.
 
-The load shares the cores with the server that it measures, so it is plain asyncio: connections
-stay open, photos are sent as they are, and of HTTP only what TorchServe answers is understood.
+The load shares the cores with the server that it measures. It is sent by httpx2, because its
+asynchronous client has hundreds of requests under way in one thread, where `requests` would need a
+thread for each. A request costs it 0.7 ms of a core, where captioning a photo takes 20 ms or more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-LOST = 0  # in place of a status: the connection broke or the time was over
+import httpx2
+
+LOST = 0  # in place of a status: the connection broke, or no reply came in time
 OK, BUSY = 200, 503
-PAUSE = 0.05  # seconds a client waits after anything but a caption
+PAUSE = 0.05  # seconds that a caller waits after a reply that is no caption
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the photos go.
+    """The server that photos are sent to.
 
     Parameters
     ----------
     port
-        On this machine.
+        On the loopback interface.
     photos
-        Bytes; requests name them by their position.
+        JPEGs; requests name them by their position.
     path
-        What is asked for.
+        Of the predictions.
     timeout
-        Seconds after which a request is lost.
+        Seconds after which a request counts as lost.
     """
 
     port: int
@@ -42,106 +47,96 @@ class Target:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one request."""
+    """The outcome of one request."""
 
-    photo: int
-    start: float  # by `time.perf_counter`
+    photo: int  # its position
+    start: float  # when it was sent, by `time.perf_counter`
     seconds: float
-    status: int
-    caption: str | None  # None unless the status is 200 and the body has one
-    version: str | None = None  # that wrote it, as it says
+    status: int  # of HTTP, or `LOST`
+    caption: str | None  # None unless the status is 200 and the body has a caption
+    version: str | None = None  # the version that wrote the caption, as the body says
 
     @property
     def end(self) -> float:
         return self.start + self.seconds
 
 
-class Connection:
-    """One caller: opened when it first asks, kept open as long as the server does."""
+class Caller:
+    """One caller with one connection, which it keeps open as long as the server does."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._http: httpx2.AsyncClient | None = None
 
     async def ask(self, photo: int) -> Reply:
-        """Send the photo of this position; whatever happens is a reply."""
+        """Send the photo of this position; return the outcome, whatever it is."""
+        if self._http is None:
+            # The environment's proxies are not for this machine.
+            self._http = httpx2.AsyncClient(
+                base_url=f"http://127.0.0.1:{self._target.port}",
+                headers={"Content-Type": "image/jpeg"},
+                timeout=None,
+                trust_env=False,
+                verify=False,
+            )
         start = time.perf_counter()
         try:
             async with asyncio.timeout(self._target.timeout):
-                status, body = await self._exchange(self._target.photos[photo])
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-            self.close()
+                answer = await self._http.put(self._target.path, content=self._target.photos[photo])
+            status, body = answer.status_code, answer.content
+        except (httpx2.HTTPError, TimeoutError):
             status, body = LOST, b""
-        caption, version = _caption(body) if status == OK else (None, None)
-        return Reply(photo, start, time.perf_counter() - start, status, caption, version)
+        seconds = time.perf_counter() - start
+        # TorchServe closes the connection after an error and does not always say so.
+        if status == LOST or status >= 400:
+            await self.close()
+        caption, version = _caption_and_version(body) if status == OK else (None, None)
+        return Reply(photo, start, seconds, status, caption, version)
 
-    def close(self) -> None:
-        """At once: nobody waits for what is under way."""
-        if self._streams:
-            self._streams[1].transport.abort()
-        self._streams = None
-
-    async def _exchange(self, photo: bytes) -> tuple[int, bytes]:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._target.port)
-        reader, writer = self._streams
-        head = (
-            f"PUT {self._target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            f"Content-Type: image/jpeg\r\nContent-Length: {len(photo)}\r\n\r\n"
-        )
-        writer.write(head.encode())
-        writer.write(photo)
-        await writer.drain()
-        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        status = int(first.split()[1])
-        fields = (line.partition(":") for line in lines if line)
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-        if "content-length" not in headers:
-            raise ValueError("the reply does not say how long it is")
-        body = await reader.readexactly(int(headers["content-length"]))
-        # TorchServe closes after an error and does not always say so.
-        if status >= 400 or headers.get("connection", "").lower() == "close":
-            self.close()
-        return status, body
+    async def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        http, self._http = self._http, None
+        if http:
+            await http.aclose()
 
 
 async def closed_loop(
     target: Target, photos: Iterator[int], clients: int, replies: list[Reply] | None = None
 ) -> list[Reply]:
-    """As many clients, each of which asks for the next photo once it has its answer.
+    """Let so many callers ask at once, each for the next photo once it has its reply.
 
     Parameters
     ----------
     photos
-        Positions; the clients take turns until there are no more.
+        Positions, which the callers share; they stop when there are no more.
     replies
-        Where the replies go as they come, for one who watches.
+        Receives each reply as it comes.
     """
     found = [] if replies is None else replies
 
     async def client() -> None:
-        connection = Connection(target)
+        caller = Caller(target)
         try:
             for photo in photos:
-                reply = await connection.ask(photo)
+                reply = await caller.ask(photo)
                 found.append(reply)
                 if reply.status != OK:
                     await asyncio.sleep(PAUSE)
         finally:
-            connection.close()
+            await caller.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return found
 
 
 async def open_loop(target: Target, photos: Iterable[int], rate: float) -> list[Reply]:
-    """Ask for so many photos a second, answered or not; returns with the last answer."""
-    idle: list[Connection] = []
+    """Send so many photos a second, whether or not replies come; return all replies."""
+    idle: list[Caller] = []
 
     async def ask(photo: int) -> Reply:
-        connection = idle.pop() if idle else Connection(target)
-        reply = await connection.ask(photo)
-        idle.append(connection)
+        caller = idle.pop() if idle else Caller(target)
+        reply = await caller.ask(photo)
+        idle.append(caller)
         return reply
 
     start = time.perf_counter()
@@ -150,26 +145,66 @@ async def open_loop(target: Target, photos: Iterable[int], rate: float) -> list[
         for i, photo in enumerate(photos):
             await asyncio.sleep(max(0.0, start + i / rate - time.perf_counter()))
             tasks.append(group.create_task(ask(photo)))
-    for connection in idle:
-        connection.close()
+    for caller in idle:
+        await caller.close()
     return [task.result() for task in tasks]
 
 
-def wrong(replies: Iterable[Reply], captions: Sequence[str]) -> list[Reply]:
-    """Those that were answered with another caption than the photo's."""
+@dataclass
+class Load:
+    """Sends load after load to a target, and keeps the replies of all of them."""
+
+    target: Target
+    replies: list[Reply] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # One load begins with the photo after the last one of the load before.
+        self.photos: Iterator[int] = itertools.cycle(range(len(self.target.photos)))
+
+    def send(self, count: int, clients: int) -> list[Reply]:
+        """Send the next so many photos by a closed loop; return their replies."""
+        photos = itertools.islice(self.photos, count)
+        return self.keep(asyncio.run(closed_loop(self.target, photos, clients)))
+
+    def keep(self, replies: list[Reply]) -> list[Reply]:
+        """Keep the replies of a load that was sent otherwise; return them."""
+        self.replies += replies
+        return replies
+
+
+def wrong_replies(replies: Iterable[Reply], captions: Sequence[str]) -> list[Reply]:
+    """Return the replies whose caption is not the photo's.
+
+    Parameters
+    ----------
+    captions
+        The caption of each photo, by its position.
+    """
     return [r for r in replies if r.status == OK and r.caption != captions[r.photo]]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that this share of them does not exceed; 0 < share <= 1."""
+    """Return the smallest value that this share of all does not exceed; 0 < share <= 1."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def _caption(body: bytes) -> tuple[str | None, str | None]:
-    """The caption and the version that wrote it."""
+def count_by_status(replies: Iterable[Reply]) -> Counter[int]:
+    """Return how many replies have which status."""
+    return Counter(reply.status for reply in replies)
+
+
+def described(statuses: Counter[int]) -> str:
+    """Return counts by status as text, such as ``120 x 200, 3 x 503, 1 lost``."""
+    return ", ".join(
+        f"{count} lost" if status == LOST else f"{count} x {status}"
+        for status, count in sorted(statuses.items(), key=lambda each: each[0] or math.inf)
+    )
+
+
+def _caption_and_version(body: bytes) -> tuple[str | None, str | None]:
     try:
-        told = json.loads(body)
-        caption, version = told["caption"], told.get("model", {}).get("version")
+        content = json.loads(body)
+        caption, version = content["caption"], content.get("model", {}).get("version")
     except (ValueError, KeyError, TypeError, AttributeError):
         return None, None
     return (caption, version) if isinstance(caption, str) else (None, None)

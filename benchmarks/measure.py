@@ -1,4 +1,4 @@
-"""How things are measured: runs in turn, ratios of pairs, new processes, and on which machine."""
+"""How figures are measured: runs in turn, ratios of pairs, new processes, and the machine."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Times = dict[str, list[float]]  # name of a run -> seconds, one a round
+Timings = dict[str, list[float]]  # name of a run -> its seconds, one figure a round
 
 
-def seconds(run: Callable[[], object]) -> float:
+def time_of(run: Callable[[], object]) -> float:
+    """Return the seconds that one call takes."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> Times:
-    """Seconds of each run: all once to warm up, then A B C, A B C, ...
+def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> Timings:
+    """Time runs in turn, A B C, A B C, ..., after one round that warms up.
 
-    What slows the machine for a while slows all of a round, so ratios within rounds hold.
+    Whatever slows the machine for a while slows all runs of a round, so ratios within rounds hold.
     """
     for run in runs.values() if warm_up else ():
         run()
-    times: Times = {name: [] for name in runs}
+    timings: Timings = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            times[name].append(seconds(run))
-    return times
+            timings[name].append(time_of(run))
+    return timings
 
 
-def ratio(times: Times, slow: str, fast: str) -> float:
-    """How many times as long the slow one takes: the median over the rounds."""
-    return statistics.median(s / f for s, f in zip(times[slow], times[fast], strict=True))
+def ratio(timings: Timings, slow: str, fast: str) -> float:
+    """Return how many times as long as the fast run the slow one takes: the median over rounds."""
+    return statistics.median(s / f for s, f in zip(timings[slow], timings[fast], strict=True))
 
 
 def in_new_process(arguments: Sequence[str], **environment: str) -> Any:
-    """Run Python with these arguments; what it prints last, read as JSON.
+    """Run Python with these arguments; return the last line that it prints, read as JSON.
 
     Raises
     ------
     RuntimeError
-        It failed; the last line it wrote to standard error.
+        The process failed; the message is the last line that it wrote to standard error.
     """
     done = subprocess.run(
         [sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True
@@ -59,12 +60,12 @@ def in_new_process(arguments: Sequence[str], **environment: str) -> Any:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on besides the code."""
+    """Return what figures depend on besides this project's code: processor, threads, versions."""
     import torch  # here, because a process that times the import of torch must not have paid it
 
     packages = ("torch", "torchvision", "timm", "pillow")

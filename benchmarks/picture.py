@@ -1,4 +1,7 @@
-"""The figures of `benchmarks.search` and `benchmarks.caption` as a picture; needs matplotlib."""
+"""The picture of the figures of `benchmarks.search` and `benchmarks.caption`, benchmarks/speed.png.
+
+Needs matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,13 @@ from training.reporting.pictures import ACCENT, GREY, INK, Page
 Figures = Mapping[str, Any]
 
 COLORS = ("#8fb3c9", "#4f86a6", "#2f6690", "#12324a")  # from few beams to many
-# Inches: a panel, left of it for its axis, above it for its title, below it, around the page.
+# Inches: width and height of a panel; the space left of it for its axis, above it for its title and
+# below it; the margin of the page.
 WIDTH, HEIGHT, LEFT, ABOVE, BELOW, EDGE = 4.1, 2.7, 1.0, 0.7, 0.65, 0.25
 
 
 def write_picture(reports: Mapping[str, Report], out: Path) -> None:
-    """Draw what these benchmarks measured to a PNG; one of search and caption must be there."""
+    """Draw the figures of these benchmarks to a PNG; search or caption must be among them."""
     panels: list[tuple[Callable[[Axes, Figures], None], Figures]] = []
     if "search" in reports:
         panels += [(draw, reports["search"].figures) for draw in (by_batch, by_beams, by_words)]
@@ -41,7 +45,7 @@ def write_picture(reports: Mapping[str, Report], out: Path) -> None:
 
 
 def by_batch(axes: Axes, figures: Figures) -> None:
-    """Cost of a photo against the photos searched together, a line for each beam size."""
+    """Draw the cost of a photo against the photos searched together, a line for each beam size."""
     sweep = figures["sweep"]
     batches, beams = (sorted({row[key] for row in sweep}) for key in ("photos", "beams"))
     for k, color in zip(beams, COLORS, strict=False):
@@ -68,7 +72,7 @@ def by_batch(axes: Axes, figures: Figures) -> None:
 
 
 def by_beams(axes: Axes, figures: Figures) -> None:
-    """Cost of a photo's step against its beams."""
+    """Draw the cost of a photo's step against its beams."""
     rows = [row for row in figures["sweep"] if row["photos"] == figures["batch"]]
     beams, costs = _column(rows, "beams"), _column(rows, "microseconds_a_step")
     _straight(axes, beams, costs)
@@ -82,7 +86,7 @@ def by_beams(axes: Axes, figures: Figures) -> None:
 
 
 def by_words(axes: Axes, figures: Figures) -> None:
-    """Cost of a photo's step against the words of the vocabulary."""
+    """Draw the cost of a photo's step against the words of the vocabulary."""
     rows = figures["vocabulary"]
     words, costs = _column(rows, "vocabulary"), _column(rows, "microseconds_a_step")
     _straight(axes, words, costs)
@@ -97,9 +101,8 @@ def by_words(axes: Axes, figures: Figures) -> None:
 
 
 def throughput(axes: Axes, figures: Figures) -> None:
-    """Photos a second from bytes to captions, ours and the tutorial's."""
+    """Draw the photos a second from bytes to captions, ours and the tutorial's."""
     rates = figures["photos_a_second"]
-    theirs = rates["tutorial"]
     places = range(len(rates))[::-1]
     colors = [GREY if name == "tutorial" else ACCENT for name in rates]
     axes.barh(places, list(rates.values()), color=colors, height=0.6)
@@ -111,14 +114,14 @@ def throughput(axes: Axes, figures: Figures) -> None:
     axes.grid(visible=False, axis="y")
     _title(
         axes,
-        f"Bytes to captions: {max(rates.values()) / theirs:.0f} times the tutorial",
+        f"Bytes to captions: {max(rates.values()) / rates['tutorial']:.0f} times the tutorial",
         f"photos a second, {figures['beam']} beams",
     )
     axes.set_xlabel("photos a second")
 
 
 def _straight(axes: Axes, x: list[float], y: list[float]) -> None:
-    """Costs over axes that begin at zero, and what proportion to the largest would be."""
+    """Draw costs over axes that begin at zero, and dotted what proportional costs would be."""
     axes.plot([0, x[-1]], [0, y[-1]], ":", color=GREY, linewidth=1.2)
     axes.plot(x, y, "o-", color=ACCENT, linewidth=1.8, markersize=5)
     axes.set_xlim(0, 1.05 * x[-1])
@@ -129,7 +132,7 @@ def _straight(axes: Axes, x: list[float], y: list[float]) -> None:
 
 
 def _ticks(axis: Axis, places: Sequence[float]) -> None:
-    """These and no others, as plain numbers."""
+    """Set these ticks and no others, written as plain numbers."""
     axis.set_major_locator(FixedLocator(list(places)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -140,10 +143,10 @@ def _note(axes: Axes, text: str, beside: tuple[float, float], color: str) -> Non
     axes.annotate(text, beside, xytext=(6, 0), color=color, **style)
 
 
-def _title(axes: Axes, seen: str, what: str) -> None:
-    """What is seen, in bold, and below it what is drawn."""
-    axes.text(0, 1.13, seen, transform=axes.transAxes, fontsize=12, weight="bold", color=INK)
-    axes.text(0, 1.05, what, transform=axes.transAxes, fontsize=8.5, color=GREY)
+def _title(axes: Axes, finding: str, measured: str) -> None:
+    """Write the finding in bold, and below it what is drawn."""
+    axes.text(0, 1.13, finding, transform=axes.transAxes, fontsize=12, weight="bold", color=INK)
+    axes.text(0, 1.05, measured, transform=axes.transAxes, fontsize=8.5, color=GREY)
 
 
 def _style(axes: Axes) -> None:

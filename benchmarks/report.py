@@ -1,4 +1,4 @@
-"""What a benchmark is asked for, and what it says: figures, and lines with thresholds."""
+"""The results of a benchmark: figures, and the lines of a table with thresholds."""
 
 from __future__ import annotations
 
@@ -11,71 +11,28 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is measured, and how long.
-
-    Parameters
-    ----------
-    checkpoint
-        Checkpoint folder.
-    photos
-        Folder of JPEGs; ``None`` for synthetic ones.
-    data, split
-        Captioned photos of the agreement, and their split.
-    rounds
-        Of runs in turn, after one to warm up.
-    requests
-        Of a served captioner, between two looks at its memory.
-    swaps
-        Of versions.
-    search, other, other_search
-        How the checkpoint searches where it is compared with another captioner, whose checkpoint
-        (this one unless named) and search these are; ``beam_size=5,consensus=false``.
-    quick
-        So little that only whether it runs is seen.
-    """
-
-    checkpoint: Path
-    photos: Path | None = None
-    data: Path | None = None
-    split: str = "val"
-    rounds: int = 5
-    requests: int = 2000
-    swaps: int = 100
-    search: str = ""
-    other: Path | None = None
-    other_search: str = ""
-    quick: bool = False
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds}; it must be at least 1")
-        if self.swaps < 1:
-            raise ValueError(f"swaps is {self.swaps}; it must be at least 1")
-
-
-@dataclass(frozen=True)
 class Line:
-    """One figure and, where there is one, its threshold."""
+    """One line of the printed table: a measured value and, where it has one, its threshold."""
 
     name: str
     measured: float
     unit: str
     at_least: float | None = None
     at_most: float | None = None
-    digits: int = 2
+    digits: int = 2  # after the decimal point
 
     @property
     def verdict(self) -> str:
-        """``ok``, ``short`` of the threshold, or nothing without one."""
+        """``ok``, ``missed``, or empty where there is no threshold."""
         if self.at_least is None and self.at_most is None:
             return ""
         enough = self.at_least is None or self.measured >= self.at_least
         little = self.at_most is None or self.measured <= self.at_most
-        return "ok" if enough and little else "short"
+        return "ok" if enough and little else "missed"
 
     @property
     def threshold(self) -> str:
+        """The threshold in words, such as ``at least 4``; empty where there is none."""
         if self.at_least is not None:
             return f"at least {self.at_least:g}"
         return "" if self.at_most is None else f"at most {self.at_most:g}"
@@ -83,14 +40,19 @@ class Line:
 
 @dataclass
 class Report:
-    """Everything one benchmark measured."""
+    """Everything that one benchmark measured: figures by name for JSON, and the table's lines."""
 
     figures: dict[str, Any] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
+    def add(self, part: Report) -> None:
+        """Take in the figures and lines of a part of this benchmark."""
+        self.figures |= part.figures
+        self.lines += part.lines
+
 
 def columns(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Rows as plain text; the columns that are not named as flush left are flush right."""
+    """Lay rows out as plain text, columns flush right but for those numbered in ``left``."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(
@@ -103,7 +65,7 @@ def columns(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Name, figure, threshold and whether it is met, a line each."""
+    """Lay lines out as plain text: name, value, unit, threshold and whether it is met."""
     rows = [["", "measured", "", "threshold", ""]]
     for line in lines:
         figure = f"{line.measured:.{line.digits}f}"
@@ -112,7 +74,13 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def write_json(path: Path, reports: Mapping[str, Report], about: Mapping[str, Any]) -> None:
-    """Figures and lines of all benchmarks that ran."""
+    """Write the figures and lines of several benchmarks, by their names.
+
+    Parameters
+    ----------
+    about
+        What else the file says, such as the machine; JSON values.
+    """
     from model.files import write_whole  # here, because the model's package takes torch along
 
     content = dict(about) | {

@@ -1,6 +1,7 @@
-"""A new process: seconds to its first caption, and the memory of one that goes on captioning.
+"""A new process: the seconds to its first caption, and the memory of one that goes on captioning.
 
-Every figure is of a process of its own, started with the files it reads in the disk's cache.
+The baseline of the seconds is a process that imports torch and torchvision. Each figure comes from
+a process of its own, started when the files that it reads are in the disk's cache.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_new_process
-from benchmarks.report import Line, Options, Report, columns
+from benchmarks.options import Options
+from benchmarks.report import Line, Report, columns
 
-MOST_SECONDS, MOST_MEGABYTES = 3.0, 900.0
+MAX_SECONDS, MAX_MEGABYTES = 3.0, 900.0
 BATCH, BATCHES = 32, 4
-QUICK = 2  # of both
+QUICK = 2  # batches, of as many photos
 PARTS = ("import", "load", "first caption")
 
 
 def bench(options: Options) -> Report:
-    """Processes that only import and that caption one photo, in turn; one that captions batches."""
-    from benchmarks.material import photos  # here, because --help should not wait for torch
+    """Run processes that only import and that caption one photo, in turn; then one of batches."""
+    from benchmarks.inputs import photos  # here, because --help should not wait for torch
 
     batch, batches = (QUICK, QUICK) if options.quick else (BATCH, BATCHES)
     with tempfile.TemporaryDirectory() as name:
         for i, photo in enumerate(photos(batch * batches, options.photos)):
             (Path(name) / f"{i:05}.jpg").write_bytes(photo)
-        run = ["-m", "benchmarks.process"]
+        run = ["-m", "benchmarks.child_process"]
         first = [*run, "first", str(options.checkpoint), name]
         in_new_process(first)  # fills the disk's cache
         pairs = [
@@ -37,18 +39,18 @@ def bench(options: Options) -> Report:
         ]
         many = in_new_process([*run, "many", str(options.checkpoint), name, str(batch)])
 
-    def median(of: Callable[[Any, Any], float]) -> float:
-        return statistics.median(of(imports, ours) for imports, ours in pairs)
+    def median(figure: Callable[[Any, Any], float]) -> float:
+        return statistics.median(figure(imports, ours) for imports, ours in pairs)
 
     figures = {
         "seconds": {
-            "torch and torchvision": median(lambda them, _: _seconds(them)),
+            "torch and torchvision": median(lambda imports, _: _seconds(imports)),
             "captioner": median(lambda _, ours: _seconds(ours)),
-            "more": median(lambda them, ours: _seconds(ours) - _seconds(them)),
+            "more": median(lambda imports, ours: _seconds(ours) - _seconds(imports)),
         }
         | {part: statistics.median(ours["seconds"][part] for _, ours in pairs) for part in PARTS},
         "megabytes": {
-            "torch and torchvision": median(lambda them, _: them["megabytes"]),
+            "torch and torchvision": median(lambda imports, _: imports["megabytes"]),
             "one photo": median(lambda _, ours: ours["megabytes"]),
             "batches": many["megabytes"],
         },
@@ -58,20 +60,18 @@ def bench(options: Options) -> Report:
     }
     print(described(figures))
     seconds, megabytes = figures["seconds"]["more"], many["megabytes"]
-    beyond = "s beyond importing torch, torchvision"
+    unit = "s beyond importing torch, torchvision"
     return Report(
         figures,
         [
-            Line("start, first caption", seconds, beyond, at_most=MOST_SECONDS),
-            Line(
-                f"start, batch {batch}, beam 5", megabytes, "MB", at_most=MOST_MEGABYTES, digits=0
-            ),
+            Line("start, first caption", seconds, unit, at_most=MAX_SECONDS),
+            Line(f"start, batch {batch}, beam 5", megabytes, "MB", at_most=MAX_MEGABYTES, digits=0),
         ],
     )
 
 
 def described(figures: Mapping[str, Any]) -> str:
-    """Seconds and memory of the three kinds of process."""
+    """Return the seconds and the memory of the three kinds of process, as a table."""
     seconds, megabytes = figures["seconds"], figures["megabytes"]
     rows = [
         ["start", "seconds", "MB"],
@@ -93,4 +93,5 @@ def described(figures: Mapping[str, Any]) -> str:
 
 
 def _seconds(process: Mapping[str, Any]) -> float:
+    """Return the seconds of all parts of a process."""
     return float(sum(process["seconds"].values()))

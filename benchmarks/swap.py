@@ -1,7 +1,7 @@
-"""Versions swapped and rolled back while many clients ask: who is lost, who gets what.
+"""``captioner bench swap``: versions swapped and rolled back while many clients ask.
 
-Odd versions are the checkpoint; even ones say the same in capitals, so that every caption tells
-which version wrote it.
+Odd versions are the checkpoint; even ones write the same captions in capitals, so that every
+caption shows which version wrote it.
 """
 
 from __future__ import annotations
@@ -11,70 +11,61 @@ import io
 import itertools
 import json
 import logging
-import signal
 import statistics
-import tempfile
 import threading
 import time
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from benchmarks.load import OK, Reply, Target, closed_loop, percentile
-from benchmarks.report import Line, Options, Report
-from benchmarks.served import Choice, Photos, Served, choose, told
+from benchmarks.known_photos import KnownPhotos, Selection, select_photos
+from benchmarks.load import OK, Reply, Target, closed_loop, count_by_status, described, percentile
+from benchmarks.options import Options
+from benchmarks.report import Line, Report
+from benchmarks.server import BenchmarkServer, benchmark_server
 from captioner.operations.archive import MANIFEST
 from captioner.operations.deploy import deploy, rollback
 from captioner.operations.package import package
 from captioner.operations.target import ServerTarget
-from model import Captioner, DecodingOptions, checkpoint
+from model import checkpoint
 from model.word_map import SPECIAL, WordMap
 
-CLIENTS, FEW = 32, 4  # few to see only whether it runs
-EVERY = 5  # swaps, then a rollback
-QUICK = Choice(photos=8, candidates=16, batches=1)
+CLIENTS, QUICK_CLIENTS = 32, 4
+ROLLBACK_EVERY = 5  # swaps
+QUICK_SWAPS = 2
+QUICK = Selection(photos=8, candidates=16, batches=1)
 
 
 def bench(options: Options) -> Report:
-    """Everything, on a server of its own."""
-    choice, swaps, clients = (
-        (QUICK, 2, FEW) if options.quick else (Choice(), options.swaps, CLIENTS)
+    """Swap versions of a server while it is asked without a pause."""
+    selection, swaps, clients = (
+        (QUICK, QUICK_SWAPS, QUICK_CLIENTS)
+        if options.quick
+        else (Selection(), options.swaps, CLIENTS)
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server is stopped then, too
-    with (
-        tempfile.TemporaryDirectory(prefix="captioner-bench-") as name,
-        Served(Path(name), options.checkpoint) as served,
-    ):
-        settings = served.config["handler"]
-        device = "cuda" if torch.cuda.is_available() else "cpu"  # as a worker chooses
-        captioner = Captioner.load(options.checkpoint, device, settings["precision"])
-        photos = choose(captioner, DecodingOptions(**settings["decoding"]), options.photos, choice)
-        capitals = Path(name) / "capitals"
-        in_capitals(options.checkpoint, capitals)
-        even = Path(name) / "even" / served.archive.name
-        package(capitals, "0.0", even)
-        served.start(photos.photos[0])
-        target = Target(served.ports.inference, photos.photos)
-        with asked_all_the_time(target, clients) as replies:
-            taken, back = swap(served, even, swaps, Path(name) / "new" / served.archive.name)
-    return judged(photos, replies, taken, back, clients)
+    with benchmark_server(options.checkpoint) as (server, folder):
+        photos = select_photos(*server.load_in_process(), options.photos, selection)
+        write_in_capitals(options.checkpoint, folder / "capitals")
+        even = folder / "even" / server.archive.name
+        package(folder / "capitals", "0.0", even)
+        server.start(photos.photos[0])
+        target = Target(server.ports.inference, photos.photos)
+        with asked_without_pause(target, clients) as replies:
+            swapping, rolling_back = swap(server, even, swaps, folder / "new" / server.archive.name)
+    return judge(photos, replies, swapping, rolling_back, clients)
 
 
-def in_capitals(source: Path, target: Path) -> None:
-    """A checkpoint that says the same in capitals."""
+def write_in_capitals(source: Path, target: Path) -> None:
+    """Write a checkpoint that generates the captions of another one in capitals."""
     network, word_map = checkpoint.load(source)
     ids = {w if w in SPECIAL else w.upper(): i for i, w in enumerate(word_map.words)}
     checkpoint.save(target, network, WordMap(ids), "")
 
 
-def numbered(archive: bytes, version: str) -> bytes:
-    """The archive as another version."""
+def with_version(archive: bytes, version: str) -> bytes:
+    """Return an archive with another version in its manifest."""
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(archive)) as old,
@@ -91,8 +82,8 @@ def numbered(archive: bytes, version: str) -> bytes:
 
 
 @contextmanager
-def asked_all_the_time(target: Target, clients: int) -> Iterator[list[Reply]]:
-    """Clients of their own thread that ask without a pause; their replies as they come."""
+def asked_without_pause(target: Target, clients: int) -> Iterator[list[Reply]]:
+    """Let clients ask, in a thread of their own, until the end; yield the growing replies."""
     replies: list[Reply] = []
     over = threading.Event()
     turns = itertools.cycle(range(len(target.photos)))
@@ -106,75 +97,86 @@ def asked_all_the_time(target: Target, clients: int) -> Iterator[list[Reply]]:
             load.result()
 
 
-def swap(served: Served, even: Path, swaps: int, new: Path) -> tuple[list[float], list[float]]:
-    """Deploy versions 2, 3, ... and roll back after some of them; the seconds of each.
+def swap(
+    server: BenchmarkServer, even: Path, swaps: int, new: Path
+) -> tuple[list[float], list[float]]:
+    """Deploy versions 2, 3, ... and roll back after some of them.
 
     Parameters
     ----------
     even
-        Archive of what even versions are; odd ones are what is served already.
+        The archive of even versions; odd ones are the archive that the server started with.
     new
         Where each version's archive is written before it is deployed.
+
+    Returns
+    -------
+    The seconds of each deploy, and of each rollback.
     """
-    sources = {0: even.read_bytes(), 1: served.archive.read_bytes()}
+    sources = {0: even.read_bytes(), 1: server.archive.read_bytes()}
     new.parent.mkdir()
     address = "http://127.0.0.1:{}".format
     target = ServerTarget(
-        address(served.ports.inference), address(served.ports.management), served.store.folder
+        address(server.ports.inference), address(server.ports.management), server.store.folder
     )
     log = logging.getLogger("captioner")
-    level, taken, back = log.level, [], []
-    log.setLevel(logging.WARNING)  # every deploy tells its steps
+    level, swapping, rolling_back = log.level, [], []
+    log.setLevel(logging.WARNING)  # every deploy logs its steps
     try:
         for done in range(1, swaps + 1):
             version = done + 1
-            new.write_bytes(numbered(sources[version % 2], f"{version}.0"))
+            new.write_bytes(with_version(sources[version % 2], f"{version}.0"))
             start = time.perf_counter()
             deploy(new, target)
-            taken.append(time.perf_counter() - start)
-            if done % EVERY == 0 or done == swaps < EVERY:
+            swapping.append(time.perf_counter() - start)
+            if done % ROLLBACK_EVERY == 0 or done == swaps < ROLLBACK_EVERY:
                 start = time.perf_counter()
                 rollback(target)
-                back.append(time.perf_counter() - start)
+                rolling_back.append(time.perf_counter() - start)
             if done % 10 == 0 or done == swaps:
-                print(f"{done} swaps, {len(back)} rollbacks", flush=True)
+                print(f"{done} swaps, {len(rolling_back)} rollbacks", flush=True)
     finally:
         log.setLevel(level)
-    return taken, back
+    return swapping, rolling_back
 
 
-def judged(
-    photos: Photos,
+def judge(
+    photos: KnownPhotos,
     replies: Sequence[Reply],
-    taken: Sequence[float],
-    back: Sequence[float],
+    swapping: Sequence[float],
+    rolling_back: Sequence[float],
     clients: int,
 ) -> Report:
-    """What became of the requests."""
-    statuses = Counter(reply.status for reply in replies)
-    failed = len(replies) - statuses[OK]
+    """Count the requests that were lost or failed, and the captions that are wrong.
+
+    Parameters
+    ----------
+    swapping, rolling_back
+        Seconds of each deploy and of each rollback.
+    """
+    statuses = count_by_status(replies)
     captioned = [reply for reply in replies if reply.status == OK]
-    others = [r for r in captioned if r.caption != wanted(photos, r)]
+    wrong = [reply for reply in captioned if reply.caption != expected_caption(photos, reply)]
     versions = len({reply.version for reply in captioned})
     print(
-        f"{told(statuses)}, by {versions} versions; a swap takes {statistics.median(taken):.1f} s,"
-        f" a rollback {statistics.median(back):.2f} s"
+        f"{described(statuses)}, by {versions} versions; a swap takes"
+        f" {statistics.median(swapping):.1f} s, a rollback {statistics.median(rolling_back):.2f} s"
     )
-    for reply in others[:10]:
-        print(f"wrong caption of {reply.version}: {reply.caption} for {wanted(photos, reply)}")
-    figures: dict[str, Any] = {
-        "clients": clients,
-        "seconds": {"swaps": list(taken), "rollbacks": list(back)},
-        "statuses": dict(statuses),
-        "versions": versions,
-        "seconds of a request": {
-            "median": statistics.median(reply.seconds for reply in captioned),
-            "p99": percentile([reply.seconds for reply in captioned], 0.99),
-        },
-    }
-    swaps = f"{len(taken)} swaps and {len(back)} rollbacks"
+    for reply in wrong[:10]:
+        expected = expected_caption(photos, reply)
+        print(f"wrong caption of {reply.version}: {reply.caption} instead of {expected}")
+    seconds = [reply.seconds for reply in captioned]
+    p99 = percentile(seconds, 0.99)
+    swaps = f"{len(swapping)} swaps and {len(rolling_back)} rollbacks"
+    failed = len(replies) - len(captioned)
     return Report(
-        figures,
+        {
+            "clients": clients,
+            "seconds": {"swaps": list(swapping), "rollbacks": list(rolling_back)},
+            "statuses": dict(statuses),
+            "versions": versions,
+            "seconds of a request": {"median": statistics.median(seconds), "p99": p99},
+        },
         [
             Line(
                 f"{swaps}, lost or failed",
@@ -185,18 +187,18 @@ def judged(
             ),
             Line(
                 f"{swaps}, wrong captions",
-                len(others),
+                len(wrong),
                 f"of {len(captioned)} served",
                 at_most=0,
                 digits=0,
             ),
-            Line(f"{swaps}, p99 of the captions", figures["seconds of a request"]["p99"], "s"),
+            Line(f"{swaps}, p99 of the captions", p99, "s"),
         ],
     )
 
 
-def wanted(photos: Photos, reply: Reply) -> str:
-    """What the version that answered says of that photo."""
+def expected_caption(photos: KnownPhotos, reply: Reply) -> str:
+    """Return the caption that the version which replied has for that photo."""
     plain = photos.captions[reply.photo]
     odd = int((reply.version or "0").partition(".")[0]) % 2
     return plain if odd else plain.upper()

@@ -1,7 +1,8 @@
-"""Training: captions a second against the tutorial's loop, memory, two processes against one;
-fine-tuning against the same step by autocast alone.
+"""Training: captions a second and memory.
 
-The photos are noise and the captions random words of Flickr8k's lengths: neither changes the speed.
+The baseline of training the decoder is the tutorial's loop; of fine-tuning the encoder, the same
+step with the encoder as autocast alone runs it; of two processes, one process with two threads. The
+photos are noise and the captions random words of Flickr8k's lengths: neither changes the speed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.material import word_map
-from benchmarks.measure import in_new_process, in_turn, seconds
+from benchmarks.inputs import word_map
+from benchmarks.measure import in_new_process, in_turn, time_of
 from benchmarks.tutorial import TutorialTraining
 from model.config import ModelConfig
 from model.files import check_new, write_whole
@@ -36,7 +37,7 @@ from training.processes import Processes, joined
 
 WORDS = 2540
 CAPTIONS = 5  # a photo
-BATCHES = 8  # of a worker, the same for any number of photos
+BATCHES = 8  # that one process trains on, whatever the number of photos
 BASELINES = {
     "encoder in the loop": "tutorial",
     "cached features": "tutorial",
@@ -46,7 +47,7 @@ THRESHOLDS = {"encoder in the loop": 6.0, "cached features": 10.0, "two processe
 
 
 def captions(photos: int) -> list[list[str]]:
-    """Of Flickr8k's lengths: 10.8 words on average, nearly all from 5 to 20."""
+    """Return random captions as long as Flickr8k's: 10.8 words on average, nearly all 5 to 20."""
     random = np.random.default_rng(0)
     lengths = random.gamma(8.0, 10.8 / 8.0, (photos, CAPTIONS)).round().clip(3, 30).astype(int)
     return [
@@ -56,15 +57,15 @@ def captions(photos: int) -> list[list[str]]:
 
 
 class AutocastAlone(CrossEntropyStep):
-    """The baseline of fine-tuning: all photos at once, every layer as autocast has it."""
+    """The baseline of fine-tuning: all photos at once, every layer in autocast's precision."""
 
     def grid(self, batch: Batch) -> torch.Tensor:
         grid: torch.Tensor = self.network.encoder(batch.images)
         return grid.to(self.network.decoder.fc.weight.dtype)
 
 
-class Ours:
-    """Our training: of the decoder, from photos or from cached grids; of the encoder too."""
+class OurTraining:
+    """This project's training: of the decoder from photos or cached grids; of the encoder, too."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Ours:
         texts: list[list[str]],
         processes: Processes,
         fine_tune: bool = False,
-        kind: type[CrossEntropyStep] = CrossEntropyStep,
+        step: type[CrossEntropyStep] = CrossEntropyStep,
     ) -> None:
         torch.manual_seed(0)
         words = word_map(WORDS)
@@ -84,20 +85,22 @@ class Ours:
         names = [str(i) for i in range(len(images))]
         self.dataset = TrainingSet(images, names, texts, range(len(images)), words)
         self.processes = processes
-        self.step: torch.nn.Module = kind(self.network, CaptionLoss())
+        self.step: torch.nn.Module = step(self.network, CaptionLoss())
         if processes.world > 1:
             self.step = torch.nn.parallel.DistributedDataParallel(self.step)
-        learn = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(learn, 4e-4)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, 4e-4)
         self.averaged = AveragedWeights(self.network, 0.0)
 
-    def epoch(self, batch_size: int = 32, most: int | None = None) -> None:
-        """Train on every photo, or on the first ``most`` batches."""
+    def epoch(self, batch_size: int = 32, max_batches: int | None = None) -> None:
+        """Train on every photo, or on the first ``max_batches`` batches."""
         world, rank = self.processes.world, self.processes.rank
         order = BatchOrder(len(self.dataset), batch_size, 1, 0, rank, world, 0)
         train_one_epoch(
             step=self.step,
-            batches=itertools.islice(load(self.dataset, order, 0, self.processes.device), most),
+            batches=itertools.islice(
+                load(self.dataset, order, 0, self.processes.device), max_batches
+            ),
             total=order.total,
             so_far=EpochSoFar(),
             optimizer=self.optimizer,
@@ -112,19 +115,23 @@ class Ours:
 
 
 def noise(photos: int) -> np.ndarray:
+    """Return so many photos of noise, uint8, shape = (photos, 3, 224, 224)."""
     return np.random.default_rng(0).integers(0, 256, (photos, 3, 224, 224), dtype=np.uint8)
 
 
 def speed(rounds: int, photos: int) -> dict[str, Any]:
-    """Captions a second, in turn, and the ratios pair by pair."""
+    """Return the captions a second of each kind of training, and the ratios to the baselines.
+
+    They run in turn, and a ratio is the median over the rounds.
+    """
     alone = Processes(0, 1, torch.device("cpu"))
     pictures, texts = noise(photos), captions(photos)
-    ours = Ours(pictures, texts, alone)
+    ours = OurTraining(pictures, texts, alone)
     with torch.no_grad():
         grids = ours.network.encoder(torch.from_numpy(pictures)).half().numpy()
-    cached = Ours(grids, texts, alone)
-    fine = Ours(pictures, texts, alone, fine_tune=True)
-    plain = Ours(pictures, texts, alone, fine_tune=True, kind=AutocastAlone)
+    cached = OurTraining(grids, texts, alone)
+    fine = OurTraining(pictures, texts, alone, fine_tune=True)
+    plain = OurTraining(pictures, texts, alone, fine_tune=True, step=AutocastAlone)
     tutorial = TutorialTraining(ours.network.encoder.eval(), ours.config)
     (sample,) = load(ours.dataset, BatchOrder(photos, photos, 1, 0, 0, 1, 0), 0, alone.device)
     chosen = torch.randperm(len(sample.captions))[:32]
@@ -141,8 +148,8 @@ def speed(rounds: int, photos: int) -> dict[str, Any]:
         "autocast alone": (plain.epoch, photos * CAPTIONS),
         "fine-tuning": (fine.epoch, photos * CAPTIONS),
     }
-    times = in_turn({name: run for name, (run, _) in runs.items()}, rounds)
-    rates = {name: [runs[name][1] / taken for taken in each] for name, each in times.items()}
+    timings = in_turn({name: run for name, (run, _) in runs.items()}, rounds)
+    rates = {name: [runs[name][1] / seconds for seconds in each] for name, each in timings.items()}
     ratios = {
         name: statistics.median(o / t for o, t in zip(rates[name], rates[baseline], strict=True))
         for name, baseline in BASELINES.items()
@@ -154,21 +161,21 @@ def speed(rounds: int, photos: int) -> dict[str, Any]:
 
 
 def worker(photos: int, batch_size: int, threads: int, folder: Path) -> None:
-    """One process of a run on cached grids; the first prints its figures as JSON."""
+    """Train on cached grids as one of several processes; the first prints its figures as JSON."""
     torch.set_num_threads(threads)
     grids = np.load(folder / f"grids-{photos}.npy", mmap_mode="r")
     with joined("cpu") as processes:
-        ours = Ours(grids, captions(photos), processes)
+        ours = OurTraining(grids, captions(photos), processes)
         ours.epoch(batch_size, BATCHES)
         with PeakMemory() as memory:
-            taken = seconds(lambda: ours.epoch(batch_size, BATCHES))
+            seconds = time_of(lambda: ours.epoch(batch_size, BATCHES))
         if processes.first:
-            rate = batch_size * BATCHES * CAPTIONS / taken
+            rate = batch_size * BATCHES * CAPTIONS / seconds
             print(json.dumps({"captions_per_second": rate, "megabytes": memory.megabytes}))
 
 
 class PeakMemory:
-    """Most memory of this process that is its own (not pages of mapped files), sampled."""
+    """Samples the peak memory of this process, without the pages of mapped files."""
 
     def __enter__(self) -> PeakMemory:
         self.megabytes = 0.0
@@ -189,19 +196,21 @@ class PeakMemory:
 
 
 def launch(folder: Path, photos: int, batch_size: int, processes: int, threads: int) -> Any:
+    """Run `worker` in so many new processes; return the figures that the first one prints."""
     arguments = [str(photos), str(batch_size), str(threads), str(folder)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*(launcher if processes > 1 else []), "-m", "benchmarks.train", "--worker"]
     return in_new_process([*command, *arguments], OMP_NUM_THREADS=str(threads))
 
 
-def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[str, Any]:
-    """Run everything, print the table, write JSON."""
-    figures = speed(rounds, photos)
-    rows = [
-        f"{name:22} {rate:9.1f} captions/s" + _against_its_baseline(name, figures["ratios"])
-        for name, rate in figures["captions_per_second"].items()
-    ]
+def separate_processes(rounds: int) -> tuple[float, dict[str, float]]:
+    """Train on cached grids in processes of their own.
+
+    Returns
+    -------
+    The captions a second of two processes as a share of those of one with two threads, and the peak
+    megabytes of one process by its number of photos and batch size.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         random = np.random.default_rng(0)
@@ -214,23 +223,39 @@ def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[st
         share = statistics.median(
             two["captions_per_second"] / one["captions_per_second"] for two, one in pairs
         )
-        figures["ratios"]["two processes"] = share
-        rows.append(
-            f"{'two processes':22} {'':20}   {share:5.2f} of one with two threads"
-            f"   (at least {THRESHOLDS['two processes']:g})"
-        )
-        figures["megabytes"] = {}
-        for count, batch_size in ((512, 32), (2048, 32), (512, 16), (512, 64)):
-            megabytes = launch(folder, count, batch_size, 1, 2)["megabytes"]
-            figures["megabytes"][f"{count} photos, batch {batch_size}"] = megabytes
-            rows.append(f"memory, {count} photos, batch {batch_size}: {megabytes:.0f} MB")
-    print("\n".join(rows))
+        megabytes = {
+            f"{count} photos, batch {size}": launch(folder, count, size, 1, 2)["megabytes"]
+            for count, size in ((512, 32), (2048, 32), (512, 16), (512, 64))
+        }
+    return share, megabytes
+
+
+def bench(rounds: int = 5, photos: int = 64, out: Path | None = None) -> dict[str, Any]:
+    """Measure speed, then memory; print the figures and write them as JSON."""
+    figures = speed(rounds, photos)
+    figures["ratios"]["two processes"], figures["megabytes"] = separate_processes(rounds)
+    print(described(figures))
     if out:
         write_whole(out, (json.dumps(figures, indent=2) + "\n").encode())
     return figures
 
 
-def _against_its_baseline(name: str, ratios: dict[str, float]) -> str:
+def described(figures: dict[str, Any]) -> str:
+    """Return the figures as lines of text, with baselines and thresholds."""
+    ratios = figures["ratios"]
+    lines = [
+        f"{name:22} {rate:9.1f} captions/s" + _against_baseline(name, ratios)
+        for name, rate in figures["captions_per_second"].items()
+    ]
+    lines.append(
+        f"{'two processes':22} {'':20}   {ratios['two processes']:5.2f} of one with two threads"
+        f"   (at least {THRESHOLDS['two processes']:g})"
+    )
+    lines += [f"memory, {name}: {value:.0f} MB" for name, value in figures["megabytes"].items()]
+    return "\n".join(lines)
+
+
+def _against_baseline(name: str, ratios: dict[str, float]) -> str:
     if name not in ratios:
         return ""
     threshold = f"   (at least {THRESHOLDS[name]:g})" if name in THRESHOLDS else ""
@@ -238,11 +263,14 @@ def _against_its_baseline(name: str, ratios: dict[str, float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``captioner bench train`` with these arguments."""
     parser = argparse.ArgumentParser(prog="captioner bench train", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (5)")
-    parser.add_argument("--photos", type=int, default=64, help="photos a round (64)")
-    parser.add_argument("--out", type=Path, help="also write the figures as JSON")
-    parser.add_argument("--overwrite", action="store_true", help="replace them if they are there")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how often each run is timed; figures are medians (5)"
+    )
+    parser.add_argument("--photos", type=int, default=64, help="photos of an epoch (64)")
+    parser.add_argument("--out", type=Path, help="JSON file to write the figures to")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:

@@ -1,7 +1,8 @@
-"""The image-captioning tutorial's network, training step and search, written plainly: the baseline.
+"""The baseline: network, training and search of the image-captioning tutorial, written plainly.
 
-What it does and we do not: an encoding a caption, one photo at a time when it captions, the grid
-pooled to 14x14 whatever the backbone gives, the grid projected at every step, float32 throughout.
+Unlike this project, the tutorial encodes a photo for each of its captions, captions one photo at a
+time, pools the grid to 14 x 14 whatever the backbone's size, projects the grid at every step, and
+computes all in float32.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from benchmarks.material import decode_fully
+from benchmarks.inputs import decode_fully
 from model.config import ModelConfig
 from model.encoder import Encoder
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 ENCODED_SIZE = 14
-MOST_STEPS = 50
+MAX_STEPS = 50
 
 
 class TutorialDecoder(nn.Module):
-    """``DecoderWithAttention`` with its names, sizes from a `ModelConfig`."""
+    """The tutorial's ``DecoderWithAttention`` with its names, in the sizes of a `ModelConfig`."""
 
     def __init__(self, config: ModelConfig, feature_size: int) -> None:
         super().__init__()
@@ -40,14 +41,14 @@ class TutorialDecoder(nn.Module):
         self.fc = nn.Linear(hidden, config.vocabulary_size)
 
     def init_state(self, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From grids (N, P, D), h and c, shape = (N, H)."""
+        """Return h and c of grids (N, P, D), each of shape = (N, H)."""
         mean = grid.mean(dim=1)
         return self.init_h(mean), self.init_c(mean)
 
     def step(
         self, grid: torch.Tensor, embedding: torch.Tensor, h: torch.Tensor, c: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Read a word (N, E) and look at the grid (N, P, D): h, c (N, H) and alpha (N, P)."""
+        """Read a word (N, E) and attend to the grid (N, P, D); return h, c (N, H), alpha (N, P)."""
         seen = self.encoder_att(grid) + self.decoder_att(h).unsqueeze(1)
         alpha = self.full_att(seen.relu()).squeeze(2).softmax(dim=1)
         attended = (grid * alpha.unsqueeze(2)).sum(dim=1)
@@ -58,7 +59,7 @@ class TutorialDecoder(nn.Module):
     def forward(
         self, grid: torch.Tensor, captions: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, list[int], torch.Tensor]:
-        """Scores (B, T, V), sorted captions, decode lengths, alphas (B, T, P)."""
+        """Return scores (B, T, V), sorted captions, decode lengths and alphas (B, T, P)."""
         lengths, order = lengths.sort(descending=True)
         grid, captions = grid[order], captions[order]
         embeddings = self.embedding(captions)
@@ -75,7 +76,7 @@ class TutorialDecoder(nn.Module):
 
 
 def pooled(grid: torch.Tensor) -> torch.Tensor:
-    """Grids (B, P, D) of any size brought to 14x14, shape = (B, 196, D)."""
+    """Pool grids (B, P, D) of any size to 14 x 14, shape = (B, 196, D)."""
     side = round(grid.shape[1] ** 0.5)
     square = grid.transpose(1, 2).reshape(len(grid), -1, side, side)
     return F.adaptive_avg_pool2d(square, ENCODED_SIZE).flatten(2).transpose(1, 2).contiguous()
@@ -91,7 +92,7 @@ class TutorialTraining:
         self.criterion = nn.CrossEntropyLoss()
 
     def step(self, photos: torch.Tensor, captions: torch.Tensor, lengths: torch.Tensor) -> float:
-        """One batch; every caption brings its photo: photos (B, 3, H, W), captions (B, T)."""
+        """Train on captions (B, T), each with its photo (B, 3, H, W); return the loss."""
         with torch.no_grad():
             grid = pooled(self.encoder(photos))
         scores, captions, decode_lengths, alphas = self.decoder(grid, captions, lengths)
@@ -110,7 +111,7 @@ class TutorialTraining:
 class TutorialCaptioner:
     """The tutorial's ``caption.py`` on the weights of a network that `model.checkpoint` loaded.
 
-    It keeps no gradients, which the tutorial forgets to say, and survives a photo none of whose
+    Unlike the tutorial's it keeps no gradients, and it returns a caption for a photo none of whose
     hypotheses ends.
     """
 
@@ -127,7 +128,7 @@ class TutorialCaptioner:
         self.word_map = word_map
 
     def caption(self, data: bytes, beam_size: int) -> str:
-        """From the bytes of one photo."""
+        """Caption one photo, given as the bytes of its file."""
         return self.word_map.decode(self.search(self.encode(data), beam_size))
 
     @torch.no_grad()
@@ -138,7 +139,7 @@ class TutorialCaptioner:
 
     @torch.no_grad()
     def search(self, grid: torch.Tensor, beam_size: int) -> list[int]:
-        """The words of the best caption of a pooled grid (196, D), without start and end."""
+        """Return the words of the best caption of a pooled grid (196, D), without start and end."""
         k, words, decoder = beam_size, len(self.word_map), self.decoder
         features = grid.unsqueeze(0).expand(k, -1, -1)
         previous = torch.full((k, 1), self.word_map.start)
@@ -150,11 +151,11 @@ class TutorialCaptioner:
         complete_scores: list[torch.Tensor] = []
         h, c = decoder.init_state(features)
 
-        for step in range(1, MOST_STEPS + 1):
+        for step in range(1, MAX_STEPS + 1):
             embedding = decoder.embedding(previous).squeeze(1)
             h, c, alpha = decoder.step(features, embedding, h, c)
             scores = scores_so_far + decoder.fc(h).log_softmax(dim=1)
-            # All hypotheses are the same at first.
+            # At first all hypotheses are the same, so only one counts.
             row = scores[0] if step == 1 else scores.view(-1)
             best, places = row.topk(k)
             beams, following = places // words, places % words

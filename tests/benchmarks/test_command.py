@@ -1,8 +1,9 @@
-"""Every benchmark runs, on a tiny checkpoint; none of the figures means anything here."""
+"""Every benchmark runs, on a tiny checkpoint; the figures mean nothing here."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import command, threads
+from benchmarks.catalog import BENCHMARKS
 from model import checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
@@ -60,7 +62,7 @@ def test_against_another(
         ("beam_size", "beam_size is ''"),
     ],
 )
-def test_a_search_that_is_none(quick: list[str], given: str, message: str) -> None:
+def test_a_search_of_unknown_options_is_refused(quick: list[str], given: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         command.main(["against", *quick, "--other-search", given])
 
@@ -119,8 +121,8 @@ def test_agreement(
     command.main(["agreement", *quick, "--data", str(dataset)])
     first, *printed = capsys.readouterr().out.splitlines()
     assert ("no fast bfloat16" in first) is not fast
-    told = [line.split()[0] for line in printed if line.startswith(("plain", "float32", "mixed"))]
-    assert told == ["plain", "float32", *(["mixed"] if fast else [])]
+    names = [line.split()[0] for line in printed if line.startswith(("plain", "float32", "mixed"))]
+    assert names == ["plain", "float32", *(["mixed"] if fast else [])]
     assert written(tmp_path, "agreement")["figures"]["agreement"]["same"]["float32"] == 1
 
 
@@ -134,7 +136,7 @@ def test_without_a_name_all_run(
     from benchmarks import start
     from benchmarks.report import Report
 
-    monkeypatch.setattr(start, "bench", lambda options: Report())  # its processes have their test
+    monkeypatch.setattr(start, "bench", lambda options: Report())  # has a test of its own
     command.main([*quick, "--rounds", "1", "--data", str(dataset)])
     assert list(written(tmp_path, "bench")["figures"]) == [
         "search",
@@ -173,8 +175,27 @@ def test_help(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.startswith(" ".join(["usage: captioner bench", *name]))
     assert "--out" in printed
     if not name:
-        assert all(f"  {each} " in printed for each in command.WHAT)
+        assert all(f"  {each} " in printed for each in BENCHMARKS)
     assert ("--data" in printed) == (name in ([], ["agreement"]))
+
+
+@pytest.mark.parametrize("name", ["serve", "swap"])
+def test_benchmarks_of_a_server_explain_themselves(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main([name, "--help"])
+    assert exit.value.code == 0
+    assert BENCHMARKS[name].description in capsys.readouterr().out
+    assert not BENCHMARKS[name].by_default
+
+
+def test_benchmarks_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "no-such-benchmark"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "there is no benchmark 'no-such-benchmark'" in done.stderr
 
 
 def test_agreement_needs_data(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:

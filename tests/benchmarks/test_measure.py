@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measure import in_new_process, in_turn, machine, ratio
-from benchmarks.report import Line, Options, Report, table, write_json
+from benchmarks.options import Options
+from benchmarks.report import Line, Report, table, write_json
 
 
 def test_runs_take_turns_after_one_to_warm_up() -> None:
@@ -21,14 +22,14 @@ def test_a_ratio_is_the_median_of_rounds() -> None:
     assert ratio(times, "slow", "fast") == 4.0
 
 
-def test_a_new_process_says_what_it_measured_or_why_not() -> None:
+def test_a_new_process_returns_its_figures_or_its_error() -> None:
     code = "import os; print('noise'); print('{\"it\": ' + os.environ['IT'] + '}')"
     assert in_new_process(["-c", code], IT="3") == {"it": 3}
     with pytest.raises(RuntimeError, match=r"^ValueError: no$"):
         in_new_process(["-c", "raise ValueError('no')"])
 
 
-def test_the_table_marks_what_falls_short() -> None:
+def test_the_table_marks_values_that_miss_their_threshold() -> None:
     lines = [
         Line("speed", 3.0, "times", at_least=4),
         Line("memory", 812.4, "MB", at_most=900, digits=0),
@@ -38,17 +39,17 @@ def test_the_table_marks_what_falls_short() -> None:
     ]
     assert table(lines).splitlines() == [
         "                 measured         threshold",
-        "speed                3.00  times  at least 4   short",
+        "speed                3.00  times  at least 4   missed",
         "memory                812  MB     at most 900  ok",
-        "seconds              3.50  s      at most 3    short",
+        "seconds              3.50  s      at most 3    missed",
         "exactly              1.00         at least 1   ok",
         "for information      0.50",
     ]
 
 
-def test_what_is_no_number_falls_short() -> None:
-    assert Line("", float("nan"), "", at_least=1).verdict == "short"
-    assert Line("", float("nan"), "", at_most=1).verdict == "short"
+def test_a_value_that_is_no_number_misses_its_threshold() -> None:
+    assert Line("", float("nan"), "", at_least=1).verdict == "missed"
+    assert Line("", float("nan"), "", at_most=1).verdict == "missed"
 
 
 def test_json_holds_figures_lines_and_machine(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_json_holds_figures_lines_and_machine(tmp_path: Path) -> None:
     write_json(tmp_path / "out" / "bench.json", {"start": report}, {"machine": machine()})
     content = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert content["figures"] == {"start": {"seconds": 1.5}}
-    assert content["lines"][0]["verdict"] == "short"
+    assert content["lines"][0]["verdict"] == "missed"
     assert {"cpu", "cores", "threads", "torch", "timm", "pillow"} <= content["machine"].keys()
 
 

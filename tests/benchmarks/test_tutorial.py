@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.tutorial import MOST_STEPS, TutorialCaptioner, pooled
+from benchmarks.tutorial import MAX_STEPS, TutorialCaptioner, pooled
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -15,7 +15,7 @@ def greedy(network: ShowAttendTell, grid: torch.Tensor, start: int, end: int) ->
     grid = grid.unsqueeze(0)
     state, memory = decoder.init_state(grid), decoder.memory(grid)
     words = [start]
-    while len(words) <= MOST_STEPS:
+    while len(words) <= MAX_STEPS:
         state, _ = decoder.step(torch.tensor([[words[-1]]]), state, memory)
         words.append(int(decoder.scores(state.hidden).argmax()))
         if words[-1] == end:
@@ -37,7 +37,7 @@ def one_by_one(network: ShowAttendTell, grid: torch.Tensor, words: WordMap, k: i
     decoder, grid = network.decoder, grid.unsqueeze(0)
     memory = decoder.memory(grid)
     running, ended = [(0.0, [words.start], decoder.init_state(grid))], []
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         found = []
         for score, caption, state in running:
             after, _ = decoder.step(torch.tensor([[caption[-1]]]), state, memory)
@@ -67,7 +67,7 @@ def test_a_caption_that_never_ends_is_cut(
         network.decoder.fc.bias[word_map.end] = -1e9
     tutorial = TutorialCaptioner(network, word_map)
     grid = pooled(torch.randn(1, 9, network.encoder.feature_size))[0]
-    assert len(tutorial.search(grid, beam)) == MOST_STEPS
+    assert len(tutorial.search(grid, beam)) == MAX_STEPS
 
 
 def test_from_bytes(network: ShowAttendTell, word_map: WordMap, render) -> None:

@@ -1,8 +1,8 @@
-"""What is measured on: photos and words that nobody owns.
+"""The inputs that benchmarks run on: photos, given or synthetic, and made-up words.
 
-Synthetic photos are smooth patches and sharp edges with detail at every scale, as photos have them,
-so that they compress, and so decode, like photos. What they show means nothing: their captions are
-longer or shorter than those of real ones, which is why lengths are printed beside the figures.
+Synthetic photos have smooth patches, sharp edges and detail at every scale, as photos have, so they
+compress and decode like photos. They show nothing: their captions are longer or shorter than those
+of real photos, so caption lengths are printed beside the figures.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from PIL import Image, ImageDraw
 
 from model.word_map import SPECIAL, WordMap
 
-FLICKR = (500, 375)  # width and height as Flickr8k has most photos, pixels
+FLICKR = (500, 375)  # pixels, width and height of most photos of Flickr8k
 CAMERA = (4000, 3000)  # 12 megapixels
-DIFFERENT = 4  # large photos, which then repeat: no decoder remembers the one before
+DIFFERENT = 4  # large photos; they may repeat, because no decoder remembers the one before
 QUALITY = 90
 SHAPES = 14
-# Standard deviation of the detail half as large as the photo, in 0..255; how it falls from a scale
-# to the next, half as large; and what it does not fall below, as a camera has some noise.
+# Standard deviation, in 0..255, of detail that is half as large as the photo; the factor from one
+# scale to the next, which is half as large; and the minimum, because a camera has some noise.
 CONTRAST, FALL, NOISE = 32.0, 0.76, 4.0
 
 
 def photos(count: int, folder: Path | None) -> list[bytes]:
-    """The first JPEGs of the folder by name, again from the first if they are few; or synthetic.
+    """Return the first JPEGs of a folder by name, or synthetic photos without a folder.
+
+    A folder of fewer photos is gone through again from the first.
 
     Raises
     ------
@@ -46,14 +48,14 @@ def photos(count: int, folder: Path | None) -> list[bytes]:
 
 
 def large_photos(count: int, size: tuple[int, int] = CAMERA) -> list[bytes]:
-    """Synthetic photos as a camera makes them."""
+    """Return synthetic photos as large as a camera's."""
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda seed: synthetic_photo(seed, size), range(DIFFERENT)))
     return list(itertools.islice(itertools.cycle(made), count))
 
 
 def synthetic_photo(seed: int, size: tuple[int, int] = FLICKR) -> bytes:
-    """A JPEG of this width and height; the same bytes for the same seed."""
+    """Return a JPEG of this width and height; the same bytes for the same seed."""
     random = np.random.default_rng(seed)
     canvas = Image.new("RGB", size, tuple(random.integers(60, 200, 3).tolist()))
     pen = ImageDraw.Draw(canvas)
@@ -76,7 +78,7 @@ def synthetic_photo(seed: int, size: tuple[int, int] = FLICKR) -> bytes:
 def _detailed(
     plane: Image.Image, random: np.random.Generator, strength: float, finest: int
 ) -> Image.Image:
-    """The plane with noise of every scale added, down to patches of ``finest`` pixels."""
+    """Return the plane with noise of every scale added, down to patches of ``finest`` pixels."""
     width, height = plane.size
     total: NDArray[np.float32] = np.array(plane, dtype=np.float32)
     patch, contrast = max(width, height) // 2, CONTRAST * strength
@@ -90,13 +92,16 @@ def _detailed(
 
 
 def decode_fully(data: bytes, size: int) -> torch.Tensor:
-    """All pixels decoded, then squashed: what everyone does; uint8, shape = (3, size, size)."""
+    """Decode all pixels, then resize to a square; uint8, shape = (3, size, size).
+
+    This is the usual way. `model.image.decode` skips resolution where a format lets it.
+    """
     with Image.open(io.BytesIO(data)) as image:
         rgb = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1)))
 
 
 def word_map(words: int) -> WordMap:
-    """Of this many made-up words."""
+    """Return a word map of this many words, made up but for the special tokens."""
     names = [*SPECIAL, *(f"w{i}" for i in range(words - len(SPECIAL)))]
     return WordMap({word: i for i, word in enumerate(names)})

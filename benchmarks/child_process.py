@@ -1,12 +1,14 @@
-"""The code that `benchmarks.start` and `benchmarks.threads` run in new processes.
+"""The program that `benchmarks.start` and `benchmarks.threads` run in new processes.
 
-``imports`` imports torch and torchvision; ``first CHECKPOINT PHOTOS`` captions one photo of the
-folder; ``many CHECKPOINT PHOTOS BATCH`` all of them, in batches. These print their figures as JSON.
-``on_demand CHECKPOINT PHOTOS`` reads lines, ``alone`` or ``batch``, captions all photos one by one
-or together, and prints the seconds of each, until there are no more lines.
+    python -m benchmarks.child_process imports
+    python -m benchmarks.child_process first CHECKPOINT PHOTOS
+    python -m benchmarks.child_process many CHECKPOINT PHOTOS BATCH
+    python -m benchmarks.child_process on_demand CHECKPOINT PHOTOS
+
+Each prints its figures and its peak memory as JSON, in one line.
 """
 
-# Nothing is imported up here that would not be free: the imports are what is timed.
+# Only what costs next to nothing is imported here: the imports are timed.
 from __future__ import annotations
 
 import json
@@ -19,6 +21,7 @@ from model.process import set_up_process  # imports no torch
 
 
 def imports() -> dict[str, object]:
+    """Import torch and torchvision; return the seconds."""
     start = time.perf_counter()
     import torch
     import torchvision
@@ -29,6 +32,7 @@ def imports() -> dict[str, object]:
 
 
 def first(checkpoint: str, folder: str) -> dict[str, object]:
+    """Caption one photo of a folder; return the seconds of importing, loading and captioning."""
     photo = min(Path(folder).iterdir()).read_bytes()
     start = time.perf_counter()
     from model import Captioner
@@ -48,6 +52,7 @@ def first(checkpoint: str, folder: str) -> dict[str, object]:
 
 
 def many(checkpoint: str, folder: str, batch: str) -> dict[str, object]:
+    """Caption all photos of a folder in batches of this size; return the words of a caption."""
     from model import Captioner, DecodingOptions
 
     captioner = Captioner.load(checkpoint)
@@ -60,6 +65,10 @@ def many(checkpoint: str, folder: str, batch: str) -> dict[str, object]:
 
 
 def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
+    """Caption all photos of a folder for each line that is read, and print the seconds it took.
+
+    A line is ``alone``, to caption them one by one, or ``batch``, to caption them together.
+    """
     from model import Captioner
 
     captioner = Captioner.load(checkpoint)
@@ -73,14 +82,17 @@ def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
 
 
 def peak_megabytes() -> float:
-    """Most resident memory so far; rusage would count the parent's before the program began."""
+    """Return the peak resident memory of this process.
+
+    The peak that ``resource.getrusage`` returns may be that of the parent process.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
     raise RuntimeError("/proc/self/status does not say how much memory was used")
 
 
-RUNS: dict[str, Callable[..., dict[str, object]]] = {
+PROGRAMS: dict[str, Callable[..., dict[str, object]]] = {
     "imports": imports,
     "first": first,
     "many": many,
@@ -90,4 +102,4 @@ RUNS: dict[str, Callable[..., dict[str, object]]] = {
 if __name__ == "__main__":
     set_up_process()
     name, *arguments = sys.argv[1:]
-    print(json.dumps(RUNS[name](*arguments) | {"megabytes": peak_megabytes()}))
+    print(json.dumps(PROGRAMS[name](*arguments) | {"megabytes": peak_megabytes()}))

@@ -1,0 +1,116 @@
+"""The table of benchmarks. Imports nothing heavy, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row of the table; the module of its name, ``benchmarks.NAME``, runs it.
+
+    Parameters
+    ----------
+    summary
+        One line on what it measures.
+    options
+        Those fields of `benchmarks.options.Options` that it reads, besides ``checkpoint`` and
+        ``quick``, which all read.
+    required
+        Options that must be given.
+    by_default
+        Whether it runs when no benchmark is named: it takes a minute or two, and shows how fast or
+        how well captions are made.
+    description
+        A longer text for its ``--help``.
+    """
+
+    summary: str
+    options: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    by_default: bool = False
+    description: str = ""
+
+
+SERVE = """\
+Measure captioning over HTTP against captioning in process; overload, killed workers, a restart.
+
+It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
+the loopback interface, sends it load from the same cores, and stops it at the end. One after the
+other it measures
+
+  throughput   photos a second with 16 and with 64 clients, against the same photos in process,
+               in batches of 32, with the server's decoding options
+  latency      of one client, against one photo at a time in process
+  memory       of the worker, before and after many requests
+  overload     for a minute, photos arrive twice as fast as the server can caption them: each must
+               be answered, with a caption or with 503, and right afterwards the server must be as
+               fast as before
+  kill -9      of the worker, ten times under load: requests in its batch may fail, no others
+  restart      the server is stopped and started again
+  captions     of every reply, under every load: each must be the caption that this photo has when
+               it is captioned alone, in process
+
+Photos whose caption depends on the other photos in its batch are left out: where two captions are
+equally likely, rounding decides, and that differs between batch sizes. It takes about six minutes,
+with --quick about one."""
+
+SWAP = """\
+Swap versions and roll back while 32 clients ask without a pause.
+
+It starts a TorchServe of its own, as bench serve does, and deploys version after version as
+captioner deploy does; every fifth is rolled back. Even versions write in capitals what odd ones
+write, so a caption shows which version wrote it. Every reply must be the caption that its version
+has for that photo alone, in process, and no request may be lost or fail. Most of a swap's time is
+two processes that import torch; with OMP_NUM_THREADS=1 the server leaves them one of two cores. It
+takes about half an hour."""
+
+BENCHMARKS = {
+    "search": Benchmark(
+        "the beam search alone: cost against photos, beams and words",
+        options=("rounds", "photos"),
+        by_default=True,
+    ),
+    "caption": Benchmark(
+        "from bytes to captions: throughput, latency, share of the machine's peak",
+        options=("rounds", "photos"),
+        by_default=True,
+    ),
+    "start": Benchmark(
+        "a new process: seconds to its first caption, memory",
+        options=("rounds", "photos"),
+        by_default=True,
+    ),
+    "against": Benchmark(
+        "captioning, against another checkpoint or other decoding options",
+        options=("rounds", "photos", "search", "other", "other_search"),
+    ),
+    "agreement": Benchmark(
+        "whether faster precisions write the same captions, and their CIDEr",
+        options=("data", "split"),
+        required=("data",),
+        by_default=True,
+        description="Compare the captions of each precision with those of float32.",
+    ),
+    "serve": Benchmark(
+        "captioning over HTTP against in process; overload, killed workers, a restart",
+        options=("rounds", "photos", "requests"),
+        description=SERVE,
+    ),
+    "swap": Benchmark(
+        "versions swapped and rolled back under load: no request lost, no wrong caption",
+        options=("photos", "swaps"),
+        description=SWAP,
+    ),
+    "decoding": Benchmark(
+        "decoding photos of every image format, against the estimate from their headers",
+        options=("rounds",),
+    ),
+    "threads": Benchmark(
+        "how threads wait for work: what it costs on a quiet machine and on a busy one",
+        options=("rounds", "photos"),
+    ),
+    "train": Benchmark(  # its command line is its own, see `benchmarks.train`
+        "training, against the tutorial's loop: captions a second, memory", options=()
+    ),
+}

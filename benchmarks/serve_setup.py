@@ -1,0 +1,61 @@
+"""The setup that all parts of ``captioner bench serve`` share: a server, its load, the photos."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.known_photos import KnownPhotos, Selection
+from benchmarks.load import Load
+from benchmarks.server import BenchmarkServer
+from model import Captioner, DecodingOptions
+
+CLIENTS = (16, 64)
+MAX_CLIENTS = max(CLIENTS)
+
+
+@dataclass(frozen=True)
+class Sizes(Selection):
+    """How many photos, and how long each part takes."""
+
+    throughput: float = 4.0  # seconds of a run, about
+    alone: int = 24  # requests of one client in a round
+    overload: float = 60.0  # seconds
+    kills: int = 10
+    between: float = 1.5  # seconds without a fault before a worker is killed
+
+    def requests(self, rate: float) -> int:
+        """Return the requests of a run at this many photos a second, at least one a client."""
+        return max(MAX_CLIENTS, round(rate * self.throughput))
+
+
+QUICK = Sizes(photos=64, candidates=80, batches=2, throughput=1.0, alone=6, overload=5.0, kills=1)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A started server and what is measured with it."""
+
+    server: BenchmarkServer
+    load: Load  # for that server
+    captioner: Captioner  # the same checkpoint, in process
+    decoding: DecodingOptions  # the server's
+    photos: KnownPhotos
+    sizes: Sizes
+    rounds: int
+
+    @property
+    def run_size(self) -> int:
+        """How many photos a run of throughput has."""
+        return self.sizes.requests(self.photos.rate)
+
+    def in_process(self) -> Callable[[], object]:
+        """Return a run that captions `run_size` photos in process, in batches."""
+        photos = list(itertools.islice(itertools.cycle(self.photos.photos), self.run_size))
+        return partial(self.captioner.caption, photos, self.decoding)
+
+    def served(self, clients: int) -> Callable[[], object]:
+        """Return a run that has as many photos captioned by the server."""
+        return partial(self.load.send, self.run_size, clients)
