@@ -85,13 +85,15 @@ def test_report_marks_the_epoch_that_was_kept(
 ) -> None:
     """Few validation photos, or the user, let the last be kept, not the best."""
     pages = kept_pages(monkeypatch)
-    told = rows(6)
-    for kept in (told[5], told[3]):
-        write_report([row | {"kept": row is kept} for row in told], tmp_path / "report.png")
+    epochs = rows(6)
+    for kept in (epochs[5], epochs[3]):
+        write_report([row | {"kept": row is kept} for row in epochs], tmp_path / "report.png")
     legends = [page.figure.axes[1].get_legend() for page in pages]
     titles = [legend.get_title().get_text() for legend in legends]
     assert titles == ["epoch 6, kept", "epoch 4, kept, best CIDEr"]
-    assert f"CIDEr  {told[5]['CIDEr']:.4f}" in [text.get_text() for text in legends[0].get_texts()]
+    assert f"CIDEr  {epochs[5]['CIDEr']:.4f}" in [
+        text.get_text() for text in legends[0].get_texts()
+    ]
     circles = [page.figure.axes[1].lines[-1].get_xdata()[0] for page in pages]
     assert circles == [6, 4]
 
@@ -102,8 +104,8 @@ def test_report_of_trainings_that_went_on_from_one_another(
     pages = kept_pages(monkeypatch)
     rewarded = [{"epoch": 1, "stage": "self-critical", "reward": 0.9, "CIDEr": 0.9}]
     runs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
-    for run, told in zip(runs, (rows(3), rewarded), strict=True):
-        run.write_text("".join(json.dumps(row) + "\n" for row in told))
+    for run, of_run in zip(runs, (rows(3), rewarded), strict=True):
+        run.write_text("".join(json.dumps(row) + "\n" for row in of_run))
     found = report.read_rows(runs)
     assert [row["epoch"] for row in found] == [1, 2, 3, 4]
     write_report(found, tmp_path / "report.png")
@@ -120,14 +122,14 @@ def test_report_of_trainings_that_went_on_from_one_another(
 
 
 @pytest.mark.parametrize("line", ["{", "3", '["epoch"]'])
-def test_report_of_what_is_no_training(line: str, tmp_path: Path) -> None:
+def test_a_file_without_epochs_is_named(line: str, tmp_path: Path) -> None:
     run = tmp_path / "metrics.jsonl"
     run.write_text(f'{{"epoch": 1}}\n{line}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not what an epoch came to"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: it is no JSON object"):
         report.read_rows([run])
 
 
-def test_report_of_a_picture_says_what_it_wants(tmp_path: Path) -> None:
+def test_a_picture_in_place_of_figures_is_named(tmp_path: Path) -> None:
     (tmp_path / "report.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(ValueError, match=r"report\.png is no metrics\.jsonl"):
         report.read_rows([tmp_path / "report.png"])

@@ -110,5 +110,5 @@ def test_it_says_that_it_knows_no_other_scripts(text: str) -> None:
 
 def test_without_java_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(MetricUnavailable, match=r"needs Java, and .* cannot be run: install"):
+    with pytest.raises(MetricUnavailable, match=r"needs Java, and .* cannot be run; install"):
         meteor([Corpus.tokenized(CANDIDATES, REFERENCES)])
