@@ -1,4 +1,4 @@
-"""Whether faster precisions write the same captions as float32, and the CIDEr of each.
+"""The agreement of faster precisions with float32: equal captions, and the CIDEr of each.
 
 The baseline is the network as a training leaves it: float32, nothing folded or rearranged.
 """

@@ -33,7 +33,7 @@ THRESHOLDS = {"throughput": 15.0, "latency": 4.0, "share of the peak": 0.25, "la
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many photos are captioned, and how large the inputs are."""
+    """The number of photos and the sizes of inputs."""
 
     batch: int = 32
     single: int = 8  # photos that are captioned one at a time

@@ -15,7 +15,7 @@ from model import Captioner, DecodingOptions
 
 @dataclass(frozen=True)
 class Selection:
-    """How many photos are selected, and out of how many."""
+    """The number of photos that are selected, and of those they are selected from."""
 
     photos: int = 128  # to be asked for in turn
     candidates: int = 192  # that these are selected from
@@ -46,7 +46,7 @@ class KnownPhotos:
 
     @property
     def different(self) -> int:
-        """How many different captions they have."""
+        """The number of different captions."""
         return len(set(self.captions))
 
 

@@ -1,4 +1,4 @@
-"""How figures are measured: runs in turn, ratios of pairs, new processes, and the machine."""
+"""Measuring: runs in turn, ratios of pairs, new processes, and the machine's description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many operations captioning takes: matrix products and convolutions, as they are executed."""
+"""Counts the operations of captioning: matrix products and convolutions, as they are executed."""
 
 from __future__ import annotations
 

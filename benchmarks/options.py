@@ -19,7 +19,7 @@ def _argument(parse: type, help: str, metavar: str | None = None) -> dict[str, A
 
 @dataclass(frozen=True)
 class Options:
-    """What a benchmark measures, and for how long. Each benchmark reads some of the options.
+    """The options of all benchmarks; each benchmark reads some of them.
 
     Raises
     ------

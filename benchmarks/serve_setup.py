@@ -18,7 +18,7 @@ MAX_CLIENTS = max(CLIENTS)
 
 @dataclass(frozen=True)
 class Sizes(Selection):
-    """How many photos, and how long each part takes."""
+    """The number of photos, and the lengths of the parts."""
 
     throughput: float = 4.0  # seconds of a run, about
     alone: int = 24  # requests of one client in a round
@@ -48,7 +48,7 @@ class Setup:
 
     @property
     def run_size(self) -> int:
-        """How many photos a run of throughput has."""
+        """The number of photos in a run of throughput."""
         return self.sizes.requests(self.photos.rate)
 
     def in_process(self) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What is scored, and what scoring it gives: captions with their references, and measurements."""
+"""Records of scoring: a corpus of captions with their references, and a metric's measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the confidence of captions can be relied on.
+"""The reliability of confidences, measured on captions whose scores are known.
 
 A confidence is useful in two ways. Reliability: of the captions with a confidence of 0.7, seven of
 ten are good. Accuracy-coverage: if only the most confident captions are kept, those that are kept

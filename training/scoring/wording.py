@@ -1,4 +1,4 @@
-"""How captions are worded: faults that readers notice at once and scores hardly punish."""
+"""Counts of the wording of captions: faults that readers notice and scores hardly punish."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from training.reporting.report import write_report
 
 
 def rows(count: int) -> list[dict[str, float | str]]:
-    """As a training writes them: a decoder's stage, then fine-tuning."""
+    """Return the rows of a training: a stage of the decoder, then fine-tuning."""
     found: list[dict[str, float | str]] = []
     for epoch in range(1, count + 1):
         scores = {f"BLEU-{n}": 0.1 * (5 - n) + 0.01 * epoch for n in range(1, 5)}
@@ -83,7 +83,7 @@ def test_report_marks_the_best_epoch_and_the_stages(
 def test_report_marks_the_epoch_that_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few validation photos, or the user, let the last be kept, not the best."""
+    """With few validation photos, or if the user wants it, the last epoch is kept, not the best."""
     pages = kept_pages(monkeypatch)
     epochs = rows(6)
     for kept in (epochs[5], epochs[3]):

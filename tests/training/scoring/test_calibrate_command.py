@@ -24,9 +24,9 @@ def folder(tmp_path: Path, network: ShowAttendTell, word_map: WordMap) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path, folder: Path, render) -> Path:
-    """As many as it takes in val, one less in train; a person says what the captioner does of half.
+    """Make a data set with enough photos in val, and one photo too few in train.
 
-    Of the others people say other things.
+    For half of the photos a person's caption is the captioner's, for the others it is another.
     """
     source = tmp_path / "many"
     source.mkdir()

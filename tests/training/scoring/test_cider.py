@@ -30,7 +30,7 @@ def test_scores_equal_the_reference_scorers(
 
 
 def test_several_captions_of_one_photo() -> None:
-    """In order; what people wrote is best."""
+    """The scores come in the order of the captions; a person's own caption scores best."""
     references = {
         0: [["a", "dog", "runs", "on", "grass", "<end>"]],
         1: [["a", "cat", "sleeps", "<end>"]],

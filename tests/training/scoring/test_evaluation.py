@@ -1,16 +1,22 @@
+"""Scores with their intervals and a person's; the files that they are written to."""
+
 from __future__ import annotations
 
 import json
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
 from training.data.prepare import prepare
+from training.scoring import evaluation as evaluating
+from training.scoring.corpus import Corpus, Measurement
 from training.scoring.evaluation import SCORES, Evaluation, assess
-from training.scoring.metrics import score
+from training.scoring.metrics import METRICS, Metric, score
 from training.scoring.split import Split
 
 WORDS = [
@@ -37,17 +43,17 @@ def no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def corpus(photos: int, references: int = 3) -> tuple[list[str], list[list[str]], list[str]]:
-    """Captions that share some words with their references, and names."""
+    """Make captions that share some words with their references; return both, and names."""
     dice = random.Random(7)
     truth, candidates = [], []
     for _ in range(photos):
         words = dice.choices(WORDS, k=8)
 
-        def said(words: list[str] = words) -> str:
+        def sentence(words: list[str] = words) -> str:
             return " ".join(w if dice.random() < 0.7 else dice.choice(WORDS) for w in words)
 
-        candidates.append(said())
-        truth.append([said() for _ in range(references)])
+        candidates.append(sentence())
+        truth.append([sentence() for _ in range(references)])
     return candidates, truth, [f"{i}.jpg" for i in range(photos)]
 
 
@@ -69,7 +75,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_photos() -> None:
 
 @pytest.mark.usefixtures("no_java")
 def test_an_interval_is_as_wide_as_theory_says() -> None:
-    """Of a mean: 1.96 standard errors to either side."""
+    """The interval of a mean is 1.96 standard errors to either side."""
     evaluation = assess(*corpus(300), person=False)
     each = evaluation.cider
     mean = sum(each) / len(each)
@@ -81,7 +87,7 @@ def test_an_interval_is_as_wide_as_theory_says() -> None:
 
 
 @pytest.mark.usefixtures("no_java")
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_the_intervals_alone() -> None:
     assert assess(*corpus(30)) == assess(*corpus(30))
     other = assess(*corpus(30), seed=2)
     assert other.scores["CIDEr"].value == assess(*corpus(30)).scores["CIDEr"].value
@@ -89,8 +95,8 @@ def test_the_seed_decides() -> None:
 
 
 @pytest.mark.usefixtures("no_java")
-def test_a_person_by_hand() -> None:
-    """Whoever is left out: two of three words are the other's, one of two pairs."""
+def test_a_persons_scores_by_hand() -> None:
+    """Whichever caption is scored, two of three words are in the other, and one of two pairs."""
     references = [["a dog runs", "a dog sleeps"], ["two men talk", "two men laugh", "..."]]
     evaluation = assess(["a cat", "a cat"], references, ["1.jpg", "2.jpg"])
     assert evaluation.person["BLEU-1"] == pytest.approx(2 / 3)
@@ -107,7 +113,7 @@ def test_a_person_by_hand() -> None:
 
 
 @pytest.mark.usefixtures("no_java")
-def test_a_person_is_everyone_in_turn() -> None:
+def test_a_persons_score_is_the_mean_over_all_persons() -> None:
     candidates, references, names = corpus(10)
     turns = [
         score(
@@ -140,13 +146,32 @@ def test_the_table_has_every_score() -> None:
 
 
 @pytest.mark.usefixtures("no_java")
-def test_without_java_the_rest_is_there() -> None:
+def test_without_java_all_other_scores_are_there() -> None:
     evaluation = assess(*corpus(20))
     assert list(evaluation.scores) == [name for name in SCORES if name != "METEOR"]
     rows = parsed(evaluation.table())
     assert rows["METEOR"][0] == "-"
     assert rows["METEOR"][1].startswith("METEOR needs Java, and ")
     assert len(rows["CIDEr"]) == 3
+
+
+@pytest.mark.usefixtures("no_java")
+def test_a_metric_is_added_by_a_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It then has a value, an interval, a person's value, and a line of the table."""
+
+    def words(corpora: Sequence[Corpus]) -> list[Measurement]:
+        rows = [np.array([[float(len(t.split()))] for t in c.candidates]) for c in corpora]
+        return [
+            Measurement({"words": float(each.mean())}, each, lambda sums: sums / 20)
+            for each in rows
+        ]
+
+    monkeypatch.setattr(evaluating, "METRICS", (*METRICS, Metric(("words",), words)))
+    monkeypatch.setattr(evaluating, "SCORES", (*SCORES, "words"))
+    evaluation = assess(*corpus(20))
+    assert evaluation.scores["words"] == (8, 8, 8)
+    assert evaluation.person["words"] == 8
+    assert parsed(evaluation.table())["words"] == ["8.0000", "8.0000 to 8.0000", "8.0000"]
 
 
 @pytest.mark.usefixtures("no_java")

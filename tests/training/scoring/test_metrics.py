@@ -1,3 +1,5 @@
+"""The table of metrics, and the scores of the reference scorers."""
+
 from __future__ import annotations
 
 import math
@@ -14,7 +16,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from training.scoring.corpus import Corpus, Measurement
-from training.scoring.metrics import score
+from training.scoring.metrics import EVERY_EPOCH, METRICS, score
 from training.scoring.scorers import bleu, cider, nltk_bleu, rouge
 
 REFERENCES = [
@@ -26,9 +28,17 @@ REFERENCES = [
 
 def test_a_perfect_caption_scores_1() -> None:
     scores = score([r[0] for r in REFERENCES], REFERENCES)
-    assert list(scores) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+    assert tuple(scores) == EVERY_EPOCH
     assert scores["BLEU-4"] == pytest.approx(1.0, abs=1e-6)
     assert scores["ROUGE-L"] == pytest.approx(1.0)
+
+
+def test_metrics_give_the_scores_that_the_table_names() -> None:
+    corpus = Corpus.tokenized([r[0] for r in REFERENCES], REFERENCES)
+    for metric in METRICS:
+        if metric.every_epoch:
+            (measurement,) = metric.measure([corpus])
+            assert tuple(measurement.scores) == metric.scores
 
 
 def test_bleu_by_hand() -> None:
@@ -68,7 +78,7 @@ def test_counts_must_agree() -> None:
         score(["a"], [["..."]])
 
 
-# Few words and few lengths: captions agree often, repeat themselves, and are empty at times.
+# Few different words and lengths: captions agree often, repeat words, and are empty at times.
 WORDS = ["a", "dog", "runs", "in", "the", "grass"]
 TEXT = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
 PHOTOS = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=4)), min_size=1, max_size=8)
@@ -101,14 +111,14 @@ def test_scores_equal_the_reference_scorers(corpus: Corpus) -> None:
 def test_statistics_summed_give_the_scores(
     measured_by: Callable[[Corpus], Measurement], corpus: Corpus
 ) -> None:
-    measure = measured_by(corpus)
-    whole = measure.rows.sum(axis=0)
-    values = measure.from_sums(np.stack([whole, 2 * whole]))
-    assert values[0] == pytest.approx(list(measure.scores.values()))
-    assert len(measure.rows) == len(corpus.candidates)
+    measurement = measured_by(corpus)
+    whole = measurement.rows.sum(axis=0)
+    values = measurement.from_sums(np.stack([whole, 2 * whole]))
+    assert values[0] == pytest.approx(list(measurement.scores.values()))
+    assert len(measurement.rows) == len(corpus.candidates)
 
 
-def test_statistics_know_the_photos_drawn_twice() -> None:
+def test_statistics_of_photos_drawn_twice() -> None:
     """BLEU of a resampled corpus is that of its captions written out."""
     corpus = Corpus.tokenized(["a dog runs", "two men play", "a hat"], REFERENCES)
     drawn = [2, 0, 2]
@@ -116,6 +126,6 @@ def test_statistics_know_the_photos_drawn_twice() -> None:
         [corpus.candidates[i] for i in drawn], [corpus.references[i] for i in drawn]
     )
     for measured_by in (bleu, nltk_bleu):
-        measure = measured_by(corpus)
-        value = measure.from_sums(measure.rows[drawn].sum(axis=0, keepdims=True))[0]
+        measurement = measured_by(corpus)
+        value = measurement.from_sums(measurement.rows[drawn].sum(axis=0, keepdims=True))[0]
         assert value == pytest.approx(list(measured_by(written_out).scores.values()))

@@ -1,4 +1,4 @@
-"""How far the confidence of captions can be relied on."""
+"""The reliability of the confidence of captions."""
 
 from __future__ import annotations
 
