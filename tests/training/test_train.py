@@ -322,7 +322,7 @@ def test_the_terms_of_the_start_are_carried_on(training: TrainingConfig, tmp_pat
     cards = [(each.out / "README.md").read_text() for each in (first, second, third)]
     assert "started from" not in cards[0]
     for card in cards[1:]:
-        assert "what that one may be used for holds for this one" in card
+        assert "hold for these weights too" in card
         assert "not commerce." in card
         assert card.index("## Data") < card.index("not commerce.") < card.index("## Figures")
     assert "\nMine.\n" in cards[2]
@@ -510,7 +510,7 @@ def test_with_few_validation_photos_the_last_epoch_is_kept(
     assert kept == [[False, False, False, True]] * 2 + [[True, False]]
     assert digest(runs["auto"]) == digest(runs["last"])
     assert "The last epoch was kept." in (runs["auto"].out / "README.md").read_text()
-    assert "The epoch with the best CIDEr was 1" in (runs["best"].out / "README.md").read_text()
+    assert "Epoch 1 was kept: it had the best CIDEr" in (runs["best"].out / "README.md").read_text()
 
 
 def test_one_stage_alone(training: TrainingConfig, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log."""
+"""The progress of long work: a bar on a terminal, and elsewhere a line in the log now and then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterator[T]:
-    """Yield the items and show how many of ``total`` have passed, ``done`` of them before."""
+    """Yield the items, and show how many of them have passed.
+
+    Parameters
+    ----------
+    total
+        The number of all items, with those that have passed before.
+    what
+        Names the work, such as ``epoch 3``.
+    done
+        How many items have passed before.
+    """
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=what, leave=False, initial=done)
         return

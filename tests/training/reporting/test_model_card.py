@@ -1,0 +1,48 @@
+"""The model card that a training writes, and the shipped one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from model.network import ShowAttendTell
+from training.config import TrainingConfig
+from training.data.prepare import prepare
+from training.data.prepared import Prepared
+from training.reporting.model_card import model_card
+from training.scoring.metrics import EVERY_EPOCH
+
+SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "flickr8k" / "README.md"
+
+
+def written_card(dataset: Path, folder: Path, network: ShowAttendTell, last_kept: bool) -> str:
+    prepare(dataset, folder / "data", 64)
+    prepared = Prepared.open(folder / "data")
+    config = TrainingConfig(data=folder / "data", out=folder / "tiny", notice="Rendered shapes.")
+    scores = dict.fromkeys(EVERY_EPOCH, 0.5)
+    epochs = [
+        {"epoch": 1, "stage": "decoder", "loss": 2.0, "BLEU-4": 0.1, "CIDEr": 0.4},
+        {"epoch": 2, "stage": "self-critical", "reward": 1.0, "BLEU-4": 0.2, "CIDEr": 0.3},
+    ]
+    return model_card(config, prepared, network, scores, epochs, last_kept, "captioner train")
+
+
+def test_the_card_has_every_score_and_epoch(
+    dataset: Path, tmp_path: Path, network: ShowAttendTell
+) -> None:
+    card = written_card(dataset, tmp_path, network, last_kept=False)
+    assert f"| {' | '.join(EVERY_EPOCH)} |" in card
+    assert "| 1 | decoder | 2.000 | 0.1000 | 0.4000 |" in card
+    assert "| 2 | self-critical | 1.000 | 0.2000 | 0.3000 |" in card
+    assert "Epoch 1 was kept: it had the best CIDEr" in card
+    assert "Rendered shapes." in card
+
+
+def test_the_shipped_card_has_the_sections_and_limits_of_every_card(
+    dataset: Path, tmp_path: Path, network: ShowAttendTell
+) -> None:
+    card, shipped = written_card(dataset, tmp_path, network, True), SHIPPED.read_text()
+    sections = [re.findall(r"^## .*$", text, re.MULTILINE) for text in (card, shipped)]
+    assert [name for name in sections[1] if name in sections[0]] == sections[0]
+    for sentence in ("It knows only what its training photos show", "not fit for describing"):
+        assert all(sentence in " ".join(text.split()) for text in (card, shipped))
