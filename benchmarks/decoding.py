@@ -1,6 +1,6 @@
 """The seconds that photos of every image format take to decode, against the estimate from headers.
 
-The estimate is `model.decoding_cost`'s, by which the server refuses what would take too long.
+The estimate is `model.image.cost`'s, by which the server refuses what would take too long.
 Photos of one colour have next to no bytes, as a decompression bomb has; photos of noise have as
 many as their format can need.
 """
