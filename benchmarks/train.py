@@ -28,9 +28,10 @@ from model.files import check_new, write_whole
 from model.inference.devices import has_bf16
 from model.network import ShowAttendTell
 from model.process import set_up_process
-from training.data.batches import Batch, BatchOrder, TrainingSet, load
+from training.data.batches import Batch, BatchOrder, TrainingSet, batch_loader
+from training.data.photo import Photo
 from training.loop.averaging import AveragedWeights
-from training.loop.engine import EpochSoFar, train_one_epoch
+from training.loop.epoch import EpochProgress, train_one_epoch
 from training.loop.losses import CaptionLoss
 from training.loop.steps import CrossEntropyStep
 from training.processes import Processes, joined
@@ -82,8 +83,8 @@ class OurTraining:
         )
         self.network = ShowAttendTell(self.config)
         self.network.encoder.fine_tune(fine_tune)
-        names = [str(i) for i in range(len(images))]
-        self.dataset = TrainingSet(images, names, texts, range(len(images)), words)
+        photos = [Photo(str(i), tuple(captions)) for i, captions in enumerate(texts)]
+        self.dataset = TrainingSet(photos, images, range(len(images)), words)
         self.processes = processes
         self.step: torch.nn.Module = step(self.network, CaptionLoss())
         if processes.world > 1:
@@ -95,14 +96,13 @@ class OurTraining:
     def epoch(self, batch_size: int = 32, max_batches: int | None = None) -> None:
         """Train on every photo, or on the first ``max_batches`` batches."""
         world, rank = self.processes.world, self.processes.rank
-        order = BatchOrder(len(self.dataset), batch_size, 1, 0, rank, world, 0)
+        order = BatchOrder(len(self.dataset), batch_size, 1, 0, rank, world)
+        loader = batch_loader(self.dataset, order, 0, self.processes.device)
         train_one_epoch(
             step=self.step,
-            batches=itertools.islice(
-                load(self.dataset, order, 0, self.processes.device), max_batches
-            ),
+            batches=itertools.islice(loader, max_batches),
             total=order.total,
-            so_far=EpochSoFar(),
+            done=EpochProgress(),
             optimizer=self.optimizer,
             set_rates=lambda batch: None,
             averaged=self.averaged,
@@ -110,7 +110,7 @@ class OurTraining:
             bf16=has_bf16(self.processes.device),
             processes=self.processes,
             after_batch=lambda: None,
-            what="bench",
+            name="bench",
         )
 
 
@@ -133,7 +133,7 @@ def speed(rounds: int, photos: int) -> dict[str, Any]:
     fine = OurTraining(pictures, texts, alone, fine_tune=True)
     plain = OurTraining(pictures, texts, alone, fine_tune=True, step=AutocastAlone)
     tutorial = TutorialTraining(ours.network.encoder.eval(), ours.config)
-    (sample,) = load(ours.dataset, BatchOrder(photos, photos, 1, 0, 0, 1, 0), 0, alone.device)
+    (sample,) = batch_loader(ours.dataset, BatchOrder(photos, photos, 1, 0), 0, alone.device)
     chosen = torch.randperm(len(sample.captions))[:32]
     lengths = sample.lengths[chosen]
     their_batch = (

@@ -1,1 +1,1 @@
-"""Training and scoring of captioners; imports `model`, never `handler`."""
+"""Training and scoring of captioners. Imports `model`, and none of the other packages."""

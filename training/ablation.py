@@ -1,4 +1,4 @@
-"""Which parts of a recipe pay: variants of a training, each with several seeds, in one table."""
+"""Ablation: variants of a training, each with several seeds, compared in one table."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from model import Captioner, DecodingOptions
 from model.files import write_whole
 from training.config import TrainingConfig
 from training.data.prepared import Prepared
+from training.loop.state import fingerprint
 from training.options import parse_arguments
 from training.scoring.evaluation import assess
 from training.scoring.split import Split
-from training.train import fingerprint, train
+from training.train import train
 
 log = logging.getLogger("captioner")
 
 SCORES = ("CIDEr", "BLEU-4", "METEOR")
 FIGURES = "figures.json"
-TRAINING = "training"  # in that file: what the figures are of
+TRAINING = "training"  # key of the training's digest in that file
 
 
 def ablate(plan: Path, data: Path, out: Path) -> str:
-    """Train and score what a plan lists; what is there already is not done again.
+    """Train and score the variants of a plan; use figures that are there already.
 
     Parameters
     ----------
     plan
-        YAML: ``seeds``, a list of numbers; ``common``, options of ``captioner train`` for all;
-        ``variants``, from a variant's name to its own options.
+        YAML: ``seeds``, a list of numbers; ``common``, options of ``captioner train`` for all
+        variants; ``variants``, the options of each by its name.
     data
         Folder that `captioner prepare` has written.
     out
@@ -45,12 +46,13 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
 
     Returns
     -------
-    A table in Markdown: mean and standard deviation over the seeds, on the validation photos.
+    A table in Markdown: the means over the seeds, on the validation photos, and the standard
+    deviations of the scores.
 
     Raises
     ------
     ValueError
-        The plan or an option in it will not do, or ``out`` holds figures of other options or other
+        The plan or an option in it is not valid, or ``out`` holds figures of other options or other
         data; before anything is trained.
     """
     seeds, variants = _read(plan)
@@ -63,60 +65,61 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
             trainings[name, seed] = parse_arguments([*options, *added]).config
     prepared = Prepared.open(data)
     for config in trainings.values():
-        _found(config, prepared)
+        _found(config, prepared)  # raises before anything is trained
     figures = {key: _figures(f"{key[0]}, seed {key[1]}", c) for key, c in trainings.items()}
     return _table({name: [figures[name, seed] for seed in seeds] for name in variants})
 
 
 def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
+    """Return the seeds of a plan, and the options of each variant by its name."""
     try:
-        told = yaml.safe_load(plan.read_text())
-        seeds = [int(seed) for seed in told["seeds"]]
-        common = str(told.get("common", "")).split()
+        content = yaml.safe_load(plan.read_text())
+        seeds = [int(seed) for seed in content["seeds"]]
+        common = str(content.get("common", "")).split()
         variants = {
             str(name): [*common, *(options or "").split()]
-            for name, options in told["variants"].items()
+            for name, options in content["variants"].items()
         }
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        why = "it is no text" if isinstance(error, UnicodeDecodeError) else repr(error)
+        reason = "it is not text" if isinstance(error, UnicodeDecodeError) else repr(error)
         raise ValueError(
-            f"{plan} is no plan: it must have seeds, a list, and variants, from a name to options"
-            f" of captioner train ({why})"
+            f"{plan} is no plan: it must have a list of seeds, and variants, each a name with"
+            f" options of captioner train ({reason})"
         ) from error
     if not seeds or not variants:
         raise ValueError(f"{plan} lists no seed or no variant")
     return seeds, variants
 
 
-def _figures(what: str, config: TrainingConfig) -> dict[str, float]:
-    """Of one training, from its file or by running it."""
+def _figures(name: str, config: TrainingConfig) -> dict[str, float]:
+    """Return the figures of one training, from its file or by training it."""
     prepared = Prepared.open(config.data)
     figures = _found(config, prepared)
     if figures is None:
-        log.info("%s", what)
-        train(config, resume=True, command=f"captioner ablate: {what}")
+        log.info("%s", name)
+        train(config, resume=True, command=f"captioner ablate: {name}")
         captioner = Captioner.load(config.out)
         split = Split.open(config.data, "val", captioner.network.config.image_size)
         started = time.perf_counter()
-        written = split.caption(captioner, DecodingOptions(config.beam_size, consensus=False))
+        captions = split.caption(captioner, DecodingOptions(config.beam_size, consensus=False))
         seconds = time.perf_counter() - started
         evaluation = assess(
-            [caption.text for caption in written], split.references, split.names, person=False
+            [caption.text for caption in captions], split.references, split.names, person=False
         )
         figures = {name: score.value for name, score in evaluation.scores.items()}
-        figures |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(written)}
+        figures |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(captions)}
         content = figures | {TRAINING: _digest(config, prepared)}
         write_whole(config.out.parent / FIGURES, (json.dumps(content, indent=1) + "\n").encode())
     return figures
 
 
 def _found(config: TrainingConfig, prepared: Prepared) -> dict[str, float] | None:
-    """The figures that are there of a training; `ValueError` if they are of another one."""
+    """Return the figures in a training's file, if any; refuse those of another training."""
     path = config.out.parent / FIGURES
     if not path.exists():
         return None
     figures: dict[str, Any] = json.loads(path.read_text())
-    if figures.pop(TRAINING, None) not in (None, _digest(config, prepared)):  # None: older ones
+    if figures.pop(TRAINING, None) not in (None, _digest(config, prepared)):  # None: an older file
         raise ValueError(
             f"{path} is of other data or other options; choose another --out, or delete"
             f" {config.out.parent} to train this variant anew"
@@ -130,7 +133,7 @@ def _digest(config: TrainingConfig, prepared: Prepared) -> str:
 
 def _table(figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = [
-        f"| what | {' | '.join(SCORES)} | unfinished | different words | ms a photo |",
+        f"| variant | {' | '.join(SCORES)} | unfinished | different words | ms a photo |",
         "|---|" + "---|" * (len(SCORES) + 3),
     ]
     for name, runs in figures.items():

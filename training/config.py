@@ -1,4 +1,7 @@
-"""Everything a training depends on. Imports nothing heavy: the command line is made from it."""
+"""The configuration of a training; its docstrings are the help of ``captioner train``.
+
+It imports nothing heavy: the command line is made from it.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from model.decoding_options import DecodingOptions, options_of
+
 
 def _check(options: Any, limits: dict[str, tuple[float, float]]) -> None:
-    for name, (least, most) in limits.items():
+    """Raise `ValueError` for a field outside its lowest and highest value."""
+    for name, (low, high) in limits.items():
         value = getattr(options, name)
-        if not least <= value <= most:
-            raise ValueError(f"{name} is {value}; it must be in {least}..{most}")
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}; it must be in {low}..{high}")
+
+
+def _decoding_limits(name: str) -> tuple[float, float]:
+    """Return the lowest and highest value of an option of a search for captions."""
+    option = options_of(DecodingOptions)[name]
+    assert option.minimum is not None
+    assert option.maximum is not None
+    return option.minimum, option.maximum
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What the network is built from; a network that training starts from brings its own.
+    """The parts of a new network; a checkpoint to start from has its own.
 
     Parameters
     ----------
     encoder
-        resnet18, 34, 50, 101, 152 or timm/NAME.
+        Name of the encoder: resnet18, 34, 50, 101, 152 or timm/NAME.
     encoder_weights
-        imagenet, none, or a file with the backbone's state dict.
+        Weights that the encoder starts from: imagenet, none, or a file with its state dict.
     image_size
-        Side in pixels of the square a photo is resized to; that of the prepared data.
+        Side in pixels of the square that photos are resized to; must be that of the prepared data.
     encoded_size
-        Side of the grid of features; 0 keeps the encoder's own.
+        Side of the grid of features; 0 keeps that of the encoder.
     attention_size
-        Size of the attention layers.
+        Size of the attention layer.
     embedding_size
         Size of the word embeddings.
     hidden_size
         Size of the LSTM.
     dropout
-        Share of the hidden state dropped before the word layer.
+        Share of the hidden state that is dropped before the word layer.
     """
 
     encoder: str = "resnet101"
@@ -59,32 +73,36 @@ class StageOptions:
     Parameters
     ----------
     epochs
-        Epochs at most; 0 leaves the stage out.
+        Largest number of epochs; 0 leaves the stage out.
     patience
-        The stage ends after so many epochs without a better CIDEr.
+        Number of epochs without a better CIDEr after which the stage ends.
     learning_rate
-        Of the decoder, at its peak.
+        Learning rate of the decoder at its peak.
     encoder_learning_rate
-        Of the encoder's upper blocks; in the fine-tuning stage only.
+        Learning rate of the encoder's upper blocks at its peak; 0 freezes the encoder, and the
+        decoder stage always does.
     optimizer
-        adamw or adam.
+        Optimizer: adamw or adam.
     weight_decay
-        Of adamw.
+        Weight decay of adamw.
     schedule
-        cosine: to zero at the last epoch; decay: times `decay` whenever CIDEr has not risen for
-        `decay_after` epochs; constant.
+        How the learning rate goes on after warm-up. cosine: falls to zero at the end of the last
+        epoch. decay: is multiplied by `decay` after every `decay_after` epochs without a better
+        CIDEr. constant: stays.
     warm_up
-        Epochs over which the rate rises to its peak.
+        Number of epochs, or a part of one, in which the learning rate rises to its peak.
     decay
         Factor of the decay schedule.
     decay_after
-        Epochs without a better CIDEr that bring the factor on.
+        Number of epochs without a better CIDEr before the learning rate is multiplied by `decay`.
     augment
-        Random crops, and flips of photos whose captions say neither left nor right, in English.
+        Crop photos at random, and flip those whose captions have neither the English word left nor
+        right.
     crop
-        Least share of a photo that a crop keeps.
+        Smallest share of a photo that a crop keeps.
     input_dropout
-        Share of the grid of features, and of the embedding of the word read, that is dropped.
+        Share of the decoder's inputs that is dropped: of the grid of features and of the word
+        embeddings.
     """
 
     epochs: int = 20
@@ -122,14 +140,14 @@ class StageOptions:
 
 @dataclass(frozen=True)
 class SelfCriticalOptions(StageOptions):
-    """The stage that rewards captions by CIDEr-D.
+    """The stage in which generated captions are rewarded by CIDEr-D.
 
     Parameters
     ----------
     samples
-        Captions that beam search finds for each photo, to be compared with one another.
+        Number of captions that beam search finds for each photo; they are compared with each other.
     max_length
-        Words of those at most.
+        Largest number of words in these captions.
     """
 
     epochs: int = 0
@@ -140,7 +158,13 @@ class SelfCriticalOptions(StageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self, {"samples": (2, 20), "max_length": (2, 100)})
+        _check(
+            self,
+            {
+                "samples": (2, _decoding_limits("num_captions")[1]),
+                "max_length": (2, _decoding_limits("max_length")[1]),
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -154,54 +178,56 @@ class TrainingConfig:
     out
         Checkpoint folder to write at the end.
     run
-        Folder of everything on the way: states to resume from, the best checkpoint so far, figures
-        and pictures; by default `out` with .run after its name. One training at a time uses it.
+        Folder for states to resume from, the best checkpoint so far, figures and pictures; by
+        default `out` with .run after its name. One training at a time uses it.
     start_from
-        Checkpoint folder to start from, words it does not know added; also `--from`.
+        Checkpoint folder to start from; words that it does not know are added. Also `--from`.
     network
-        The network, where training does not start from one.
+        The network, if training does not start from a checkpoint.
     decoder
-        First stage: the decoder, on a frozen encoder.
+        First stage: the decoder learns, the encoder is frozen.
     fine_tune
-        Second stage: the encoder's upper blocks too, from the best decoder.
+        Second stage: the encoder's upper blocks learn too. It begins with the best network so far.
     self_critical
-        Third stage: captions of one's own are rewarded by CIDEr-D, from the best network; the
-        encoder learns only if it is given a rate.
+        Third stage: captions that the network generates are rewarded by CIDEr-D. The encoder
+        learns only if it is given a learning rate.
     minimum_count
-        Words rarer than this in the training captions are unknown.
+        Words that occur less often in the training captions are unknown to the network.
     batch_size
-        Photos in a batch, over all processes, each with all of its captions.
+        Number of photos in a batch, over all processes, each with all of its captions.
     clip_norm
-        Gradients are scaled down to this norm.
+        Largest norm of the gradients; larger ones are scaled down.
     alpha_c
-        Weight of the doubly stochastic attention term.
+        Weight of the term that asks attention to cover the whole photo (doubly stochastic
+        attention).
     label_smoothing
-        Share of the target spread over all words.
+        Share of the target probability that is spread over all words.
     select
-        The epoch that is kept: best, by CIDEr, or last, without patience; auto: best, unless there
-        are fewer than 50 validation photos, whose scores are mostly chance.
+        Epoch to keep. best: that of the best CIDEr. last: the last one, without patience. auto:
+        best, but last if there are fewer than 50 validation photos, whose scores are mostly chance.
     ema_decay
-        Of the averaged weights that are validated and kept; 0 is off.
+        Decay of the averaged weights, which are validated and kept; 0 averages none.
     beam_size
-        Of the search that validation scores are computed with.
+        Number of beams of the search for validation captions.
     length_penalty
-        Of the same; and of the search for captions to reward.
+        Length penalty of the searches, for validation captions and for captions to reward.
     seed
-        Of everything random.
+        Seed of everything random.
     device
-        cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
+        Device to train on: cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.
     precision
-        bf16, fp32 or, to compare runs, fp64; auto takes bf16 where the hardware has it.
+        Precision: bf16, fp32 or, to compare runs, fp64; auto takes bf16 where the hardware has it.
     workers
-        Processes that load photos ahead, for each training process; 0 loads in line.
+        Number of processes that load photos ahead, for each training process; with 0 it loads them
+        itself.
     save_minutes
-        A state to resume from is written so often, and after every epoch.
+        Minutes between two states to resume from; one is also saved after every epoch.
     keep
-        States that are kept.
+        Number of states to keep.
     tensorboard
-        Also write the figures for TensorBoard (pip install tensorboard).
+        Also write the figures for TensorBoard (needs: pip install tensorboard).
     notice
-        What the model card says of the data: origin, licence.
+        Text about the data for the model card: origin, licence.
     """
 
     data: Path
@@ -241,8 +267,8 @@ class TrainingConfig:
                 "alpha_c": (0, infinite),
                 "label_smoothing": (0, 1),
                 "ema_decay": (0, 0.99999),
-                "beam_size": (1, 20),
-                "length_penalty": (0, 2),
+                "beam_size": _decoding_limits("beam_size"),
+                "length_penalty": _decoding_limits("length_penalty"),
                 "workers": (0, 64),
                 "save_minutes": (0, infinite),
                 "keep": (1, infinite),
@@ -255,7 +281,7 @@ class TrainingConfig:
 
     @property
     def stages(self) -> dict[str, StageOptions]:
-        """In their order."""
+        """The stages by name, in their order."""
         return {
             "decoder": self.decoder,
             "fine-tune": self.fine_tune,
@@ -263,6 +289,11 @@ class TrainingConfig:
         }
 
     @property
+    def decoding(self) -> DecodingOptions:
+        """The search that validation scores are computed with."""
+        return DecodingOptions(self.beam_size, length_penalty=self.length_penalty, consensus=False)
+
+    @property
     def run_folder(self) -> Path:
-        """Beside `out`: two trainings share it only if they write the same checkpoint."""
+        """`run`, or a folder beside `out`, which only trainings of the same checkpoint share."""
         return self.run or self.out.with_name(f"{self.out.name}.run")

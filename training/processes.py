@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this is, and where it computes."""
+    """One process of a training, and the others that it talks to."""
 
-    rank: int
-    world: int
+    rank: int  # its number, 0 to world - 1
+    world: int  # number of processes
     device: torch.device
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and prints."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
     def sum(self, values: list[float]) -> list[float]:
-        """Sums over all processes."""
+        """Return each value summed over all processes."""
         if self.world == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -39,7 +39,7 @@ class Processes:
         return [float(value) for value in tensor.tolist()]
 
     def gather(self, value: T) -> list[T]:
-        """Everyone's value, by rank, for everyone."""
+        """Return the values of all processes, by rank."""
         if self.world == 1:
             return [value]
         gathered: list[T | None] = [None] * self.world
@@ -47,7 +47,10 @@ class Processes:
         return [item for item in gathered if item is not None]
 
     def in_first(self, action: Callable[[], object]) -> None:
-        """Act in the first process; a `ValueError` there is raised in all, so that none waits."""
+        """Run an action in the first process; a `ValueError` there is raised in all processes.
+
+        Otherwise the others would wait for the first for ever.
+        """
         fault = ""
         if self.first:
             try:
@@ -60,19 +63,20 @@ class Processes:
             raise ValueError(fault)
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until all processes have come here."""
         if self.world > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun started, if it did: gloo on CPUs, NCCL on GPUs.
+    """Join the other processes that torchrun started, if any: by gloo on CPUs, by NCCL on GPUs.
 
     Parameters
     ----------
     device
-        As for `choose_device`; with ``auto``, each process of a machine takes a GPU of its own.
+        The device for `choose_device`; with ``auto``, each process of a machine takes a GPU of its
+        own.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -87,7 +91,7 @@ def joined(device: str) -> Iterator[Processes]:
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     rank = distributed.get_rank()
     if rank:
-        logging.getLogger("captioner").setLevel(logging.WARNING)  # the first speaks for all
+        logging.getLogger("captioner").setLevel(logging.WARNING)  # the first logs for all
     try:
         yield Processes(rank, world, chosen)
     finally:

@@ -9,6 +9,7 @@ import pytest
 
 from training.config import NetworkOptions, SelfCriticalOptions, StageOptions, TrainingConfig
 from training.data.prepare import prepare
+from training.data.prepared import Prepared
 
 TINY = NetworkOptions(
     encoder="timm/test_efficientnet",
@@ -43,3 +44,8 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
         save_minutes=0.0,  # a state after every batch
         notice="Rendered shapes.",
     )
+
+
+@pytest.fixture
+def prepared(dataset: Path, tmp_path: Path) -> Prepared:
+    return prepare(dataset, tmp_path / "prepared", 96)

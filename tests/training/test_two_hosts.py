@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 
 from training.config import TrainingConfig
-from training.loop import state
+from training.loop.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# By their order the agents' workers are ranked: that of the first, which holds the rendezvous,
-# is the one that writes.
+# The order of the agents gives their workers' ranks: the worker of the first, which holds the
+# rendezvous, is the one that writes.
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
 ENVIRONMENT = {
@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "GLOO_SOCKET_IFNAME": "eth0",
     "TP_SOCKET_IFNAME": "eth0",
-    # The address of a shared store is told in the first round only: an agent that comes in a later
+    # The address of a shared store is sent in the first round only: an agent that comes in a later
     # one asks for it until it times out.
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
@@ -44,8 +44,8 @@ COMMAND = """
 import logging, pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training import train as module
 from training.loop import steps
+from training.train import train
 logging.basicConfig(level=logging.INFO)
 training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
 step = steps.CrossEntropyStep.forward
@@ -53,7 +53,7 @@ def forward(*arguments):
     time.sleep(wait)
     return step(*arguments)
 steps.CrossEntropyStep.forward = forward
-module.train(training, resume=True)
+train(training, resume=True)
 """
 
 
@@ -182,7 +182,7 @@ def wait_until(happened: Callable[[], bool], what: str, hosts: list[Host]) -> No
 
 def wait_for_state(training: TrainingConfig, beyond: str, hosts: list[Host]) -> None:
     def written() -> bool:
-        return any(found.name >= beyond for found in state.states(training.run_folder))
+        return any(found.name >= beyond for found in RunFolder(training.run_folder).states())
 
     wait_until(written, beyond, hosts)
 
@@ -213,7 +213,7 @@ def test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been(
     wait_for_state(training, "state-0-0002-000001.pt", hosts)
     second.lose()
     assert first.agents[0].poll() is None, logs(hosts)
-    half = state.states(training.run_folder)[-1].read_bytes()[:1000]
+    half = RunFolder(training.run_folder).states()[-1].read_bytes()[:1000]
     unfinished = training.run_folder / ".state-1-0002-000002.pt.new"  # newer than all others
     unfinished.write_bytes(half)
     start(second, training)

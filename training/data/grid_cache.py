@@ -1,4 +1,4 @@
-"""The files that keep a frozen encoder's grids beside prepared photos: room for them, their users.
+"""The files that keep grids beside prepared photos: their room on disk, and who uses them.
 
 A cache is ``grids-DIGEST.npy`` in the folder of prepared photos. ``grids-DIGEST.json`` beside it
 says which encoder made it and which trainings have used it.
@@ -25,16 +25,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class GridCache:
-    """One file of grids, and what is known of it."""
+    """One file of grids, and what its record says."""
 
     path: Path
-    encoder: str  # empty if it has no record
+    encoder: str  # name; empty if there is no record
     users: tuple[Path, ...]  # checkpoint and run folders of the trainings that have used it
-    used: float  # when it was last, seconds since the epoch
+    last_used: float  # seconds since 1970
 
     @classmethod
     def read(cls, path: Path) -> GridCache:
-        """Read the record of a cache, if it has one that can be read."""
+        """Read a cache and its record; a record that cannot be read counts as none."""
         try:
             record = json.loads(_record(path).read_text(encoding="utf-8"))
             users, encoder = tuple(map(Path, record["users"])), str(record["encoder"])
@@ -44,11 +44,11 @@ class GridCache:
 
     @property
     def needed_by(self) -> list[Path]:
-        """The users that are there: checkpoints, and run folders to resume from."""
+        """The users that still exist: checkpoints, and run folders to resume from."""
         return [user for user in self.users if (user / CONFIG).is_file() or _is_run(user)]
 
     def __str__(self) -> str:
-        day = time.strftime("%Y-%m-%d", time.localtime(self.used))
+        day = time.strftime("%Y-%m-%d", time.localtime(self.last_used))
         encoder = self.encoder or "an encoder that is not recorded"
         size = self.path.stat().st_size / 1e9
         return f"{self.path.name}  {size:.2f} GB  {encoder}, last used {day}"
@@ -57,17 +57,17 @@ class GridCache:
 def clear(data: Path, everything: bool = False) -> Iterator[str]:
     """Delete the caches of a folder of prepared photos that no checkpoint uses.
 
-    That is, those whose trainings have left neither a checkpoint nor a run folder. They are only
-    caches: a training that wants one again computes it again.
+    These are the ones whose trainings have left neither a checkpoint nor a run folder. Nothing is
+    lost for good: a training that needs one again computes it again.
 
     Parameters
     ----------
     everything
-        Delete those that are used, and those without a record, too.
+        Also delete caches that are used, and caches without a record.
 
-    Returns
-    -------
-    A line for each cache as it is dealt with, and one for all.
+    Yields
+    ------
+    A line for each cache after it is kept or deleted, and a line with the bytes freed.
     """
     freed = 0
     for path in sorted([*data.glob("grids-*.npy"), *data.glob("grids-*.new")]):
@@ -75,7 +75,7 @@ def clear(data: Path, everything: bool = False) -> Iterator[str]:
             if not free:
                 yield f"kept     {path.name}  is being computed"
                 continue
-            unfinished = path.suffix == ".new"  # of a training that was killed
+            unfinished = path.suffix == ".new"  # its training was killed
             cache = GridCache.read(path)
             if not unfinished and not everything:
                 if needed := cache.needed_by:
@@ -93,7 +93,7 @@ def clear(data: Path, everything: bool = False) -> Iterator[str]:
 
 
 def record_use(path: Path, encoder: str, users: Iterable[Path]) -> None:
-    """Note that trainings use a cache; where the folder cannot be written, nothing is noted."""
+    """Add users to the record of a cache; if the folder cannot be written, leave it."""
     with suppress(OSError), lock(path, wait=True):
         before = GridCache.read(path)
         known = sorted({str(user) for user in [*before.needed_by, *users]})
@@ -102,12 +102,14 @@ def record_use(path: Path, encoder: str, users: Iterable[Path]) -> None:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Take the room that a file will need before it is mapped; a full disk would be SIGBUS then.
+    """Reserve the disk space of a file before it is mapped.
+
+    Writing to a file that is mapped over a full disk would end the process by SIGBUS.
 
     Raises
     ------
     ValueError
-        There is not enough; says how much is needed and free, and what can be deleted.
+        There is not enough space; says how much is needed and free, and what can be deleted.
     """
     free = shutil.disk_usage(path.parent).free
     try:
@@ -129,14 +131,17 @@ def reserve(path: Path, size: int) -> None:
 
 @contextmanager
 def lock(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a cache; whether it could be had. It goes with the process."""
+    """Hold the lock of a cache while the block runs; yields whether it could be had.
+
+    It goes with the process, however that ends.
+    """
     with open(path.with_suffix(".lock"), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             free = True
         except BlockingIOError:
             free = False
-        except OSError:  # of file systems that know no locks
+        except OSError:  # some file systems have no locks
             free = True
         yield free
 

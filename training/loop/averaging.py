@@ -1,4 +1,4 @@
-"""The average of weights over the steps of a training."""
+"""Weights averaged over the steps of a training (Polyak averaging)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class AveragedWeights:
-    """The averaged twin of a network (Polyak averaging); with decay 0 the network itself.
+    """A copy of a network whose weights are averaged; with decay 0 the network itself.
 
     ``average = d * average + (1 - d) * weights`` after every step, where
-    ``d = min(decay, (1 + step) / (10 + step))`` lets go of the random start soon.
+    ``d = min(decay, (1 + step) / (10 + step))`` soon forgets the random start.
     """
 
     def __init__(self, network: ShowAttendTell, decay: float) -> None:
@@ -45,6 +45,6 @@ class AveragedWeights:
             self._average.load_state_dict(values)
 
     def update(self) -> None:
-        """Take in the weights after a step of the optimizer."""
+        """Add the weights to the average; to be called after every step of the optimizer."""
         if self._average is not None:
             self._average.update_parameters(self._source)

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss of captions that people wrote."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CaptionLoss(nn.Module):
     Parameters
     ----------
     alpha_c
-        Weight of ``mean((1 - sum over t of alpha_t) ** 2)``, which asks that every position be
-        looked at about equally over a caption.
+        Weight of ``mean((1 - sum over t of alpha_t) ** 2)``, which is small if a caption looks at
+        all positions about equally.
     label_smoothing
         Share of the target spread over all words, 0..1.
     """
@@ -29,15 +29,15 @@ class CaptionLoss(nn.Module):
     def forward(
         self, forced: TeacherForced, words: float | None = None, captions: float | None = None
     ) -> torch.Tensor:
-        """A scalar.
+        """Return the loss, a scalar; padding counts for nothing.
 
         Parameters
         ----------
         words, captions
-            What the two terms' sums are divided by; those of ``forced`` unless it is a part of a
-            larger batch. Padding counts for nothing.
+            Counts that the sums of the two terms are divided by; by default those of ``forced``,
+            which may be a part of a larger batch.
         """
-        # Packed like the scores: step by step, the captions that still run.
+        # Packed as the scores are: step by step, only the captions that have not ended.
         targets = pack_padded_sequence(
             forced.captions[:, 1:], torch.tensor(forced.decode_lengths), batch_first=True
         )

@@ -1,4 +1,4 @@
-"""The learning rate over a stage."""
+"""How the learning rate changes over a stage."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from training.config import StageOptions
 
 
 def rate_factor(options: StageOptions, done: float, batch: float, decayed: float) -> float:
-    """What the peak rate is multiplied by.
+    """Return the factor from the peak learning rate to the present one.
 
     Parameters
     ----------
     done
         Epochs of the stage that are done, with the fraction of the present one.
     batch
-        One batch, in epochs; the rate rises from the first batch on.
+        Length of one batch in epochs; the rate rises from the first batch on.
     decayed
-        Factor of the decay schedule so far.
+        The factor of the decay schedule so far.
     """
     if done < options.warm_up:
         return min(1.0, (done + batch) / options.warm_up)

@@ -1,4 +1,4 @@
-"""Self-critical training: of a photo's captions, those better than the others become likelier.
+"""Self-critical training: the better of a photo's generated captions become likelier.
 
 Policy gradient on CIDEr-D (Rennie et al. 2017, https://arxiv.org/abs/1612.00563). The captions are
 what beam search finds (Cornia et al. 2020, https://arxiv.org/abs/1912.08226, section 3.3), the
@@ -23,9 +23,11 @@ from training.scoring.cider import CiderD
 class SelfCriticalStep(Step):
     """Policy gradient; reports the mean reward of a photo's captions.
 
-    The reward is over the words and ``<end>``, so that to stop in the wrong place costs as a wrong
-    word does: without it captions learn to end in "with a".
+    The reward counts ``<end>`` as a word, so that to stop in the wrong place costs as much as a
+    wrong word: without it captions learn to end in "with a".
     """
+
+    figure = "reward"
 
     def __init__(
         self,
@@ -41,9 +43,9 @@ class SelfCriticalStep(Step):
         grid = self.grid(batch)
         found = self._search(grid)
         advantages, means = [], 0.0
-        for row, captions in zip(batch.rows, found, strict=True):
+        for photo, captions in zip(batch.photos, found, strict=True):
             words = ([self.word_map.words[i] for i in ids[1:]] for ids in captions)
-            rewards = torch.tensor(self.reward.scores(row, words), device=grid.device)
+            rewards = torch.tensor(self.reward.scores(photo.name, words), device=grid.device)
             others = max(1, len(rewards) - 1)
             advantages.append((rewards - rewards.mean()) * (len(rewards) / others))
             means += rewards.mean().item()
@@ -55,10 +57,10 @@ class SelfCriticalStep(Step):
         return loss, torch.tensor(means / totals.photos)
 
     def _search(self, grid: torch.Tensor) -> list[list[list[int]]]:
-        """For each photo its captions' ids, from ``<start>`` to ``<end>``."""
+        """Return the word ids of each photo's captions, from ``<start>`` to ``<end>``."""
         decoder, word_map = self.network.decoder, self.word_map
         training = decoder.training
-        with torch.autocast(grid.device.type, enabled=False):  # as captions are searched for
+        with torch.autocast(grid.device.type, enabled=False):  # as when serving
             found = beam_search(decoder.eval(), grid.detach(), word_map, self.search)
         decoder.train(training)
         return [
@@ -69,7 +71,13 @@ class SelfCriticalStep(Step):
     def _minus_log_prob(
         self, grid: torch.Tensor, captions: list[list[int]], counts: torch.Tensor
     ) -> torch.Tensor:
-        """Of whole captions, shape = (N,); ``counts`` are a photo's."""
+        """Return -log p of each whole caption, shape = (N,).
+
+        Parameters
+        ----------
+        counts
+            Number of captions of each photo.
+        """
         ids = [torch.tensor(each, device=grid.device) for each in captions]
         forced = self.network.decoder(
             grid,

@@ -1,32 +1,33 @@
-"""From a batch to what is minimised, as one module, so that gradients can be averaged."""
+"""From a batch to the loss, in one module, so that gradients can be averaged over processes."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import nn
 
 from model.network import ShowAttendTell
 from training.data.batches import Batch
-from training.data.features import FrozenEncoder
-from training.loop.fine_tuning import LearningEncoder
 from training.loop.losses import CaptionLoss
+from training.network.encoders import FrozenEncoder, LearningEncoder
 
 
 class Totals(NamedTuple):
-    """What the sums over a batch are divided by: counts over all processes, for each of them."""
+    """Counts that the sums over a batch are divided by, scaled to a process's share of the mean."""
 
-    words: float  # to predict, ends included
+    words: float  # to predict, with the ends
     captions: float
     photos: float
 
 
 class Step(nn.Module):
-    """What a stage does with a batch.
+    """The step of a stage: a batch goes in, a loss comes out.
 
-    ``forward`` gives a scalar to minimise and the figure to report, its mean over the batch.
+    ``forward`` returns a scalar to minimise and the figure to report, its mean over the batch.
     """
+
+    figure: ClassVar[str]  # name of the figure in metrics.jsonl
 
     def __init__(self, network: ShowAttendTell) -> None:
         super().__init__()
@@ -35,9 +36,9 @@ class Step(nn.Module):
         self._encode = (LearningEncoder if learns else FrozenEncoder)(network.encoder)
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but the encoder's BatchNorm keeps ImageNet's statistics.
+        """Switch to training, but keep the encoder's BatchNorm at ImageNet's statistics.
 
-        Those of a small batch are worse, and would depend on how many processes share it.
+        The statistics of a small batch are worse, and would depend on how many processes share it.
         """
         super().train(mode)
         for module in self.network.encoder.modules():
@@ -46,7 +47,7 @@ class Step(nn.Module):
         return self
 
     def grid(self, batch: Batch) -> torch.Tensor:
-        """Of the batch's photos; with the encoder frozen they may be encoded already."""
+        """Return the grids of the photos; with a frozen encoder the batch may hold them already."""
         grid = batch.images
         if grid.dtype == torch.uint8:
             grid = self._encode(grid)
@@ -57,7 +58,9 @@ class Step(nn.Module):
 
 
 class CrossEntropyStep(Step):
-    """Teacher forcing."""
+    """Teacher forcing: the loss of each word, given the words before it."""
+
+    figure = "loss"
 
     def __init__(self, network: ShowAttendTell, criterion: CaptionLoss) -> None:
         super().__init__(network)

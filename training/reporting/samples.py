@@ -36,7 +36,7 @@ def write_samples(
 ) -> None:
     """Draw some photos of a split, chosen by the seed, with their captions to a PNG."""
     chosen = chosen_photos(len(split.names), seed)
-    photos = split.photos(chosen, captioner.network.config.image_size)
+    photos = split.decoded(chosen, captioner.network.config.image_size)
     title = f"{len(chosen)} of {len(split.names)} photos, chosen by seed {seed}"
     write_captioned_photos(
         captioner, photos, [split.references[i] for i in chosen], out, title, decoding

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,8 @@ import torch
 from model.captioner import Caption, Captioner
 from model.decoding_options import DecodingOptions
 from model.image import InvalidImage
-from training.data.datasets import InvalidDataset, TarMember
+from training.data.photo import Photo
+from training.data.problems import InvalidDataset
 from training.processes import Processes
 from training.reporting.progress import progress
 
@@ -32,13 +32,13 @@ class GeneratedCaption(NamedTuple):
 
 
 def caption_files(
-    captioner: Captioner, files: Sequence[Path | TarMember], options: DecodingOptions
+    captioner: Captioner, photos: Sequence[Photo], options: DecodingOptions
 ) -> list[GeneratedCaption]:
     """Caption photos from the bytes of their files, as a server does.
 
     Returns
     -------
-    One caption a file, in the order of ``files``.
+    One caption a photo, in the order of ``photos``.
 
     Raises
     ------
@@ -46,13 +46,13 @@ def caption_files(
         A file is no photo; names it.
     """
     generated: list[GeneratedCaption] = []
-    starts = range(0, len(files), BATCH)
-    for start in progress(starts, len(starts), f"captioning {len(files)} photos"):
-        batch = files[start : start + BATCH]
-        found = captioner.caption_each([file.read_bytes() for file in batch], options)
-        for file, captions in zip(batch, found, strict=True):
+    starts = range(0, len(photos), BATCH)
+    for start in progress(starts, len(starts), f"captioning {len(photos)} photos"):
+        batch = photos[start : start + BATCH]
+        found = captioner.caption_each([photo.read_bytes() for photo in batch], options)
+        for photo, captions in zip(batch, found, strict=True):
             if isinstance(captions, InvalidImage):
-                raise InvalidDataset(f"{file}: {captions}") from captions
+                raise InvalidDataset(f"{photo.file}: {captions}") from captions
             generated.append(_best(captions))
     return generated
 

@@ -23,17 +23,17 @@ class CiderD:
     Parameters
     ----------
     references
-        For each photo, by its row, what people wrote, split into words.
+        The words of each caption that people wrote, by the name of the photo.
     """
 
-    def __init__(self, references: Mapping[int, Sequence[Words]]) -> None:
+    def __init__(self, references: Mapping[str, Sequence[Words]]) -> None:
         self.references = references
         self.photos_with: Counter[Ngram] = Counter()
         for captions in references.values():
             self.photos_with.update({ngram for words in captions for ngram in _ngrams(words)})
         self._log_photos = math.log(len(references))
 
-    def scores(self, photo: int, captions: Iterable[Words]) -> list[float]:
+    def scores(self, photo: str, captions: Iterable[Words]) -> list[float]:
         """Return CIDEr-D of several captions of one photo, each 0..10."""
         references = [self._vector(words) for words in self.references[photo]]
         return [

@@ -12,8 +12,10 @@ import torch
 
 from model import Captioner, DecodingOptions, image
 from training.data import datasets
-from training.data.datasets import SPLITS, TarMember
+from training.data.photo import Photo
 from training.data.prepared import DESCRIPTION, Prepared, require_no_checkpoint
+from training.data.problems import summary
+from training.data.splits import SPLITS
 from training.processes import Processes
 from training.scoring.captions import GeneratedCaption, caption_files, caption_rows
 
@@ -22,17 +24,25 @@ log = logging.getLogger("captioner")
 
 @dataclass(frozen=True)
 class Split:
-    """The photos of a split with people's captions, by name.
+    """The photos of a split, by name, and where their pixels come from.
 
     The order is the same whether the data is prepared or not. Samples, folds and resampled corpora
     are drawn by position: in another order the same photos would have other intervals.
     """
 
-    names: Sequence[str]
-    references: Sequence[Sequence[str]]  # for each photo what people wrote
-    files: Sequence[Path | TarMember]  # of data that is not prepared
-    images: np.ndarray | None  # all photos of prepared data, uint8, shape = (all, 3, S, S)
-    rows: Sequence[int]  # which of ``images`` are of the split
+    photos: Sequence[Photo]
+    pixels: np.ndarray | None  # of all prepared photos, uint8 (all, 3, S, S); None: from files
+    rows: Sequence[int]  # of the split, in ``pixels``
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the photos."""
+        return [photo.name for photo in self.photos]
+
+    @property
+    def references(self) -> list[tuple[str, ...]]:
+        """The captions that people wrote, for each photo."""
+        return [photo.captions for photo in self.photos]
 
     @classmethod
     def open(cls, data: Path, split: str, image_size: int, max_photos: int | None = None) -> Split:
@@ -50,38 +60,23 @@ class Split:
             prepared = Prepared.open(data)
             prepared.require_size(image_size)
             rows = prepared.rows(split)[:max_photos]
-            return cls(
-                names=[prepared.names[row] for row in rows],
-                references=[prepared.captions[row] for row in rows],
-                files=[],
-                images=prepared.photos,
-                rows=rows,
-            )
+            return cls([prepared.photos[row] for row in rows], prepared.pixels, rows)
         dataset = datasets.read(data)
         if dataset.problems:
-            log.warning(
-                "%s has problems: %s", data, datasets.summary(datasets.by_kind(dataset.problems))
-            )
-        found = datasets.of_split(dataset.examples, split)
-        examples = sorted(found, key=lambda example: example.name)[:max_photos]
-        return cls(
-            names=[example.name for example in examples],
-            references=[example.captions for example in examples],
-            files=[example.photo for example in examples],
-            images=None,
-            rows=[],
-        )
+            log.warning("%s has problems: %s", data, summary(dataset.problems))
+        photos = sorted(dataset.of_split(split), key=lambda photo: photo.name)[:max_photos]
+        return cls(photos, None, [])
 
     def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[GeneratedCaption]:
         """Generate the captions that a server would reply with, one a photo, in order."""
-        if self.images is None:
-            return caption_files(captioner, self.files, decoding)
+        if self.pixels is None:
+            return caption_files(captioner, self.photos, decoding)
         here = Processes(0, 1, captioner.device)
-        return caption_rows(captioner, self.images, self.rows, decoding, here)
+        return caption_rows(captioner, self.pixels, self.rows, decoding, here)
 
-    def photos(self, positions: Sequence[int], image_size: int) -> torch.Tensor:
+    def decoded(self, positions: Sequence[int], image_size: int) -> torch.Tensor:
         """Return some of the photos decoded, uint8, shape = (B, 3, image_size, image_size)."""
-        if self.images is None:
-            files = (self.files[i] for i in positions)
-            return torch.stack([image.decode(file.read_bytes(), image_size) for file in files])
-        return torch.from_numpy(self.images[[self.rows[i] for i in positions]])
+        if self.pixels is None:
+            files = (self.photos[i].read_bytes() for i in positions)
+            return torch.stack([image.decode(content, image_size) for content in files])
+        return torch.from_numpy(self.pixels[[self.rows[i] for i in positions]])

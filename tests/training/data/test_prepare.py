@@ -2,15 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 import tarfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +10,28 @@ import numpy as np
 import pytest
 
 from model import image
+from tests.training.data.reds import COUNT, SIZE, described, files, names
 from training.data import prepare as preparing
-from training.data.datasets import InvalidDataset
 from training.data.prepare import prepare
 from training.data.prepared import Prepared
-
-SIZE = 16
-COUNT = 40
-
-
-@pytest.fixture
-def source(tmp_path: Path, render: Callable[..., bytes]) -> Path:
-    """A folder in Kaggle's form without splits: photos of different shades of red."""
-    folder = tmp_path / "reds"
-    (folder / "Images").mkdir(parents=True)
-    lines = ["image,caption"]
-    for i in range(COUNT):
-        (folder / "Images" / f"{i}.jpg").write_bytes(render((255 - 6 * i, 0, 0)))
-        lines += [f"{i}.jpg,shade number {i}", f"{i}.jpg,a red circle"]
-    (folder / "captions.txt").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def described(folder: Path) -> Any:
-    return json.loads((folder / "dataset.json").read_text())
+from training.data.problems import InvalidDataset
 
 
 def test_prepared_photos_are_the_decoded_ones(source: Path, tmp_path: Path) -> None:
     prepared = prepare(source, tmp_path / "out", SIZE)
     assert sorted(files(tmp_path / "out")) == ["dataset.json", "photos.npy"]
-    assert prepared.photos.shape == (COUNT, 3, SIZE, SIZE)
-    assert prepared.photos.dtype == np.uint8
-    assert not prepared.photos.flags.writeable
-    assert prepared.names == sorted(f"{i}.jpg" for i in range(COUNT))
-    for name, captions, photo in zip(
-        prepared.names, prepared.captions, prepared.photos, strict=True
-    ):
-        wanted = image.decode((source / "Images" / name).read_bytes(), SIZE).numpy()
-        np.testing.assert_array_equal(photo, wanted)
-        assert captions == (f"shade number {name[:-4]}", "a red circle")
+    assert prepared.pixels.shape == (COUNT, 3, SIZE, SIZE)
+    assert prepared.pixels.dtype == np.uint8
+    assert not prepared.pixels.flags.writeable
+    assert names(prepared) == sorted(f"{i}.jpg" for i in range(COUNT))
+    for photo, held in zip(prepared.photos, prepared.pixels, strict=True):
+        wanted = image.decode((source / "Images" / photo.name).read_bytes(), SIZE).numpy()
+        np.testing.assert_array_equal(held, wanted)
+        assert photo.captions == (f"shade number {photo.name[:-4]}", "a red circle")
     assert (prepared.image_size, prepared.source) == (SIZE, "reds")
     found = described(tmp_path / "out")
     assert (found["format"], found["seed"], found["problems"]) == ("kaggle", 1, {})
     assert str(tmp_path) not in json.dumps(found)
-
-
-def test_a_source_without_validation_gets_a_seeded_one(source: Path, tmp_path: Path) -> None:
-    one = prepare(source, tmp_path / "one", SIZE, seed=1)
-    assert {split: len(rows) for split, rows in one.splits.items()} == {"train": 36, "val": 4}
-    assert sorted(one.splits["train"] + one.splits["val"]) == list(range(COUNT))
-
-    header, *lines = (source / "captions.txt").read_text().splitlines()
-    in_pairs = [lines[i : i + 2] for i in range(0, len(lines), 2)]
-    turned = [line for pair in reversed(in_pairs) for line in pair]
-    (source / "captions.txt").write_text("\n".join([header, *turned]))
-    assert prepare(source, tmp_path / "turned", SIZE, seed=1).digest == one.digest
-
-    two = prepare(source, tmp_path / "two", SIZE, seed=2, val_share=0.25)
-    assert len(two.splits["val"]) == 10
-    assert not set(one.splits["val"]) <= set(two.splits["val"])
-    assert two.digest != one.digest
-    assert "val" not in prepare(source, tmp_path / "none", SIZE, val_share=0).splits
 
 
 def test_splits_of_the_source_are_kept(source: Path, tmp_path: Path) -> None:
@@ -96,20 +45,20 @@ def test_splits_of_the_source_are_kept(source: Path, tmp_path: Path) -> None:
     (source / "Flickr_8k.devImages.txt").write_text("5.jpg\n0.jpg\n")
     prepared = prepare(source, tmp_path / "again", SIZE)
     assert prepared.splits == {"train": [0, 1, 2, 3], "val": [0, 5], "test": [4]}
-    assert prepared.names == [f"{i}.jpg" for i in range(6)]
+    assert names(prepared) == [f"{i}.jpg" for i in range(6)]
     problems = described(tmp_path / "again")["problems"]
     assert problems["photo in several splits"] == {"count": 1, "names": ["0.jpg"]}
 
 
-def test_what_cannot_be_used_is_left_out_and_told(source: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_left_out_and_reported(source: Path, tmp_path: Path) -> None:
     (source / "Images" / "3.jpg").write_bytes(b"no photo")
     (source / "Images" / "5.jpg").unlink()
     prepared = prepare(source, tmp_path / "out", SIZE)
-    assert len(prepared.names) == len(prepared.photos) == COUNT - 2
-    assert not {"3.jpg", "5.jpg"} & set(prepared.names)
-    row = prepared.names.index("4.jpg")
+    assert len(prepared.photos) == len(prepared.pixels) == COUNT - 2
+    assert not {"3.jpg", "5.jpg"} & set(names(prepared))
+    row = names(prepared).index("4.jpg")
     wanted = image.decode((source / "Images" / "4.jpg").read_bytes(), SIZE).numpy()
-    np.testing.assert_array_equal(prepared.photos[row], wanted)
+    np.testing.assert_array_equal(prepared.pixels[row], wanted)
     problems = described(tmp_path / "out")["problems"]
     assert problems["missing photo"] == {"count": 1, "names": ["5.jpg"]}
     assert problems["photo that cannot be decoded"]["names"][0].startswith("3.jpg (not an image")
@@ -124,7 +73,7 @@ def test_rows_with_surplus_fields_stop_it_or_are_listed(source: Path, tmp_path: 
         prepare(source / "Images", tmp_path / "out", SIZE)
     metadata.write_text("\n".join(["file_name,text", *bad[:1], *good]))
     prepared = prepare(source / "Images", tmp_path / "out", SIZE)
-    assert len(prepared.names) == COUNT - 3
+    assert len(prepared.photos) == COUNT - 3
     [name] = described(tmp_path / "out")["problems"]["row that cannot be read"]["names"]
     assert name.startswith("metadata.csv line 2 (it has 2 fields more")
 
@@ -143,44 +92,7 @@ def test_too_many_problems(source: Path, tmp_path: Path, monkeypatch: pytest.Mon
         prepare(source, tmp_path / "new", SIZE)
     assert not (tmp_path / "new").exists()
     monkeypatch.undo()
-    assert len(prepare(source, tmp_path / "new", SIZE, max_problems=0.1).names) == COUNT - 3
-
-
-class Interrupted(Exception):
-    pass
-
-
-@pytest.mark.parametrize("after", [3, 11, COUNT - 1])
-def test_an_interrupted_preparation_goes_on(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    (source / "Images" / "12.jpg").write_bytes(b"no photo")  # the fourth in order
-    whole = tmp_path / "whole"
-    prepare(source, whole, SIZE)
-    decode, calls = image.decode, 0
-
-    def failing(data: bytes, size: int) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise Interrupted
-        return decode(data, size)
-
-    monkeypatch.setattr(preparing, "SAVE_EVERY", 5)
-    monkeypatch.setattr(image, "decode", failing)
-    out = tmp_path / "out"
-    with pytest.raises(Interrupted):
-        prepare(source, out, SIZE, threads=1)
-    assert not {"dataset.json", "photos.npy"} & set(files(out))
-    with pytest.raises(InvalidDataset, match="or finish it, with `captioner prepare SOURCE --out"):
-        Prepared.open(out)
-    if after >= 5:
-        with pytest.raises(InvalidDataset, match="image_size 16, not 8; choose another --out"):
-            prepare(source, out, 8)
-    calls, after = 0, COUNT
-    prepare(source, out, SIZE)
-    assert calls <= COUNT
-    assert files(out) == files(whole)
+    assert len(prepare(source, tmp_path / "new", SIZE, max_problems=0.1).photos) == COUNT - 3
 
 
 def test_photos_of_two_ways_of_decoding_are_not_mixed(
@@ -192,91 +104,12 @@ def test_photos_of_two_ways_of_decoding_are_not_mixed(
         patch.setattr(image, "DECODING_VERSION", image.DECODING_VERSION + 1)
         with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
             prepare(source, out, SIZE)
-    told = described(out)
-    assert told.pop("decoding") == image.DECODING_VERSION
-    (out / "dataset.json").write_text(json.dumps(told))  # as it was before that was noted
+    found = described(out)
+    assert found.pop("decoding") == image.DECODING_VERSION
+    (out / "dataset.json").write_text(json.dumps(found))  # as it was before that was noted
     with pytest.raises(InvalidDataset, match="another version of the captioner decodes them"):
         prepare(source, out, SIZE)
-    assert Prepared.open(out).names  # what is there goes on to be of use
-
-
-@pytest.mark.parametrize("name", ["photos.npy", "dataset.json"])
-def test_interrupted_at_a_renaming(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    prepare(source, whole, SIZE)
-    rename = Path.replace
-
-    def failing(path: Path, target: Path) -> Path:
-        if target.name == name:
-            raise Interrupted
-        return rename(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", failing)
-        with pytest.raises(Interrupted):
-            prepare(source, out, SIZE)
-    assert not (out / "dataset.json").exists()
-    monkeypatch.setattr(image, "decode", None)  # not needed again
-    prepare(source, out, SIZE)
-    assert files(out) == files(whole)
-
-
-KILLED = """
-import sys, time
-from model import image
-from training.data import prepare as preparing
-decode = image.decode
-def slow(data, size):
-    time.sleep(0.2)
-    return decode(data, size)
-image.decode, preparing.SAVE_EVERY = slow, 4
-preparing.prepare(sys.argv[1], sys.argv[2], int(sys.argv[3]), threads=1)
-"""
-
-
-def test_a_killed_preparation_goes_on(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    prepare(source, whole, SIZE)
-    command = [sys.executable, "-c", KILLED, str(source), str(out), str(SIZE)]
-    with subprocess.Popen(command, cwd=Path(preparing.__file__).parents[2]) as process:
-        while not (out / "progress.json").exists() and process.poll() is None:
-            time.sleep(0.01)
-        with pytest.raises(InvalidDataset, match="being prepared by another process"):
-            prepare(source, out, SIZE)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (out / "dataset.json").exists()
-
-    decode, calls = image.decode, []
-
-    def counted(data: bytes, size: int) -> Any:
-        calls.append(data)
-        return decode(data, size)
-
-    monkeypatch.setattr(image, "decode", counted)
-    prepare(source, out, SIZE)
-    assert 0 < len(calls) < COUNT
-    assert files(out) == files(whole)
-
-
-def test_a_part_that_was_lost_is_made_again(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    prepare(source, whole, SIZE)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda path, missing_ok: None)
-        prepare(source, out, SIZE)
-    assert json.loads((out / "progress.json").read_text())["done"] == COUNT
-    (out / "dataset.json").unlink()
-    (out / "photos.npy").rename(out / "photos.npy.part")
-    os.truncate(out / "photos.npy.part", 1000)
-    prepare(source, out, SIZE)
-    assert files(out) == files(whole)
+    assert Prepared.open(out).photos  # what is there can still be used
 
 
 def test_what_is_prepared_stays(
@@ -338,15 +171,6 @@ def test_files_of_something_else_stay(
     assert files(out) == {name: content.encode()}
 
 
-def test_a_disk_that_is_too_small_is_told(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 1000}))
-    with pytest.raises(InvalidDataset, match=r"photos take 0\.0 GB, 0\.0 GB are free there"):
-        prepare(source, tmp_path / "out", SIZE)
-    assert not files(tmp_path / "out")
-
-
 @pytest.mark.parametrize(
     ("option", "value"), [("image_size", 0), ("val_share", 1.0), ("max_problems", -0.1)]
 )
@@ -356,47 +180,6 @@ def test_options_out_of_range(source: Path, tmp_path: Path, option: str, value: 
         prepare(source, tmp_path / "out", **options)
 
 
-def test_only_a_whole_folder_opens(source: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    prepare(source, out, SIZE)
-    description, photos = (out / "dataset.json").read_text(), (out / "photos.npy").read_bytes()
-
-    def refused(message: str) -> None:
-        with pytest.raises(InvalidDataset, match=message):
-            Prepared.open(out)
-        (out / "dataset.json").write_text(description)
-        (out / "photos.npy").write_bytes(photos)
-
-    (out / "photos.npy").unlink()
-    refused(r"photos\.npy: .*No such file.* run `captioner prepare` again, into a new folder")
-    (out / "photos.npy").write_bytes(photos[:-1])
-    refused(r"photos\.npy: .*; run `captioner prepare`")
-    np.save(out / "photos.npy", np.zeros((2, 3, SIZE, SIZE), np.uint8))
-    refused(r"photos\.npy: it holds uint8 \(2, 3, 16, 16\), not uint8 \(40, 3, 16, 16\)")
-    np.save(out / "photos.npy", np.zeros((COUNT, 3, SIZE, SIZE), np.int8))
-    refused(r"it holds int8")
-    (out / "dataset.json").write_text(description[:-9])
-    refused(r"dataset\.json cannot be read")
-    (out / "dataset.json").write_text('{"images": []}')
-    refused(r"dataset\.json was not written by this `captioner prepare`")
-    (out / "dataset.json").write_text(description.replace('"digest"', '"gist"'))
-    refused(r"dataset\.json: KeyError\('digest'\)")
-    assert len(Prepared.open(out).names) == COUNT
-    with pytest.raises(InvalidDataset, match="nowhere is no prepared dataset"):
-        Prepared.open(tmp_path / "nowhere")
-
-
-def test_processes_share_the_file_alone(source: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    prepared = prepare(source, out, SIZE)
-    photos = np.array(prepared.photos)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        first, second = pool.map(Prepared.open, [out, out])
-    assert first == second == prepared
-    assert "photos" not in vars(first)  # not sent along; mapped anew where it is asked for
-    np.testing.assert_array_equal(first.photos, photos)
-
-
 def test_photos_of_a_tar(source: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "reds.tar", "w") as tar:
         for i in range(4):
@@ -404,7 +187,7 @@ def test_photos_of_a_tar(source: Path, tmp_path: Path) -> None:
             tar.add(tmp_path / f"{i}.txt", f"{i}.txt")
             tar.add(source / "Images" / f"{i}.jpg", f"{i}.jpg")
     prepared = prepare(tmp_path / "reds.tar", tmp_path / "out", SIZE)
-    assert prepared.names == [f"reds.tar/{i}.jpg" for i in range(4)]
-    for i, photo in enumerate(prepared.photos):
+    assert names(prepared) == [f"reds.tar/{i}.jpg" for i in range(4)]
+    for i, photo in enumerate(prepared.pixels):
         wanted = image.decode((source / "Images" / f"{i}.jpg").read_bytes(), SIZE).numpy()
         np.testing.assert_array_equal(photo, wanted)

@@ -1,4 +1,4 @@
-"""Of what beam search finds, captions with more reward than the others become likelier."""
+"""Of the captions that beam search finds, those with more reward become likelier."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from model.beam_search import DecodingOptions, beam_search
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.data.batches import Batch
+from training.data.photo import Photo
 from training.loop.self_critical import SelfCriticalStep
 from training.loop.steps import Totals
 from training.scoring.cider import CiderD
@@ -24,14 +25,14 @@ def batch(network: ShowAttendTell) -> Batch:
     size = network.encoder.feature_size
     grid = torch.randn(PHOTOS, 4, size, dtype=torch.float64, generator=generator)
     nothing = torch.zeros(0, dtype=torch.long)
-    rows = [7, 8, 9]
-    return Batch([str(row) for row in rows], rows, grid, nothing, nothing, nothing)
+    photos = [Photo(f"{i}.jpg", ()) for i in range(PHOTOS)]
+    return Batch(photos, grid, nothing, nothing, nothing)
 
 
 @pytest.fixture
 def reward(word_map: WordMap) -> CiderD:
     words = word_map.words
-    return CiderD({7 + i: [[words[1 + i], words[4 + i], "<end>"]] for i in range(PHOTOS)})
+    return CiderD({f"{i}.jpg": [[words[1 + i], words[4 + i], "<end>"]] for i in range(PHOTOS)})
 
 
 def found_by(network: ShowAttendTell, batch: Batch, word_map: WordMap) -> list[list[list[str]]]:
@@ -48,8 +49,8 @@ def test_is_the_policy_gradient_of_what_the_search_finds(
     found = beam_search(network.eval().decoder, batch.images, word_map, SEARCH)
     rewards = torch.tensor(
         [
-            reward.scores(row, words)
-            for row, words in zip(batch.rows, found_by(network, batch, word_map), strict=True)
+            reward.scores(photo.name, words)
+            for photo, words in zip(batch.photos, found_by(network, batch, word_map), strict=True)
         ]
     )
     log_probs = torch.tensor([[h.log_prob for h in each] for each in found])

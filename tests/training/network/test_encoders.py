@@ -6,7 +6,7 @@ from torch import nn
 
 from model.config import ModelConfig
 from model.encoder import Encoder
-from training.loop.fine_tuning import MICRO_BATCH, LearningEncoder, depthwise_in_float32
+from training.network.encoders import MICRO_BATCH, LearningEncoder, depthwise_in_float32
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def gradients(encoder: Encoder, grid: torch.Tensor) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in encoder.named_parameters() if p.grad is not None}
 
 
-def test_micro_batches_give_what_the_encoder_gives(encoder: Encoder, photos: torch.Tensor) -> None:
+def test_micro_batches_change_nothing(encoder: Encoder, photos: torch.Tensor) -> None:
     encoder.double()
     whole, parts = encoder(photos), LearningEncoder(encoder)(photos)
     torch.testing.assert_close(parts, whole)

@@ -1,4 +1,4 @@
-"""Grids of a frozen encoder; of photos that stay as they are, computed once and kept on disk."""
+"""The grids of prepared photos that a frozen encoder computes: once, and then kept on disk."""
 
 from __future__ import annotations
 
@@ -11,42 +11,29 @@ import numpy as np
 import torch
 
 from model.encoder import Encoder
-from model.inference.prepared import prepare_encoder
 from training.data import grid_cache
 from training.data.prepared import Prepared
+from training.network.encoders import FrozenEncoder
 from training.processes import Processes
 from training.reporting.progress import progress
 
-ENCODING_BATCH = 64
-
-
-class FrozenEncoder:
-    """What an encoder computes, folded as for captioning: on a CPU in a third of the time."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = prepare_encoder(encoder, next(encoder.parameters()).dtype)
-
-    @torch.no_grad()
-    def __call__(self, photos: torch.Tensor) -> torch.Tensor:
-        """As `Encoder.forward`."""
-        with torch.autocast(photos.device.type, enabled=False):
-            return self._encoder.in_micro_batches(photos)
+ENCODING_BATCH = 64  # photos
 
 
 def cached_grids(
     encoder: Encoder, prepared: Prepared, processes: Processes, users: Sequence[Path] = ()
 ) -> np.ndarray:
-    """The grid of every prepared photo, memory-mapped, float16, shape = (photos, P, D).
+    """Return the grid of every prepared photo, memory-mapped, float16, shape = (N, P, D).
 
-    They lie beside the photos under a name that tells the photos, the weights and the grid's size;
-    if they are there they are not computed again; of trainings that begin together one computes
-    them, the others wait. Each process computes its share.
+    They lie beside the photos under a name that follows from the photos, the weights and the size
+    of the grid. If they are there, they are not computed again; of trainings that begin together
+    one computes them and the others wait. Each process computes its share.
 
     Parameters
     ----------
     users
-        Folders for which they are kept: `training.data.grid_cache.clear` deletes them once all are
-        gone.
+        Folders of the training that uses them: `training.data.grid_cache.clear` deletes grids once
+        all of their users are gone.
 
     Raises
     ------
@@ -54,9 +41,9 @@ def cached_grids(
         The disk has too little room for them.
     """
     path = prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
-    if not _is_there(path, processes):
-        with _alone(path, processes):
-            if not _is_there(path, processes):
+    if not _exists(path, processes):
+        with _exclusive(path, processes):
+            if not _exists(path, processes):
                 _compute(path, encoder, prepared, processes)
     if processes.first and users:
         grid_cache.record_use(path, encoder.name, users)
@@ -64,14 +51,14 @@ def cached_grids(
     return cached
 
 
-def _is_there(path: Path, processes: Processes) -> bool:
-    """As the first process sees it, so that all do the same."""
+def _exists(path: Path, processes: Processes) -> bool:
+    """Return whether the first process sees the file, so that all processes do the same."""
     return processes.gather(path.exists())[0]
 
 
 @contextmanager
-def _alone(path: Path, processes: Processes) -> Iterator[None]:
-    """While no other training is in here; the lock goes with the process, however that ends."""
+def _exclusive(path: Path, processes: Processes) -> Iterator[None]:
+    """Keep other trainings out; the lock goes with the process, however that ends."""
     with ExitStack() as held:
         if processes.first:
             held.enter_context(grid_cache.lock(path, wait=True))
@@ -83,8 +70,8 @@ def _alone(path: Path, processes: Processes) -> Iterator[None]:
 def _compute(path: Path, encoder: Encoder, prepared: Prepared, processes: Processes) -> None:
     new = path.with_suffix(".new")
     frozen = FrozenEncoder(encoder)
-    first = _encoded(frozen, prepared.photos[:1], processes)
-    shape = (len(prepared.names), *first.shape[1:])
+    first = _encoded(frozen, prepared.pixels[:1], processes)
+    shape = (len(prepared.photos), *first.shape[1:])
 
     def make() -> None:
         np.lib.format.open_memmap(new, "w+", np.float16, shape).flush()
@@ -94,16 +81,16 @@ def _compute(path: Path, encoder: Encoder, prepared: Prepared, processes: Proces
     grids = np.lib.format.open_memmap(new, "r+")
     starts = range(processes.rank * ENCODING_BATCH, shape[0], ENCODING_BATCH * processes.world)
     for start in progress(starts, len(starts), f"encoding {shape[0]} photos"):
-        photos = prepared.photos[start : start + ENCODING_BATCH]
-        grids[start : start + ENCODING_BATCH] = _encoded(frozen, photos, processes)
+        pixels = prepared.pixels[start : start + ENCODING_BATCH]
+        grids[start : start + ENCODING_BATCH] = _encoded(frozen, pixels, processes)
     grids.flush()
     processes.wait()
     if processes.first:
         new.replace(path)
 
 
-def _encoded(encoder: FrozenEncoder, photos: np.ndarray, processes: Processes) -> np.ndarray:
-    grid = encoder(torch.from_numpy(np.array(photos)).to(processes.device))
+def _encoded(encoder: FrozenEncoder, pixels: np.ndarray, processes: Processes) -> np.ndarray:
+    grid = encoder(torch.from_numpy(np.array(pixels)).to(processes.device))
     encoded: np.ndarray = grid.half().cpu().numpy()
     return encoded
 

@@ -1,4 +1,4 @@
-"""Where an encoder's ImageNet weights come from. Only training asks for them."""
+"""The weights that an encoder starts from: a pip package, a download, or a file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _PIP_PACKAGES = {
     for n in (0, 1, 2)
 }
 _HALF = (0.5, 0.5, 0.5)
-# Before a backbone's own names: nothing, DataParallel's, a checkpoint's of ours, the tutorial's.
+# What a file may have before a backbone's own names: nothing, or a prefix of DataParallel, of a
+# checkpoint of this project, or of the tutorial.
 _PREFIXES = ("", "module.", "backbone.", "encoder.backbone.", "resnet.", "encoder.resnet.")
-# A ResNet's numbered children have names in torchvision's and timm's state dicts.
+# The names that torchvision and timm give to the numbered children of a ResNet.
 _RESNET = {"0": "conv1", "1": "bn1"} | {str(n): f"layer{n - 3}" for n in range(4, 8)}
-# The layers of an EfficientNet's block in the pip packages, by the names that timm gave them: of a
-# block that widens its input first, and of the first stage's, which do not.
+# The names that the pip packages give to the layers of an EfficientNet, by timm's names: in a block
+# that widens its input first, in a block of the first stage, which does not, and around the blocks.
 _EXPANDING = {
     "conv_pw": "_expand_conv",
     "bn1": "_bn0",
@@ -48,7 +49,7 @@ _AROUND = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", 
 
 
 def normalisation(encoder: str) -> dict[str, tuple[float, float, float]]:
-    """``image_mean`` and ``image_std`` the encoder's ImageNet weights were trained with."""
+    """Return ``image_mean`` and ``image_std`` of the photos that the ImageNet weights saw."""
     if encoder in _PIP_PACKAGES:
         return {"image_mean": _HALF, "image_std": _HALF}
     if encoder.startswith(TIMM_PREFIX):
@@ -61,7 +62,7 @@ def normalisation(encoder: str) -> dict[str, tuple[float, float, float]]:
 
 
 def load_encoder_weights(encoder: Encoder, source: str) -> None:
-    """Fill an encoder.
+    """Fill an encoder with weights.
 
     Parameters
     ----------
@@ -70,12 +71,12 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
         downloaded by torchvision or timm. ``none``: left random. Otherwise a file: a state dict of
         torchvision's or timm's model, of those packages, of the tutorial's encoder or of a
         checkpoint, ``.pth`` or ``.safetensors``. Tensors are found by name, and must have the
-        encoder's shapes; what the encoder has no use for, such as a head, is left out.
+        encoder's shapes; tensors that the encoder has no use for, such as a head, are left out.
 
     Raises
     ------
     ValueError
-        The weights cannot be had, or do not fit: names the first tensor at fault.
+        The weights cannot be had, or do not fit; names the first tensor at fault.
     """
     if source == "none":
         return
@@ -93,7 +94,7 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
         ) from error
 
 
-def weights_at_hand() -> list[str]:
+def installed_weights() -> list[str]:
     """Return the encoders whose ImageNet weights are installed, so that nothing is fetched."""
     return [name for name, (module, _) in _PIP_PACKAGES.items() if importlib.util.find_spec(module)]
 
@@ -125,7 +126,7 @@ def _fitting(
 
 
 def _numbered_names(names: Iterable[str]) -> dict[str, str]:
-    """Return torchvision's names of a ResNet's tensors by ours; nothing of another backbone."""
+    """Return torchvision's names of a ResNet's tensors, by ours; empty for another backbone."""
     split = {name: name.partition(".") for name in names}
     if any(first not in _RESNET for first, *_ in split.values()):
         return {}
@@ -133,7 +134,7 @@ def _numbered_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _package_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the pip packages' names of an EfficientNet's tensors; nothing of another backbone."""
+    """Return the pip packages' names of an EfficientNet's tensors; empty for another backbone."""
     names = list(names)
     blocks = [re.fullmatch(r"(blocks\.\d+\.\d+)\.(\w+)\.(\w+)", name) for name in names]
     numbers = {block: n for n, block in enumerate(dict.fromkeys(b[1] for b in blocks if b))}
@@ -176,11 +177,11 @@ def _from_pip_package(encoder: str) -> dict[str, torch.Tensor]:
 
 
 def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
-    at_hand = weights_at_hand()
-    instead = f"; those of {', '.join(at_hand)} are installed" if at_hand else ""
+    installed = installed_weights()
+    instead = f"; those of {', '.join(installed)} are installed" if installed else ""
     try:
-        if fetched := _fetched(encoder):
-            log.info("%s: fetching its ImageNet weights, %s%s", encoder, fetched, instead)
+        if source := _download_source(encoder):
+            log.info("%s: fetching its ImageNet weights, %s%s", encoder, source, instead)
         if encoder.startswith(TIMM_PREFIX):
             import timm
 
@@ -189,9 +190,9 @@ def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
             import torchvision
 
             model = torchvision.models.get_model(encoder, weights="DEFAULT")
-    except Exception as error:  # every network library has its own
-        offered = ", or choose an encoder whose weights are installed: " if at_hand else ""
-        offered += " or ".join(f"--network.encoder {name}" for name in at_hand)
+    except Exception as error:  # each network library raises its own
+        offered = ", or choose an encoder whose weights are installed: " if installed else ""
+        offered += " or ".join(f"--network.encoder {name}" for name in installed)
         raise ValueError(
             f"the ImageNet weights of {encoder} could not be downloaded ({error});"
             f" give a file with --network.encoder_weights PATH{offered}"
@@ -200,8 +201,8 @@ def _downloaded(encoder: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _fetched(encoder: str) -> str:
-    """Return what is about to be fetched, and from where; nothing if this machine has it."""
+def _download_source(encoder: str) -> str:
+    """Return the size and address of weights to download; empty if this machine has them."""
     if encoder.startswith(TIMM_PREFIX):
         import timm
 

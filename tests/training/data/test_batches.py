@@ -1,0 +1,101 @@
+"""Batches: a photo with all of its captions, shared by processes, augmented."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+from model.word_map import WordMap
+from tests.training.batching import CPU, batches, training_set
+from training.data.batches import BatchOrder, TrainingSet, batch_loader
+from training.data.photo import Photo
+from training.data.prepared import Prepared
+
+
+def test_a_photo_travels_once_with_all_of_its_captions(
+    prepared: Prepared, word_map: WordMap
+) -> None:
+    drawn = batches(training_set(prepared, word_map), 3)
+    assert [len(b.images) for b in drawn] == [3, 1]
+    assert {photo for batch in drawn for photo in batch.photos} == set(prepared.photos)
+    for batch in drawn:
+        for row, photo in enumerate(batch.photos):
+            pixels = prepared.pixels[prepared.photos.index(photo)]
+            assert np.array_equal(batch.images[row], pixels)
+            mine = (batch.image_of == row).nonzero().flatten().tolist()
+            texts = [word_map.decode(batch.captions[i].tolist()) for i in mine]
+            wanted = [c.lower().removesuffix(" .") for c in photo.captions]
+            assert texts == wanted
+            for i in mine:
+                ids, length = batch.captions[i], batch.lengths[i]
+                assert ids[0] == word_map.start
+                assert ids[length - 1] == word_map.end
+                assert (ids[length:] == word_map.pad).all()
+
+
+def test_processes_share_the_batches_of_one() -> None:
+    def order(**share: int) -> list[list[int]]:
+        return [places for _, places in BatchOrder(10, 4, 1, 2, **share)]
+
+    alone = order()
+    assert [len(b) for b in alone] == [4, 4, 2]
+    shares = [order(rank=rank, world=2) for rank in range(2)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert sorted(whole) == sorted(itertools.chain(*parts))
+    assert order(start=2) == alone[2:]
+    assert [len(b) for b in order(rank=2, world=3)] == [1, 1]  # the last has no photo for it
+    assert BatchOrder(10, 4, 1, 2, world=3).total == 2
+    assert list(BatchOrder(10, 4, 1, 3)) != list(BatchOrder(10, 4, 1, 2))
+
+
+def test_loader_processes_give_the_same_batches(prepared: Prepared, word_map: WordMap) -> None:
+    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    in_line = batches(dataset, 2)
+    order = BatchOrder(len(dataset), 2, 1, 0)
+    before = torch.get_rng_state()
+    for one, two in zip(in_line, batch_loader(dataset, order, 1, CPU.device), strict=True):
+        assert one.photos == two.photos
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.captions, two.captions)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_augmentation_depends_on_seed_epoch_and_photo_alone(
+    prepared: Prepared, word_map: WordMap
+) -> None:
+    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    first = dataset[(0, [0, 1])].images
+    assert torch.equal(first, dataset[(0, [1, 0])].images.flip(0))
+    assert first.shape == (2, 3, 96, 96)
+    assert first.dtype == torch.uint8
+    assert not torch.equal(first, dataset[(1, [0, 1])].images)
+    assert not torch.equal(first, training_set(prepared, word_map)[(0, [0, 1])].images)
+
+
+def test_photos_with_sides_are_never_flipped(word_map: WordMap) -> None:
+    ramp = np.broadcast_to(np.arange(96, dtype=np.uint8), (2, 3, 96, 96)).copy()
+    photos = [Photo("sided", ("a dog on the Left",)), Photo("free", ("a dog is leftover",))]
+    dataset = TrainingSet(photos, ramp, [0, 1], word_map, augment=True)
+    rises = [
+        [bool(photo[0, 50, 90] > photo[0, 50, 5]) for photo in dataset[(epoch, [0, 1])].images]
+        for epoch in range(20)
+    ]
+    assert all(sided for sided, _ in rises)
+    assert {free for _, free in rises} == {True, False}
+
+
+def test_a_crop_keeps_the_share_it_is_asked_to(word_map: WordMap) -> None:
+    """The photo grows brighter to the right: a narrower crop shows less of that."""
+    ramp = np.broadcast_to(np.arange(0, 192, 2, dtype=np.uint8), (1, 3, 96, 96)).copy()
+    photos = [Photo("a", ("a dog on the left",))]  # not flipped
+
+    def smallest_width(crop: float) -> float:
+        dataset = TrainingSet(photos, ramp, [0], word_map, augment=True, crop=crop)
+        lines = [dataset[(epoch, [0])].images[0, 0, 50].int() for epoch in range(60)]
+        return min((line[90] - line[5]).item() for line in lines) / (2 * 85)
+
+    assert smallest_width(1.0) > 0.9  # the aspect alone
+    assert 0.75 < smallest_width(0.7) < 0.9
+    assert 0.45 < smallest_width(0.3) < 0.65

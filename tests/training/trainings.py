@@ -1,0 +1,82 @@
+"""What the tests of whole trainings share."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def figures(training: TrainingConfig) -> list[dict[str, Any]]:
+    lines = (training.run_folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def digest(training: TrainingConfig) -> str:
+    return hashlib.sha256((training.out / "model.safetensors").read_bytes()).hexdigest()
+
+
+def brief(training: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """One epoch of the decoder alone."""
+    stages: dict[str, Any] = {
+        "decoder": dataclasses.replace(training.decoder, epochs=1),
+        "fine_tune": StageOptions(epochs=0),
+        "self_critical": SelfCriticalOptions(),
+    }
+    return dataclasses.replace(training, save_minutes=60.0, **stages | changes)
+
+
+# Pauses once a state is saved, until a line comes: a test can then kill it at a known moment.
+COMMAND = """
+import pickle, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from training.loop.run_folder import RunFolder
+from training.train import TrainingStopped, train
+training, pause_at = pickle.loads(Path(sys.argv[1]).read_bytes())
+save_state = RunFolder.save_state
+def save_and_pause(folder, *arguments):
+    save_state(folder, *arguments)
+    if pause_at and folder.states()[-1].name >= pause_at:
+        print("paused", flush=True)
+        sys.stdin.readline()
+RunFolder.save_state = save_and_pause
+try:
+    train(training, resume=True)
+except TrainingStopped as stopped:
+    print(stopped)
+    sys.exit(128 + stopped.number)
+"""
+
+
+def start(
+    training: TrainingConfig, folder: Path, pause_at: str = "", launcher: list[str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a training in a process that pauses when it has saved a state of this name or later."""
+    (folder / "config.pickle").write_bytes(pickle.dumps((training, pause_at)))
+    (folder / "command.py").write_text(COMMAND)
+    return subprocess.Popen(
+        [sys.executable, *(launcher or []), str(folder / "command.py"), folder / "config.pickle"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def paused(process: subprocess.Popen[str]) -> bool:
+    """Wait until the process pauses; returns False if it ends without that."""
+    assert process.stdout is not None
+    return process.stdout.readline() == "paused\n"

@@ -1,0 +1,69 @@
+"""The checkpoint that a training leaves at ``out``, with its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model import checkpoint
+from model.files import locked
+from training.config import TrainingConfig
+from training.data.prepared import Prepared
+from training.reporting.model_card import inherited_terms, model_card
+
+
+class FinalCheckpoint:
+    """Writes the best checkpoint of a training to ``out``; overwrites none of another training.
+
+    Parameters
+    ----------
+    best
+        Folder of the best checkpoint so far.
+    overwrite
+        Overwrite a checkpoint of another training after all.
+    """
+
+    def __init__(self, config: TrainingConfig, best: Path, overwrite: bool) -> None:
+        self.config, self.best, self.overwrite = config, best, overwrite
+        origin = _origin(config)
+        self._terms = inherited_terms(origin) if origin else ""
+
+    def check_place(self) -> None:
+        """Raise `ValueError` if another training has written there, or nothing can be written."""
+        own = checkpoint.is_same(self.config.out, self.best)
+        checkpoint.check_new(self.config.out, overwrite=self.overwrite or own)
+
+    def write(
+        self,
+        prepared: Prepared,
+        scores: dict[str, float],
+        rows: list[dict[str, Any]],
+        last_kept: bool,
+        command: str,
+    ) -> None:
+        """Write the checkpoint and its card, unless another training wrote one meanwhile."""
+        out = self.config.out
+        network, word_map = checkpoint.load(self.best)
+        card = model_card(
+            self.config, prepared, network, scores, rows, last_kept, command, self._terms
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out.parent):  # no other training writes between the check and the writing
+            try:
+                self.check_place()
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. This training's own is {self.best}, and --resume with the same"
+                    f" options, --run {self.config.run_folder} and another --out writes it there"
+                ) from error
+            # If it is there already, it is left alone: a calibration may lie beside it by now.
+            if self.overwrite or not checkpoint.is_same(out, self.best):
+                checkpoint.save(out, network, word_map, card)
+
+
+def _origin(config: TrainingConfig) -> Path | None:
+    """Return the checkpoint that weights come from, if any: all of them, or the encoder's."""
+    if config.start_from:
+        return config.start_from
+    folder = Path(config.network.encoder_weights).parent
+    return folder if (folder / checkpoint.CONFIG).is_file() else None

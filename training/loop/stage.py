@@ -1,0 +1,124 @@
+"""What one stage of a training trains, on which photos, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from model.decoding_options import DecodingOptions
+from model.network import ShowAttendTell
+from model.word_map import WordMap, tokenize
+from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.data.batches import TrainingSet
+from training.data.grids import cached_grids
+from training.data.prepared import Prepared
+from training.loop.averaging import AveragedWeights
+from training.loop.losses import CaptionLoss
+from training.loop.optimizers import new_optimizer
+from training.loop.self_critical import SelfCriticalStep
+from training.loop.steps import CrossEntropyStep, Step
+from training.processes import Processes
+from training.scoring.cider import CiderD
+
+
+class Stage:
+    """One stage: the network's parts that learn, their optimizer and averaged weights.
+
+    Parameters
+    ----------
+    name
+        A key of `TrainingConfig.stages`.
+    """
+
+    def __init__(
+        self, name: str, options: StageOptions, network: ShowAttendTell, ema_decay: float
+    ) -> None:
+        self.name, self.options, self.network = name, options, network
+        network.encoder.fine_tune(name != "decoder" and options.encoder_learning_rate > 0)
+        network.decoder.input_dropout.p = options.input_dropout
+        self.optimizer = new_optimizer(options, network)
+        self.averaged = AveragedWeights(network, ema_decay)
+
+    @property
+    def encoder_learns(self) -> bool:
+        return any(p.requires_grad for p in self.network.encoder.parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, values: dict[str, Any]) -> None:
+        self.network.load_state_dict(values["network"])
+        self.averaged.load_state_dict(values["averaged"])
+        self.optimizer.load_state_dict(values["optimizer"])
+
+
+class StagePhotos:
+    """The photos of a stage: the training set, and the images that validation captions.
+
+    While the encoder is frozen, its grids are computed once and take the place of the pixels;
+    photos that are cropped and flipped have other grids every time.
+
+    Parameters
+    ----------
+    users
+        Folders for which the grids are kept on disk.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: TrainingConfig,
+        prepared: Prepared,
+        word_map: WordMap,
+        processes: Processes,
+        users: list[Path],
+    ) -> None:
+        options = stage.options
+        self.images: np.ndarray = prepared.pixels  # of all photos, for validation
+        if not stage.encoder_learns:
+            self.images = cached_grids(stage.network.encoder, prepared, processes, users)
+        self.training_set = TrainingSet(
+            prepared.photos,
+            prepared.pixels if options.augment else self.images,
+            prepared.rows("train"),
+            word_map,
+            options.augment,
+            config.seed,
+            options.crop,
+        )
+
+
+def new_step(stage: Stage, config: TrainingConfig, prepared: Prepared, word_map: WordMap) -> Step:
+    """Return what the stage does with a batch: teacher forcing, or self-critical training."""
+    options = stage.options
+    if not isinstance(options, SelfCriticalOptions):
+        return CrossEntropyStep(stage.network, CaptionLoss(config.alpha_c, config.label_smoothing))
+    end = word_map.words[word_map.end]
+    photos = (prepared.photos[row] for row in prepared.rows("train"))
+    references = {
+        photo.name: [[*tokenize(text), end] for text in photo.captions] for photo in photos
+    }
+    search = DecodingOptions(
+        options.samples,
+        options.samples,
+        options.max_length,
+        config.length_penalty,
+        consensus=False,
+    )
+    return SelfCriticalStep(stage.network, word_map, CiderD(references), search)
+
+
+def distributed(step: Step, processes: Processes) -> nn.Module:
+    """Return the step with its gradients averaged over all processes, if there are several."""
+    if processes.world == 1:
+        return step
+    on_gpu = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(step, device_ids=on_gpu)

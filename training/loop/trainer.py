@@ -1,0 +1,296 @@
+"""A whole training: stages, epochs, early stopping, states to resume from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from model import checkpoint
+from model.captioner import Captioner
+from model.inference.devices import has_bf16
+from model.network import ShowAttendTell
+from model.word_map import WordMap
+from training.config import StageOptions, TrainingConfig
+from training.data.batches import BatchOrder, TrainingSet, batch_loader
+from training.data.prepared import Prepared
+from training.loop import epoch
+from training.loop.epoch import EpochProgress
+from training.loop.final_checkpoint import FinalCheckpoint
+from training.loop.optimizers import learning_rates, set_learning_rates
+from training.loop.run_folder import RunFolder
+from training.loop.schedules import rate_factor
+from training.loop.signals import StopSignals, TrainingStopped
+from training.loop.stage import Stage, StagePhotos, distributed, new_step
+from training.loop.state import TrainerState, fingerprint, random_state, set_random_state
+from training.loop.validation import Validator
+from training.network.initial import initial_network
+from training.processes import Processes
+from training.reporting.report import write_report
+from training.reporting.samples import write_samples
+from training.scoring.split import Split
+
+log = logging.getLogger("captioner")
+
+MIN_TO_SELECT = 50  # validation photos; the scores of fewer do not tell epochs apart
+
+
+class Trainer:
+    """One training, in one of its processes.
+
+    Making it checks everything that can be checked before hours of work, and loads the newest
+    state, if there is one.
+
+    Parameters
+    ----------
+    resume, overwrite
+        See `training.train.train`.
+    locks
+        Gets the lock of the run folder.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        processes: Processes,
+        resume: bool,
+        overwrite: bool,
+        locks: ExitStack,
+    ) -> None:
+        self.config, self.processes = config, processes
+        self.prepared = Prepared.open(config.data)
+        for split in ("train", "val"):
+            self.prepared.rows(split)  # raises if there is none
+        self.run = RunFolder(config.run_folder)
+        self.final = FinalCheckpoint(config, self.run.best, overwrite)
+        processes.in_first(self._check_places)
+        self.network, self.word_map = self._initial_network()
+        self.bf16 = config.precision == "bf16" or (
+            config.precision == "auto" and has_bf16(processes.device)
+        )
+        self.validator = Validator(self.prepared, config, processes)
+        too_few = len(self.validator.rows) < MIN_TO_SELECT
+        self.keep_last = config.select == "last" or (config.select == "auto" and too_few)
+        processes.in_first(lambda: locks.enter_context(self.run.lock()))
+        self.state, self._loaded = self._newest_state(resume)
+        self.signals = StopSignals()
+        self.last_saved = time.monotonic()
+
+    def _check_places(self) -> None:
+        self.final.check_place()
+        self.run.check_place()
+
+    def _initial_network(self) -> tuple[ShowAttendTell, WordMap]:
+        network, word_map = initial_network(self.config, self.prepared)
+        network.to(self.processes.device)
+        if self.config.precision == "fp64":
+            network.double()
+        return network, word_map
+
+    def _newest_state(self, resume: bool) -> tuple[TrainerState, dict[str, Any]]:
+        """Return a new state, or the newest in the run folder with its tensors; seed torch."""
+        found = self.run.load_state()
+        if found and not resume:
+            raise ValueError(
+                f"{self.run.path} holds a training that has begun: go on with --resume, choose"
+                " another --run, or delete it to begin anew"
+            )
+        torch.manual_seed(self.config.seed + self.processes.rank)
+        if not found:
+            if resume:
+                log.info("%s holds no state: from the start", self.run.path)
+            return TrainerState(), {}
+        state, loaded = found
+        if loaded["fingerprint"] != self._fingerprint():
+            raise ValueError(
+                f"{self.run.path} was begun with other data or another configuration; choose"
+                " another --run"
+            )
+        log.info("resuming: %s, epoch %d", [*self.config.stages][state.stage], state.epoch)
+        return state, loaded
+
+    def _fingerprint(self) -> str:
+        """Return the fingerprint of configuration and data, and of the words of a start."""
+        found = fingerprint(self.config, self.prepared)
+        if self.config.start_from is not None:  # its words are merged with those of the captions
+            words = "\n".join(self.word_map.words)
+            found += f" {hashlib.sha256(words.encode()).hexdigest()}"
+        return found
+
+    def train(self) -> None:
+        """Train all stages that are left.
+
+        Raises
+        ------
+        TrainingStopped
+            A signal came; the state is saved.
+        """
+        log.info(
+            "%d training and %d validation photos, %d words, %d process(es), on %s",
+            len(self.prepared.rows("train")),
+            len(self.prepared.rows("val")),
+            len(self.word_map),
+            self.processes.world,
+            self.processes.device,
+        )
+        with self.signals:
+            for index, (name, options) in enumerate(self.config.stages.items()):
+                if index >= self.state.stage and options.epochs:
+                    self._train_stage(index, name, options)
+
+    def _train_stage(self, index: int, name: str, options: StageOptions) -> None:
+        """Train until the epochs are over or patience is lost."""
+        state = self.state
+        if state.stage != index:  # the stage before is complete
+            self._enter_stage(index)
+        stage = Stage(name, options, self.network, self.config.ema_decay)
+        self._restore(stage)
+        users = [self.config.out.absolute(), self.run.path.absolute()]
+        photos = StagePhotos(
+            stage, self.config, self.prepared, self.word_map, self.processes, users
+        )
+        plain_step = new_step(stage, self.config, self.prepared, self.word_map)
+        step = distributed(plain_step, self.processes)
+        while state.epoch <= options.epochs and state.epochs_since_best < options.patience:
+            began = time.monotonic()
+            self._train_epoch(stage, step, photos.training_set)
+            seconds = time.monotonic() - began
+            self._validate(stage, photos.images, plain_step.figure, seconds)
+            if state.epochs_since_best and state.epochs_since_best % options.decay_after == 0:
+                state.decay_factor *= options.decay
+            state.epoch, state.progress = state.epoch + 1, EpochProgress()
+            self._save(stage)
+
+    def _enter_stage(self, index: int) -> None:
+        """Begin a stage with the best network of those before it."""
+        state = self.state
+        state.stage, state.epoch, state.epochs_since_best = index, 1, 0
+        state.decay_factor = 1.0
+        if state.rows:
+            self.network.load_state_dict(checkpoint.load(self.run.best)[0].state_dict())
+
+    def _restore(self, stage: Stage) -> None:
+        """Take over the tensors of the state that was loaded, once."""
+        loaded, self._loaded = self._loaded, {}
+        if not loaded:
+            return
+        stage.load_state_dict(loaded)
+        if self.processes.world == len(loaded["random"]):
+            set_random_state(loaded["random"][self.processes.rank], self.processes.device)
+        else:
+            log.warning("another number of processes than before: dropout is drawn anew")
+
+    def _train_epoch(self, stage: Stage, step: nn.Module, training_set: TrainingSet) -> None:
+        state, processes = self.state, self.processes
+        order = BatchOrder(
+            len(training_set),
+            self.config.batch_size,
+            self.config.seed,
+            epoch=len(state.rows),  # of all stages
+            rank=processes.rank,
+            world=processes.world,
+            start=state.progress.batches,
+        )
+
+        def set_rates(batch: int) -> None:
+            done = state.epoch - 1 + batch / order.total
+            factor = rate_factor(stage.options, done, 1 / order.total, state.decay_factor)
+            set_learning_rates(stage.optimizer, factor)
+
+        epoch.train_one_epoch(
+            step=step,
+            batches=batch_loader(training_set, order, self.config.workers, processes.device),
+            total=order.total,
+            done=state.progress,
+            optimizer=stage.optimizer,
+            set_rates=set_rates,
+            averaged=stage.averaged,
+            clip_norm=self.config.clip_norm,
+            bf16=self.bf16,
+            processes=processes,
+            after_batch=lambda: self._after_batch(stage),
+            name=f"epoch {len(state.rows) + 1}",
+        )
+
+    def _after_batch(self, stage: Stage) -> None:
+        """Save a state if it is time, or if a signal came to any process; then stop."""
+        due = time.monotonic() - self.last_saved > 60 * self.config.save_minutes
+        number, save = self.processes.sum(
+            [float(self.signals.number), float(self.processes.first and due)]
+        )
+        if number or save:
+            self._save(stage)
+        if number:
+            raise TrainingStopped(self.signals.number or signal.SIGTERM)
+
+    def _validate(self, stage: Stage, images: np.ndarray, figure: str, seconds: float) -> None:
+        """Score the epoch, keep its network if it is the best, and write down its figures."""
+        state = self.state
+        captioner = Captioner(stage.averaged.network, self.word_map)
+        scores = self.validator.scores(captioner, images)
+        # In the middle of the epoch: warm-up starts and cosine ends near zero.
+        factor = rate_factor(stage.options, state.epoch - 0.5, 0.0, state.decay_factor)
+        row: dict[str, Any] = {"epoch": len(state.rows) + 1, "stage": stage.name}
+        row |= {figure: state.progress.mean} | scores
+        row |= learning_rates(stage.optimizer, factor) | {"seconds": round(seconds, 1)}
+        state.rows.append(row)
+        state.epochs_since_best += 1
+        if self.keep_last or scores["CIDEr"] > state.best_cider:
+            self._keep(stage, row)
+        self.processes.wait()
+        if self.processes.first:
+            self.run.write_figures(state.rows, self.config.tensorboard)
+            figures = "  ".join(f"{name} {row[name]:.4f}" for name in (figure, *scores))
+            log.info("epoch %d: %s  (%.0f s)", row["epoch"], figures, seconds)
+
+    def _keep(self, stage: Stage, row: dict[str, Any]) -> None:
+        """Make this epoch's network the best checkpoint so far."""
+        state = self.state
+        state.best_cider, state.epochs_since_best = row["CIDEr"], 0
+        for before in state.rows:
+            before.pop("kept", None)
+        row["kept"] = True
+        if self.processes.first:
+            note = f"Unfinished: epoch {row['epoch']}, validation CIDEr {row['CIDEr']:.4f}.\n"
+            checkpoint.save(self.run.best, stage.averaged.network, self.word_map, note)
+
+    def _save(self, stage: Stage) -> None:
+        """Write a state; every process adds the state of its random numbers, the first writes."""
+        random = self.processes.gather(random_state(self.processes.device))
+        if self.processes.first:
+            parts = stage.state_dict() | {"fingerprint": self._fingerprint(), "random": random}
+            self.run.save_state(self.state, parts, self.config.keep)
+        self.processes.wait()
+        self.last_saved = time.monotonic()
+
+    def finish(self, command: str) -> dict[str, float]:
+        """Write the best checkpoint to ``out``, and pictures; return its validation scores.
+
+        It is scored as it is read back, with weights in half precision, and on pixels.
+        """
+        captioner = Captioner.load(self.run.best, self.processes.device)
+        scores = self.validator.scores(captioner, self.prepared.pixels)
+        self.processes.in_first(
+            lambda: self.final.write(
+                self.prepared, scores, self.state.rows, self.keep_last, command
+            )
+        )
+        if self.processes.first:
+            self._draw_pictures(captioner)
+        self.processes.wait()
+        return scores
+
+    def _draw_pictures(self, captioner: Captioner) -> None:
+        report, samples = (self.run.path / name for name in ("report.png", "samples.png"))
+        write_report(self.state.rows, report)
+        image_size = captioner.network.config.image_size
+        validation = Split.open(self.config.data, "val", image_size)
+        write_samples(validation, captioner, samples, self.validator.decoding, self.config.seed)
+        log.info("pictures: %s, %s", report, samples)

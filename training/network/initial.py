@@ -1,0 +1,58 @@
+"""The network that a training begins with, and its words."""
+
+from __future__ import annotations
+
+import torch
+
+from model import checkpoint
+from model.config import ModelConfig
+from model.network import ShowAttendTell
+from model.word_map import WordMap, tokenize
+from training.config import NetworkOptions, TrainingConfig
+from training.data.prepared import Prepared
+from training.network.encoder_weights import load_encoder_weights, normalisation
+
+
+def initial_network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAttendTell, WordMap]:
+    """Return a new network for the words of the training captions, or the one to start from.
+
+    A network to start from gets the words that it does not know yet.
+
+    Raises
+    ------
+    ValueError
+        The checkpoint or the encoder's weights cannot be read, or the photos have another size.
+    """
+    torch.manual_seed(config.seed)
+    captions = (text for texts in prepared.captions("train") for text in texts)
+    words = WordMap.build(map(tokenize, captions), config.minimum_count)
+    if config.start_from is not None:
+        network, words = checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
+        prepared.require_size(network.config.image_size)
+        return network, words
+    options = config.network
+    if prepared.image_size != options.image_size:  # before anything is fetched
+        raise ValueError(
+            f"{prepared.folder} was prepared with image_size {prepared.image_size}, the network"
+            f" wants {options.image_size}; give --network.image_size {prepared.image_size}, or"
+            f" prepare it again with --image-size {options.image_size}"
+        )
+    return _new_network(options, len(words)), words
+
+
+def _new_network(options: NetworkOptions, words: int) -> ShowAttendTell:
+    network = ShowAttendTell(
+        ModelConfig(
+            vocabulary_size=words,
+            encoder=options.encoder,
+            image_size=options.image_size,
+            encoded_size=options.encoded_size or None,
+            attention_size=options.attention_size,
+            embedding_size=options.embedding_size,
+            hidden_size=options.hidden_size,
+            dropout=options.dropout,
+            **normalisation(options.encoder),
+        )
+    )
+    load_encoder_weights(network.encoder, options.encoder_weights)
+    return network
