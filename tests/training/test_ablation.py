@@ -44,10 +44,10 @@ def test_every_variant_is_trained_once_with_every_seed(
     )
     assert [row[0] for row in rows] == ["as it is", "smoothed, less"]
     for row in rows:
-        told = dict(zip(header, row, strict=True))
-        assert "±" in told["CIDEr"]
-        assert told["METEOR"] == "-"
-        assert float(told["different words"]) > 0
+        cells = dict(zip(header, row, strict=True))
+        assert "±" in cells["CIDEr"]
+        assert cells["METEOR"] == "-"
+        assert float(cells["different words"]) > 0
     weights = {path.read_bytes() for path in out.glob("*/*/checkpoint/model.safetensors")}
     assert len(weights) == 4  # no training was another's
 

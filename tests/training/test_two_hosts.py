@@ -40,26 +40,29 @@ ENVIRONMENT = {
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 
+# When a state of a pause's name or a later one is saved, the process waits for the pause's file.
 COMMAND = """
 import logging, pickle, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from training.loop import steps
+from training.loop.run_folder import RunFolder
 from training.train import train
 logging.basicConfig(level=logging.INFO)
-training, wait = pickle.loads(Path(sys.argv[1]).read_bytes())
-step = steps.CrossEntropyStep.forward
-def forward(*arguments):
-    time.sleep(wait)
-    return step(*arguments)
-steps.CrossEntropyStep.forward = forward
+training, pauses = pickle.loads(Path(sys.argv[1]).read_bytes())
+save_state = RunFolder.save_state
+def save_and_pause(folder, *arguments):
+    save_state(folder, *arguments)
+    for state, file in pauses.items():
+        while folder.states()[-1].name >= state and not file.exists():
+            time.sleep(0.01)
+RunFolder.save_state = save_and_pause
 train(training, resume=True)
 """
 
 
 @dataclass
 class Host:
-    """A network namespace: what runs in it sees nothing but the cable to the other one."""
+    """A network namespace, whose processes see nothing but the cable to the other one."""
 
     name: str
     address: str
@@ -78,7 +81,7 @@ class Host:
         self.agents.append(agent)
 
     def processes(self) -> set[int]:
-        """The agent and, in a session of its own, its worker."""
+        """Return the agent and, in a session of its own, its worker."""
         return {int(number) for number in ip("netns", "pids", self.name).split()}
 
     def kill_worker(self) -> None:
@@ -86,7 +89,7 @@ class Host:
             kill(process)
 
     def lose(self) -> None:
-        """SIGKILL whatever runs here, and see it gone."""
+        """Kill every process here by SIGKILL, and wait until all are gone."""
         for agent in self.agents:
             agent.kill()
             agent.wait(20)
@@ -118,8 +121,8 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
         try:
             lay_cable(pair)
         except subprocess.CalledProcessError as error:
-            said = f"`{' '.join(error.cmd)}` says: {error.stderr.strip()}"
-            pytest.skip(f"no network namespaces can be made here: {said}")
+            reason = f"`{' '.join(error.cmd)}` failed: {error.stderr.strip()}"
+            pytest.skip(f"no network namespaces can be made here: {reason}")
         yield pair
     finally:
         for host in pair:
@@ -140,17 +143,19 @@ def lay_cable(pair: list[Host]) -> None:
         ip("-n", host.name, "link", "set", "lo", "up")
 
 
-def torchrun(training: TrainingConfig, folder: Path, wait: float, *options: str) -> list[str]:
+def torchrun(
+    training: TrainingConfig, folder: Path, pauses: dict[str, Path], *options: str
+) -> list[str]:
     command, config = folder / "command.py", folder / f"{training.out.name}.pickle"
     command.write_text(COMMAND)
-    config.write_bytes(pickle.dumps((training, wait)))
+    config.write_bytes(pickle.dumps((training, pauses)))
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--log-dir={folder / 'torchrun'}"]
     return [*launcher, *options, str(command), str(config)]
 
 
 def train_undisturbed(training: TrainingConfig, folder: Path) -> None:
-    """In two processes of this machine."""
-    command = torchrun(training, folder, 0.0, "--standalone", "--nproc-per-node=2")
+    """Train in two processes of this machine."""
+    command = torchrun(training, folder, {}, "--standalone", "--nproc-per-node=2")
     environment = os.environ | ENVIRONMENT | {"GLOO_SOCKET_IFNAME": "lo", "TP_SOCKET_IFNAME": "lo"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
@@ -158,8 +163,8 @@ def train_undisturbed(training: TrainingConfig, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def start(host: Host, training: TrainingConfig) -> None:
-    """An agent and its one worker; they wait for those of the other host."""
+def start(host: Host, training: TrainingConfig, pauses: dict[str, Path]) -> None:
+    """Start an agent and its one worker; they wait for those of the other host."""
     options = [
         "--nnodes=2",
         "--nproc-per-node=1",
@@ -170,7 +175,7 @@ def start(host: Host, training: TrainingConfig) -> None:
         f"--local-addr={host.address}",
         "--monitor-interval=0.1",
     ]
-    host.start(torchrun(training, host.log.parent, 0.4, *options))
+    host.start(torchrun(training, host.log.parent, pauses, *options))
 
 
 def wait_until(happened: Callable[[], bool], what: str, hosts: list[Host]) -> None:
@@ -208,18 +213,22 @@ def test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been(
     train_undisturbed(undisturbed, tmp_path)
 
     first, second = hosts
+    one, other = "state-0-0002-000001.pt", "state-1-0001-000001.pt"
+    pauses = {one: tmp_path / "second-is-lost", other: tmp_path / "worker-is-killed"}
     for host in hosts:
-        start(host, training)
-    wait_for_state(training, "state-0-0002-000001.pt", hosts)
+        start(host, training, pauses)
+    wait_for_state(training, one, hosts)
     second.lose()
     assert first.agents[0].poll() is None, logs(hosts)
     half = RunFolder(training.run_folder).states()[-1].read_bytes()[:1000]
     unfinished = training.run_folder / ".state-1-0002-000002.pt.new"  # newer than all others
     unfinished.write_bytes(half)
-    start(second, training)
+    pauses[one].touch()
+    start(second, training, pauses)
 
-    wait_for_state(training, "state-1-0001-000001.pt", hosts)
+    wait_for_state(training, other, hosts)
     first.kill_worker()
+    pauses[other].touch()
     assert not training.out.exists()
 
     agents = [host.agents[-1] for host in hosts]

@@ -1,4 +1,4 @@
-"""What the tests of whole trainings share."""
+"""Helpers of the tests of whole trainings."""
 
 from __future__ import annotations
 

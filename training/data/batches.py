@@ -112,7 +112,7 @@ class TrainingSet(Dataset[Batch]):
 
 
 class BatchOrder(Sampler[tuple[int, list[int]]]):
-    """Which photos every batch of an epoch holds: drawn from the seed and the epoch alone.
+    """The photos of every batch of an epoch, drawn from the seed and the epoch alone.
 
     Process r of w takes every w-th photo of a batch from the r-th on, so the batches of all
     processes together are those of one process. A last batch too small for every process to have a

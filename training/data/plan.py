@@ -1,4 +1,4 @@
-"""What a prepared folder is made from and how: the same plan makes the same folder."""
+"""The plan of a prepared folder: its source and options. The same plan makes the same folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ Plan = dict[str, Any]  # as it is written to JSON
 
 
 def make_plan(photos: Iterable[Photo], image_size: int, seed: int, val_share: float) -> Plan:
+    """Return the plan for photos with their files, as their source lists them."""
     return {
         "version": VERSION,
         "source_digest": _digest(photos),

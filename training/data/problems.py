@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset, and how much of it is too much."""
+"""The problems that a dataset can have, and how many of them are too many."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from training.reporting.progress import progress
 
 @dataclass
 class EpochProgress:
-    """How far an epoch has come; part of the state that a training resumes from."""
+    """The part of an epoch that is done; belongs to the state that a training resumes from."""
 
     batches: int = 0
     figure: float = 0.0  # the loss or reward that the step reports, summed over the batches

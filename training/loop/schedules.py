@@ -1,4 +1,4 @@
-"""How the learning rate changes over a stage."""
+"""Schedules of the learning rate over a stage."""
 
 from __future__ import annotations
 

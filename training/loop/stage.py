@@ -1,4 +1,4 @@
-"""What one stage of a training trains, on which photos, and how."""
+"""One stage of a training: what learns, from which photos, by which step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.scoring.cider import CiderD
 
 
 class Stage:
-    """One stage: the network's parts that learn, their optimizer and averaged weights.
+    """The parts of the network that learn in a stage, their optimizer and averaged weights.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class StagePhotos:
 
 
 def new_step(stage: Stage, config: TrainingConfig, prepared: Prepared, word_map: WordMap) -> Step:
-    """Return what the stage does with a batch: teacher forcing, or self-critical training."""
+    """Return the step of a stage: teacher forcing, or self-critical training."""
     options = stage.options
     if not isinstance(options, SelfCriticalOptions):
         return CrossEntropyStep(stage.network, CaptionLoss(config.alpha_c, config.label_smoothing))

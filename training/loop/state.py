@@ -1,4 +1,4 @@
-"""Where a training stands: what its epochs came to, and what must not change before it resumes."""
+"""The state of a training, and what must not have changed when it resumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FREE_OPTIONS = {"device", "workers", "save_minutes", "keep", "out", "run", "data
 
 @dataclass
 class TrainerState:
-    """Where a training stands, apart from tensors."""
+    """The state of a training, apart from its tensors."""
 
     stage: int = 0  # index in `TrainingConfig.stages`
     epoch: int = 1  # of the stage, from 1

@@ -1,4 +1,4 @@
-"""From a batch to the loss, in one module, so that gradients can be averaged over processes."""
+"""Steps: a batch goes in, a loss comes out. One module each, for gradients over processes."""
 
 from __future__ import annotations
 

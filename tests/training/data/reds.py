@@ -1,4 +1,4 @@
-"""What the tests of prepared folders check of them."""
+"""Helpers of the tests of prepared folders: what such a folder holds."""
 
 from __future__ import annotations
 

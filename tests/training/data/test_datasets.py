@@ -1,4 +1,4 @@
-"""What of a listing is used, and what is reported, whatever the format."""
+"""The photos of a listing that are used, and the problems reported, whatever the format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of the captions that beam search finds, those with more reward become likelier."""
+"""Captions that beam search finds become likelier the more they are rewarded."""
 
 from __future__ import annotations
 

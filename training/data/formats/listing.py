@@ -1,4 +1,4 @@
-"""What the readers share: rows checked one by one, and text and JSON read strictly."""
+"""Helpers of the readers: rows checked one by one, and text and JSON read strictly."""
 
 from __future__ import annotations
 
