@@ -16,6 +16,8 @@ from training.loop.epoch import EpochProgress
 # Options that may change between a state and the training that resumes from it.
 FREE_OPTIONS = {"device", "workers", "save_minutes", "keep", "out", "run", "data", "tensorboard"}
 
+RandomState = dict[str, torch.Tensor]  # of the generators of one process, by the kind of device
+
 
 @dataclass
 class TrainerState:
@@ -43,7 +45,7 @@ def fingerprint(config: TrainingConfig, prepared: Prepared) -> str:
     return f"{prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
 
 
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+def random_state(device: torch.device) -> RandomState:
     """Return the state of the generators that dropout draws from."""
     found = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -51,7 +53,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     return found
 
 
-def set_random_state(values: dict[str, torch.Tensor], device: torch.device) -> None:
+def set_random_state(values: RandomState, device: torch.device) -> None:
     """Go back to what `random_state` returned."""
     torch.set_rng_state(values["cpu"])
     if device.type == "cuda" and "cuda" in values:

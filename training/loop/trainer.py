@@ -29,7 +29,13 @@ from training.loop.run_folder import RunFolder
 from training.loop.schedules import rate_factor
 from training.loop.signals import StopSignals, TrainingStopped
 from training.loop.stage import Stage, StagePhotos, distributed, new_step
-from training.loop.state import TrainerState, fingerprint, random_state, set_random_state
+from training.loop.state import (
+    RandomState,
+    TrainerState,
+    fingerprint,
+    random_state,
+    set_random_state,
+)
 from training.loop.validation import Validator
 from training.network.initial import initial_network
 from training.processes import Processes
@@ -151,13 +157,15 @@ class Trainer:
         if state.stage != index:  # the stage before is complete
             self._enter_stage(index)
         stage = Stage(name, options, self.network, self.config.ema_decay)
-        self._restore(stage)
+        random_states = self._restore(stage)
         users = [self.config.out.absolute(), self.run.path.absolute()]
         photos = StagePhotos(
             stage, self.config, self.prepared, self.word_map, self.processes, users
         )
         plain_step = new_step(stage, self.config, self.prepared, self.word_map)
         step = distributed(plain_step, self.processes)
+        if random_states:  # last: to build the stage may draw random numbers
+            self._restore_random_state(random_states)
         while state.epoch <= options.epochs and state.epochs_since_best < options.patience:
             began = time.monotonic()
             self._train_epoch(stage, step, photos.training_set)
@@ -176,14 +184,19 @@ class Trainer:
         if state.rows:
             self.network.load_state_dict(checkpoint.load(self.run.best)[0].state_dict())
 
-    def _restore(self, stage: Stage) -> None:
-        """Take over the tensors of the state that was loaded, once."""
+    def _restore(self, stage: Stage) -> list[RandomState]:
+        """Take over the tensors of the state that was loaded, once; return its random states."""
         loaded, self._loaded = self._loaded, {}
         if not loaded:
-            return
+            return []
         stage.load_state_dict(loaded)
-        if self.processes.world == len(loaded["random"]):
-            set_random_state(loaded["random"][self.processes.rank], self.processes.device)
+        states: list[RandomState] = loaded["random"]
+        return states
+
+    def _restore_random_state(self, states: list[RandomState]) -> None:
+        """Take over the random state of this process, if there were as many processes as now."""
+        if self.processes.world == len(states):
+            set_random_state(states[self.processes.rank], self.processes.device)
         else:
             log.warning("another number of processes than before: dropout is drawn anew")
 

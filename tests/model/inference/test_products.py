@@ -145,3 +145,13 @@ def test_operators_that_are_not_as_expected_are_not_used(
     finally:
         for trial in (products._onednn_works, products._fbgemm_works):
             trial.cache_clear()
+
+
+def test_trying_private_operators_draws_no_random_numbers() -> None:
+    """Otherwise the dropout of a training would depend on when its encoder is prepared."""
+    before = torch.get_rng_state()
+    for trial in (products._onednn_works, products._fbgemm_works):
+        trial.cache_clear()
+    has_onednn(torch.ones(2, 2))
+    has_fbgemm(torch.ones(2, 2))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tests.training.trainings import digest, figures, paused, start
+from model.network import ShowAttendTell
+from tests.training.trainings import brief, digest, figures, paused, start
 from training.config import TrainingConfig
 from training.loop import epoch
 from training.loop.run_folder import RunFolder
+from training.loop.steps import Step
 from training.train import TrainingStopped, train
 
 
@@ -81,3 +84,29 @@ def test_a_signal_saves_and_stops(training: TrainingConfig, monkeypatch) -> None
     (saved,) = RunFolder(training.run_folder).states()
     assert saved.name == "state-0-0001-000001.pt"
     assert not training.out.exists()
+
+
+def test_random_numbers_that_building_a_stage_draws_do_not_change_what_resumes(
+    training: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = brief(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
+    stopped = brief(training)
+    train(brief(training, out=tmp_path / "first", run=tmp_path / "first-run"))  # encodes the photos
+    build, train_one_epoch = Step.__init__, epoch.train_one_epoch
+
+    def drawing(step: Step, network: ShowAttendTell) -> None:
+        torch.rand(3)
+        build(step, network)
+
+    def interrupted(**arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        train_one_epoch(**arguments)
+
+    monkeypatch.setattr(Step, "__init__", drawing)
+    train(calm)
+    with monkeypatch.context() as patch:
+        patch.setattr(epoch, "train_one_epoch", interrupted)
+        with pytest.raises(TrainingStopped):
+            train(stopped)
+    train(stopped, resume=True)
+    assert digest(stopped) == digest(calm)
