@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from captioner.operations.torchserve import Ports
+from captioner.operations.ports import Ports
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_captions_explains_and_packages(installed: Installed, render: Callable[.
 
 
 def test_serves_from_any_folder(installed: Installed, render: Callable[..., bytes]) -> None:
-    ports, photo = Ports.free(), installed.folder / "served.jpg"
+    ports, photo = Ports.find_free(), installed.folder / "served.jpg"
     photo.write_bytes(render("blue", "square"))
     caption = installed("caption", photo.name).split(": ", 1)[1].rsplit(" (", 1)[0]
     before = {path.name for path in installed.folder.iterdir()}
