@@ -38,6 +38,47 @@ torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# What makes a test slow (see `scripts/test --fast`), besides the marks in the test files: fixtures
+# that start a server or train, and tests that took more than about two seconds of a quiet machine.
+SLOW_FIXTURES = {"fresh", "proxy", "serving", "site", "training"}
+SLOW_TESTS = {
+    "test_a_command_limits_the_spinning_of_openmp",
+    "test_a_failed_start_quotes_the_logs",
+    "test_a_log_configuration_of_the_user_is_used",
+    "test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been",
+    "test_a_server_and_its_workers_have_the_limits",
+    "test_a_training_reads_and_writes_whole_words",
+    "test_a_worker_runs_its_archives_code",
+    "test_archives_are_written_where_they_are_served_from",
+    "test_decoded_or_refused_without_a_warning_in_bounded_memory",
+    "test_each_line_has_its_file_and_a_photo_is_in_none",
+    "test_explaining_needs_neither_training_nor_matplotlib",
+    "test_it_is_the_referees",
+    "test_intervals_hold_the_value_and_shrink_with_more_photos",
+    "test_loader_processes_give_the_same_batches",
+    "test_logs_are_rotated",
+    "test_prepare_train_evaluate_and_package",
+    "test_processes_share_the_file_alone",
+    "test_start",
+    "test_swaps_on_a_real_server",
+    "test_the_image_captions_and_stops",
+    "test_the_image_is_small_beside_torch",
+    "test_the_output_of_the_container_has_everything_but_photos",
+    "test_the_table_has_every_score",
+    "test_two_processes_train_like_one",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = getattr(item, "originalname", item.name)
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if hasattr(item, "callspec"):
+            fixtures -= item.callspec.params.keys()  # a parameter of that name is no fixture
+        if name in SLOW_TESTS or fixtures & SLOW_FIXTURES:
+            item.add_marker(pytest.mark.slow)
+
+
 RenderPhoto = Callable[..., bytes]
 
 
