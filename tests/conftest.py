@@ -38,58 +38,17 @@ torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# What makes a test slow (see `scripts/test --fast`), besides the marks in the test files: fixtures
-# that start a server or train, and tests that took more than about two seconds of a quiet machine.
+# Fixtures that start a server or train: the tests that use them are slow (`scripts/test --fast`).
+# Other tests that take more than about two seconds are marked where they stand.
 SLOW_FIXTURES = {"fresh", "proxy", "serving", "site", "training"}
-SLOW_TESTS = {
-    "test_a_command_limits_the_spinning_of_openmp",
-    "test_a_failed_start_quotes_the_logs",
-    "test_a_heic_is_read_from_a_thumbnail_that_is_large_enough",
-    "test_a_log_configuration_of_the_user_is_used",
-    "test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been",
-    "test_a_prepared_network_writes_what_the_trained_one_writes",
-    "test_a_server_and_its_workers_have_the_limits",
-    "test_a_training_reads_and_writes_whole_words",
-    "test_a_worker_runs_its_archives_code",
-    "test_an_archive_that_is_listed_is_never_written_over",
-    "test_archives_are_written_where_they_are_served_from",
-    "test_captions_do_not_hang_on_precision_or_company",
-    "test_decoded_or_refused_without_a_warning_in_bounded_memory",
-    "test_decoder_of_heic_is_loaded_late",
-    "test_each_line_has_its_file_and_a_photo_is_in_none",
-    "test_explaining_needs_neither_training_nor_matplotlib",
-    "test_features_equal_timms",
-    "test_from_photos_to_a_confidence",
-    "test_intervals_hold_the_value_and_shrink_with_more_photos",
-    "test_it_equals_the_reference_scorer",
-    "test_loader_processes_give_the_same_batches",
-    "test_logs_are_rotated",
-    "test_micro_batches_change_nothing",
-    "test_needs_no_matplotlib",
-    "test_prepare_train_evaluate_and_package",
-    "test_processes_share_the_file_alone",
-    "test_speed",
-    "test_start",
-    "test_swaps_on_a_real_server",
-    "test_the_image_captions_and_stops",
-    "test_the_image_is_small_beside_torch",
-    "test_the_output_of_the_container_has_everything_but_photos",
-    "test_the_stack_comes_up",
-    "test_the_table_has_every_score",
-    "test_threads",
-    "test_threads_of_a_process_that_fails",
-    "test_two_processes_train_like_one",
-    "test_without_a_name_all_run",
-}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        name = getattr(item, "originalname", item.name)
         fixtures = set(getattr(item, "fixturenames", ()))
         if hasattr(item, "callspec"):
             fixtures -= item.callspec.params.keys()  # a parameter of that name is no fixture
-        if name in SLOW_TESTS or fixtures & SLOW_FIXTURES:
+        if fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
 
 

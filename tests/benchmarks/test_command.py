@@ -29,6 +29,7 @@ def written(tmp_path: Path, name: str) -> dict[str, object]:
     return json.loads((tmp_path / "out" / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["search", "caption"])
 def test_speed(
     name: str, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -67,6 +68,7 @@ def test_a_search_of_unknown_options_is_refused(quick: list[str], given: str, me
         command.main(["against", *quick, "--other-search", given])
 
 
+@pytest.mark.slow
 def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.main(["start", *quick, "--rounds", "1"])
     assert "s beyond importing torch, torchvision" in capsys.readouterr().out
@@ -83,6 +85,7 @@ def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     }
 
 
+@pytest.mark.slow
 def test_threads(
     quick: list[str],
     tmp_path: Path,
@@ -102,6 +105,7 @@ def test_threads(
             } == dict.fromkeys(ways, 1)
 
 
+@pytest.mark.slow
 def test_threads_of_a_process_that_fails(quick: list[str], tmp_path: Path) -> None:
     (tmp_path / "tiny" / "config.json").unlink()
     with pytest.raises(RuntimeError, match="ended by itself"):
@@ -126,6 +130,7 @@ def test_agreement(
     assert written(tmp_path, "agreement")["figures"]["agreement"]["same"]["float32"] == 1
 
 
+@pytest.mark.slow
 def test_without_a_name_all_run(
     quick: list[str],
     dataset: Path,

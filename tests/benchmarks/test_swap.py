@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.known_photos import KnownPhotos
 from benchmarks.load import LOST, OK, Reply
 from benchmarks.swap import judge, write_in_capitals
@@ -46,6 +48,7 @@ def test_each_version_must_write_its_own_captions() -> None:
     assert (wrong.measured, wrong.verdict) == (2, "missed")
 
 
+@pytest.mark.slow
 def test_swaps_on_a_real_server(tiny_checkpoint: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "captioner", "bench", "swap", "--quick"]
     options = ["--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path)]

@@ -34,6 +34,7 @@ def test_the_limits_are_set_unless_the_user_chose() -> None:
         assert environment == {name: "the user's"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="torch ships GCC's OpenMP on Linux only")
 @pytest.mark.parametrize("own", [None, "77"])
 def test_a_command_limits_the_spinning_of_openmp(
@@ -55,6 +56,7 @@ def test_a_command_limits_the_spinning_of_openmp(
 
 
 # TorchServe leaves a file open when it is imported.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_and_its_workers_have_the_limits(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ def size(path: Path) -> int:
     return int(subprocess.check_output(["du", "-sbx", path]).split()[0])
 
 
+@pytest.mark.slow
 def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Path, render) -> None:
     """The server runs as a user other than root, and writes to the model store alone."""
     container = builder("buildah", "from", image)
@@ -157,6 +158,7 @@ def test_the_image_captions_and_stops(builder: Builder, image: str, tmp_path: Pa
     assert [p for p in changed if p.relative_to(root).parts[0] not in may_change] == []
 
 
+@pytest.mark.slow
 def test_the_image_is_small_beside_torch(builder: Builder, image: str) -> None:
     """The size is that of the image without torch and without its base."""
     root = Path(builder("buildah", "mount", builder("buildah", "from", image)))

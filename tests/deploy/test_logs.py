@@ -102,6 +102,7 @@ def ask_badly(ports: Ports) -> None:
     assert requests.post(url, data=PHOTO, headers=form, timeout=20).status_code == 500
 
 
+@pytest.mark.slow
 def test_each_line_has_its_file_and_a_photo_is_in_none(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_each_line_has_its_file_and_a_photo_is_in_none(
         assert "of a photo" not in text, name
 
 
+@pytest.mark.slow
 def test_logs_are_rotated(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_logs_are_rotated(
         assert last in files[f"{name}.1"] + files[name]  # the newest lines are kept
 
 
+@pytest.mark.slow
 def test_the_output_of_the_container_has_everything_but_photos(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ def test_the_output_of_the_container_has_everything_but_photos(
         assert text not in printed
 
 
+@pytest.mark.slow
 def test_a_failed_start_quotes_the_logs(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +195,7 @@ def test_a_failed_start_quotes_the_logs(
     assert "OldError" not in message
 
 
+@pytest.mark.slow
 def test_a_log_configuration_of_the_user_is_used(
     tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ print(json.dumps([memory() - before, outcomes]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
 @pytest.mark.parametrize("seed", [1])
 def test_decoded_or_refused_without_a_warning_in_bounded_memory(seed: int) -> None:

@@ -160,6 +160,7 @@ def test_bytes_that_are_no_photo_are_refused() -> None:
         attention_picture(b"no photo", caption(["dog"]))
 
 
+@pytest.mark.slow
 def test_needs_no_matplotlib() -> None:
     code = "import sys, model.attention_picture; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -75,6 +75,7 @@ def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) ->
     assert digest(training) == digest(other)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(training: TrainingConfig, tmp_path: Path) -> None:
     """In float64 and without dropout the loss curves agree to 1e-9."""
     exact = dataclasses.replace(

@@ -205,6 +205,7 @@ def digest(training: TrainingConfig) -> str:
     return hashlib.sha256((training.out / "model.safetensors").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_lost_host_comes_back_and_the_training_ends_as_if_nothing_had_been(
     hosts: list[Host], training: TrainingConfig, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_bad_file_does_not_stop_the_others(
     ]
 
 
+@pytest.mark.slow
 def test_prepare_train_evaluate_and_package(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_an_error_leaves_the_earlier_file(
     assert out.read_bytes() == b"before"
 
 
+@pytest.mark.slow
 def test_explaining_needs_neither_training_nor_matplotlib() -> None:
     unwanted = ["pycocoevalcap", "nltk", "matplotlib", "training"]
     code = f"import sys, captioner.explanation; sys.exit(any(n in sys.modules for n in {unwanted}))"

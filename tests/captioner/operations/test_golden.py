@@ -23,6 +23,7 @@ def golden_captions(folder: Path) -> list[tuple[bytes, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_captions_do_not_hang_on_precision_or_company() -> None:
     known = golden_captions(SHIPPED)
     assert len(known) == golden.MAX_PHOTOS

@@ -150,6 +150,7 @@ def test_a_failed_packaging_leaves_no_files(
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shadow", [False, True], ids=["clean", "checkout-on-pythonpath"])
 def test_a_worker_runs_its_archives_code(
     folder: Path, tmp_path: Path, render, shadow: bool

@@ -78,6 +78,7 @@ def contents(store: Store) -> dict[str, bytes]:
 # What is listed stays.
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_listed_is_never_written_over(
     store: Store, shipped: Path, other: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_an_archive_with_another_digest_says_what_to_do(
     assert served(store)[1] == checkpoint.digest(other)
 
 
+@pytest.mark.slow
 def test_archives_are_written_where_they_are_served_from(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:

@@ -78,6 +78,7 @@ def launch_data(client: Callable[[str], Any]) -> dict[str, Any]:
 unsupported = pytest.mark.filterwarnings("ignore:Tried to parse AWS..CloudWatch..Alarm:UserWarning")
 
 
+@pytest.mark.slow
 @unsupported
 def test_the_stack_comes_up(stack: Callable[[str], Any]) -> None:
     (made,) = stack("cloudformation").describe_stacks()["Stacks"]

@@ -36,6 +36,7 @@ def test_heic_rotation() -> None:
     assert image.describe(data) == (40, 80, "HEIC")
 
 
+@pytest.mark.slow
 def test_a_heic_is_read_from_a_thumbnail_that_is_large_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -74,6 +75,7 @@ def test_avif_needs_no_decoder_of_heic(monkeypatch: pytest.MonkeyPatch) -> None:
         assert image.describe(each) == (64, 48, "AVIF")
 
 
+@pytest.mark.slow
 def test_decoder_of_heic_is_loaded_late() -> None:
     code = (
         "import sys, io, model.image as i; from PIL import Image; b = io.BytesIO();"

@@ -27,6 +27,7 @@ def test_parameters_have_timms_names_and_spread(
             torch.testing.assert_close(ours[name].std(), tensor.std(), rtol=0.1, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_features_equal_timms(
     both: tuple[EfficientNetLite, torch.nn.Module], training: bool

@@ -32,6 +32,7 @@ def check_same(found: list[list[Caption]], wanted: list[list[Caption]], error: f
             torch.testing.assert_close(one.attention, other.attention)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shipped", [False, True])
 def test_a_prepared_network_writes_what_the_trained_one_writes(
     network: ShowAttendTell, word_map: WordMap, shipped: bool

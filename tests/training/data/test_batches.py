@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 import torch
 
 from model.word_map import WordMap
@@ -50,6 +51,7 @@ def test_processes_share_the_batches_of_one() -> None:
     assert list(BatchOrder(10, 4, 1, 3)) != list(BatchOrder(10, 4, 1, 2))
 
 
+@pytest.mark.slow
 def test_loader_processes_give_the_same_batches(prepared: Prepared, word_map: WordMap) -> None:
     dataset = training_set(prepared, word_map, augment=True, seed=3)
     in_line = batches(dataset, 2)

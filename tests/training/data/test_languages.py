@@ -37,6 +37,7 @@ CAPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", CAPTIONS)
 def test_a_training_reads_and_writes_whole_words(
     language: str,

@@ -43,6 +43,7 @@ def test_only_a_whole_folder_opens(source: Path, tmp_path: Path) -> None:
         Prepared.open(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_processes_share_the_file_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepared = prepare(source, out, SIZE)

@@ -30,6 +30,7 @@ def gradients(encoder: Encoder, grid: torch.Tensor) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in encoder.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 def test_micro_batches_change_nothing(encoder: Encoder, photos: torch.Tensor) -> None:
     encoder.double()
     whole, parts = encoder(photos), LearningEncoder(encoder)(photos)

@@ -45,6 +45,7 @@ def photos(tmp_path: Path, folder: Path, render) -> Path:
     return source
 
 
+@pytest.mark.slow
 def test_from_photos_to_a_confidence(
     folder: Path,
     photos: Path,

@@ -62,6 +62,7 @@ def parsed(table: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_java")
 def test_intervals_hold_the_value_and_shrink_with_more_photos() -> None:
     few, many = assess(*corpus(40)), assess(*corpus(360))
@@ -126,6 +127,7 @@ def test_a_persons_score_is_the_mean_over_all_persons() -> None:
         assert person[name] == pytest.approx(sum(turn[name] for turn in turns) / 3)
 
 
+@pytest.mark.slow
 def test_the_table_has_every_score() -> None:
     evaluation = assess(*corpus(20))
     lines = evaluation.table().splitlines()

@@ -36,6 +36,7 @@ REFERENCES = [
 ]
 
 
+@pytest.mark.slow
 def test_it_equals_the_reference_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also for captions that are odd, on a machine that writes decimals with a comma."""
     corpus = Corpus.tokenized(CANDIDATES, REFERENCES)
