@@ -51,7 +51,7 @@ def _words(edge: str, spelling: str, inner: str) -> str:
     return rf"{_CLITIC}(?!{edge})|{spelling}(?:(?:{inner})++{spelling})*+"
 
 
-_EDGE = r"[\p{L}\p{N}\p{M}_]"
+_EDGE = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{_UNSPACED}]"  # a clitic ends before a Thai character
 _CUT = regex.compile(_clitics(_EDGE), regex.V1)
 _WORD = regex.compile(f"{_words(_EDGE, _SPELLING, _INNER)}|{_CHARACTER}", regex.V1)
 # The same for ASCII text alone, several times as fast.
