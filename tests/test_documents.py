@@ -35,6 +35,7 @@ def python_examples() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "example"), python_examples())
 def test_python_examples_run(tmp_path: Path, render, name: str, example: str) -> None:
     (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))

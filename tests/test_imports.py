@@ -116,6 +116,7 @@ def test_every_folder_of_code_is_a_package_that_the_build_finds() -> None:
             assert (folder / "__init__.py").is_file(), f"{folder} lacks __init__.py"
 
 
+@pytest.mark.slow
 def test_the_shipped_captioner_imports_nothing_slow_that_it_does_not_use() -> None:
     code = (
         "import sys; from model import Captioner; Captioner.load('checkpoints/flickr8k').warm_up();"

@@ -121,6 +121,7 @@ def test_a_busy_server_is_asked_again_on_a_new_connection() -> None:
     assert wrong_replies(replies, CAPTIONS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [CLOSE, TORN, SILENCE])
 def test_without_a_whole_reply_it_is_lost(how: str) -> None:
     server = Scripted(lambda request: how if request == 1 else None)
@@ -155,6 +156,7 @@ def test_what_is_not_the_photos_caption_is_wrong(body: str) -> None:
     assert wrong_replies(replies, CAPTIONS) == [replies[1]]
 
 
+@pytest.mark.slow
 def test_arrivals_do_not_wait_for_answers() -> None:
     server = Scripted(lambda request: SILENCE if request < 5 else None)
     before = time.perf_counter()

@@ -34,6 +34,7 @@ def plan(tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_every_variant_is_trained_once_with_every_seed(
     plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_every_variant_is_trained_once_with_every_seed(
         ablate(plan, tmp_path / "data", out)
 
 
+@pytest.mark.slow
 def test_figures_of_other_options_are_not_shown(plan: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     plan.write_text(PLAN.replace("[1, 2]", "[1]"))

@@ -164,6 +164,7 @@ def has_loopback_6() -> bool:
 needs_ipv6 = pytest.mark.skipif(not has_loopback_6(), reason="this machine has no IPv6")
 
 
+@pytest.mark.slow
 @needs_nginx
 @pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
 def test_callers_are_answered_or_refused_while_the_gate_closes(
@@ -218,6 +219,7 @@ def test_the_gate_says_what_this_is(tmp_path: Path, scripted) -> None:
         assert requests.post(f"http://127.0.0.1:{port}/", b"x", timeout=60).status_code == 405
 
 
+@pytest.mark.slow
 @needs_nginx
 def test_the_gate_has_the_limits_of_an_nginx_outside(
     tmp_path: Path, scripted, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.captioner.operations.servers import RunningServer
 from tests.deploy.nginx.proxy import (
     NEEDS_NGINX,
@@ -64,6 +66,7 @@ def test_too_many_connections(tmp_path: Path, secrets: Secrets, scripted) -> Non
             assert time.monotonic() < deadline
 
 
+@pytest.mark.slow
 def test_a_client_that_stops_sending_is_cut_off(tmp_path: Path, secrets: Secrets, scripted) -> None:
     changes = (
         ("client_body_timeout 10s;", "client_body_timeout 1s;"),

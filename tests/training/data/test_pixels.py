@@ -98,6 +98,7 @@ prepare(sys.argv[1], sys.argv[2], int(sys.argv[3]), threads=1)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_goes_on(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def spread_grids(prepared: Prepared, network: ShowAttendTell) -> np.ndarray:
     return spread
 
 
+@pytest.mark.slow
 def test_overfits_four_photos(
     config: ModelConfig,
     prepared: Prepared,

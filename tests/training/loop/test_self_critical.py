@@ -67,6 +67,7 @@ def test_is_the_policy_gradient_of_what_the_search_finds(
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_learns_to_say_what_is_rewarded(
     network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
 ) -> None:

@@ -14,6 +14,7 @@ from model.word_map import WordMap
 from training.reporting.samples import chosen_photos, write_captioned_photos
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_samples(count: int, tmp_path: Path, network: ShowAttendTell, word_map: WordMap) -> None:
     generator = torch.Generator().manual_seed(0)
