@@ -17,7 +17,7 @@ import yaml
 from model import Captioner, DecodingOptions
 from model.files import write_whole
 from training.config import TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.loop.state import fingerprint
 from training.options import parse_arguments
 from training.scoring.evaluation import assess
@@ -40,7 +40,8 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
         YAML: ``seeds``, a list of numbers; ``common``, options of ``captioner train`` for all
         variants; ``variants``, the options of each by its name.
     data
-        Folder that `captioner prepare` has written.
+        Folder that `captioner prepare` has written. A variant whose options name more folders
+        trains on all of them; the table shows the scores on this one.
     out
         Gets a folder for each variant and seed: run, checkpoint and figures.
 
@@ -60,12 +61,12 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
     for name, options in variants.items():
         for seed in seeds:
             folder = out / _slug(name) / str(seed)
-            places = {"data": data, "out": folder / "checkpoint", "run": folder / "run"}
-            added = [f"--{key}={value}" for key, value in (places | {"seed": seed}).items()]
-            trainings[name, seed] = parse_arguments([*options, *added]).config
-    prepared = Prepared.open(data)
+            added = {"out": folder / "checkpoint", "run": folder / "run", "seed": seed}
+            trainings[name, seed] = parse_arguments(
+                [f"--data={data}", *options, *(f"--{key}={value}" for key, value in added.items())]
+            ).config
     for config in trainings.values():
-        _found(config, prepared)  # raises before anything is trained
+        _found(config, Mixture.open(config.folders))  # raises before anything is trained
     figures = {key: _figures(f"{key[0]}, seed {key[1]}", c) for key, c in trainings.items()}
     return _table({name: [figures[name, seed] for seed in seeds] for name in variants})
 
@@ -93,13 +94,13 @@ def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
 
 def _figures(name: str, config: TrainingConfig) -> dict[str, float]:
     """Return the figures of one training, from its file or by training it."""
-    prepared = Prepared.open(config.data)
-    figures = _found(config, prepared)
+    mixture = Mixture.open(config.folders)
+    figures = _found(config, mixture)
     if figures is None:
         log.info("%s", name)
         train(config, resume=True, command=f"captioner ablate: {name}")
         captioner = Captioner.load(config.out)
-        split = Split.open(config.data, "val", captioner.network.config.image_size)
+        split = Split.prepared(mixture.parts[0].prepared, "val")
         started = time.perf_counter()
         captions = split.caption(captioner, DecodingOptions(config.beam_size, consensus=False))
         seconds = time.perf_counter() - started
@@ -108,18 +109,18 @@ def _figures(name: str, config: TrainingConfig) -> dict[str, float]:
         )
         figures = {name: score.value for name, score in evaluation.scores.items()}
         figures |= evaluation.wording._asdict() | {"milliseconds": 1000 * seconds / len(captions)}
-        content = figures | {TRAINING: _digest(config, prepared)}
+        content = figures | {TRAINING: _digest(config, mixture)}
         write_whole(config.out.parent / FIGURES, (json.dumps(content, indent=1) + "\n").encode())
     return figures
 
 
-def _found(config: TrainingConfig, prepared: Prepared) -> dict[str, float] | None:
+def _found(config: TrainingConfig, mixture: Mixture) -> dict[str, float] | None:
     """Return the figures in a training's file, if any; refuse those of another training."""
     path = config.out.parent / FIGURES
     if not path.exists():
         return None
     figures: dict[str, Any] = json.loads(path.read_text())
-    if figures.pop(TRAINING, None) not in (None, _digest(config, prepared)):  # None: an older file
+    if figures.pop(TRAINING, None) not in (None, _digest(config, mixture)):  # None: an older file
         raise ValueError(
             f"{path} is of other data or other options; choose another --out, or delete"
             f" {config.out.parent} to train this variant anew"
@@ -127,8 +128,8 @@ def _found(config: TrainingConfig, prepared: Prepared) -> dict[str, float] | Non
     return figures
 
 
-def _digest(config: TrainingConfig, prepared: Prepared) -> str:
-    return hashlib.sha256(fingerprint(config, prepared).encode()).hexdigest()
+def _digest(config: TrainingConfig, mixture: Mixture) -> str:
+    return hashlib.sha256(fingerprint(config, mixture).encode()).hexdigest()
 
 
 def _table(figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -6,9 +6,10 @@ It imports nothing heavy: the command line is made from it.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from model.decoding_options import DecodingOptions, options_of
 
@@ -168,13 +169,42 @@ class SelfCriticalOptions(StageOptions):
 
 
 @dataclass(frozen=True)
+class DataFolder:
+    """A prepared folder, and how often an epoch goes through its training photos."""
+
+    path: Path
+    repeats: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the folder of a text FOLDER or FOLDER=N, where N is a number.
+
+        Raises
+        ------
+        ValueError
+            N is outside 0.001..1000, or there is no FOLDER.
+        """
+        folder, equals, number = text.rpartition("=")
+        if not equals or not re.fullmatch(r"\d+(\.\d*)?|\.\d+", number):
+            return cls(Path(text))
+        if not folder or not 0.001 <= float(number) <= 1000:
+            raise ValueError(
+                f"data is {text!r}; write FOLDER or FOLDER=N, with a number N in 0.001..1000 that"
+                " says how often an epoch goes through its photos"
+            )
+        return cls(Path(folder), float(number))
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training.
 
     Parameters
     ----------
     data
-        Folder that `captioner prepare` has written.
+        Folder that `captioner prepare` has written, as FOLDER or FOLDER=N. An epoch goes N times
+        through its training photos, by default once; 0.5 takes another half of them each epoch.
+        To train on several folders together, give the option for each, or a list in YAML.
     out
         Checkpoint folder to write at the end.
     run
@@ -204,7 +234,8 @@ class TrainingConfig:
         Share of the target probability that is spread over all words.
     select
         Epoch to keep. best: that of the best CIDEr. last: the last one, without patience. auto:
-        best, but last if there are fewer than 50 validation photos, whose scores are mostly chance.
+        best, but last if a folder has fewer than 50 validation photos, whose scores are mostly
+        chance. For several folders CIDEr is the mean of theirs, whatever their sizes.
     ema_decay
         Decay of the averaged weights, which are validated and kept; 0 averages none.
     beam_size
@@ -227,10 +258,11 @@ class TrainingConfig:
     tensorboard
         Also write the figures for TensorBoard (needs: pip install tensorboard).
     notice
-        Text about the data for the model card: origin, licence.
+        Text about the data for the model card: origin, licence. For several folders one text about
+        all, or the option once for each, in their order.
     """
 
-    data: Path
+    data: list[Path] | Path
     out: Path
     run: Path | None = None
     start_from: Path | None = None
@@ -254,7 +286,7 @@ class TrainingConfig:
     save_minutes: float = 5.0
     keep: int = 2
     tensorboard: bool = False
-    notice: str = ""
+    notice: list[str] | str = ""
 
     def __post_init__(self) -> None:
         infinite = math.inf
@@ -276,8 +308,21 @@ class TrainingConfig:
         )
         if self.out.name in ("", ".."):
             raise ValueError(f"out is {str(self.out)!r}; name the folder to write")
+        if not self.folders:
+            raise ValueError("data is an empty list; name the folders to train on")
+        if not isinstance(self.notice, str) and len(self.notice) != len(self.folders):
+            raise ValueError(
+                f"notice lists {len(self.notice)} texts for {len(self.folders)} folders of data;"
+                " give one for each, or a single one about all"
+            )
         if not any(stage.epochs for stage in self.stages.values()):
             raise ValueError("the epochs of every stage are 0: nothing to train")
+
+    @property
+    def folders(self) -> list[DataFolder]:
+        """The folders of `data`."""
+        given = self.data if isinstance(self.data, list) else [self.data]
+        return [DataFolder.parse(str(each)) for each in given]
 
     @property
     def stages(self) -> dict[str, StageOptions]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,25 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
         save_minutes=0.0,  # a state after every batch
         notice="Rendered shapes.",
     )
+
+
+@pytest.fixture
+def greens(tmp_path: Path, render: Callable[..., bytes]) -> Path:
+    """A second prepared folder: three photos to train on, named like those of the first, and two
+    to validate on.
+    """
+    source = tmp_path / "greens"
+    source.mkdir()
+    rows = []
+    for number, name in enumerate(("red_circle", "red_square", "blue_circle", "x", "y")):
+        shape = ("circle", "square")[number % 2]
+        (source / f"{name}.jpg").write_bytes(render("green", shape, (100 + number, 90)))
+        text = [f"a green {shape}", f"number {number}"]
+        split = "train" if number < 3 else "val"
+        rows.append({"file_name": f"{name}.jpg", "text": text, "split": split})
+    (source / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    prepare(source, tmp_path / "data-greens", 64)
+    return tmp_path / "data-greens"
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms.v2 import functional as transforms
 
 from model.word_map import WordMap, tokenize
 from training.data.photo import Photo
+from training.data.stacked import StackedArrays
 
 _SIDES = re.compile(r"\b(left|right)\b")  # English words that a flip would make untrue
 _CROP_ASPECT = (0.9, 1.1)
@@ -48,23 +50,29 @@ class TrainingSet(Dataset[Batch]):
         Rows of the photos to train on.
     augment
         Crop and flip; ``images`` must be pixels. What happens to a photo depends on the seed, the
-        epoch and its row alone.
+        epoch, its row and its copy alone.
     crop
         Smallest share of a photo that a crop keeps, 0..1.
+    shares
+        Folders of photos that an epoch goes through more or less than once: the number of photos
+        of each, as they follow each other in ``rows``, and its repeats. By default all are used
+        once.
     """
 
     def __init__(
         self,
         photos: Sequence[Photo],
-        images: np.ndarray,
+        images: np.ndarray | StackedArrays,
         rows: Sequence[int],
         word_map: WordMap,
         augment: bool = False,
         seed: int = 0,
         crop: float = 0.7,
+        shares: Sequence[tuple[int, float]] = (),
     ) -> None:
         self.photos, self.images, self.rows, self.pad = photos, images, rows, word_map.pad
         self.augment, self.seed, self.crop = augment, seed, crop
+        self.shares = shares or [(len(rows), 1.0)]
         self.ids = {
             row: [torch.tensor(word_map.encode(tokenize(text))) for text in photos[row].captions]
             for row in rows
@@ -76,16 +84,34 @@ class TrainingSet(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def places(self, epoch: int) -> NDArray[np.int64]:
+        """Return the places of the photos that an epoch trains on, copies included.
+
+        The copy c of the photo at place i in ``rows`` has the place ``c * len(self) + i``. Where
+        repeats are not whole, their fraction takes other photos in each epoch, until all have had
+        their turn.
+        """
+        found, start = [], 0
+        for number, (count, repeats) in enumerate(self.shares):
+            mine = np.arange(start, start + count)
+            copies = int(repeats)
+            found += [copy * len(self) + mine for copy in range(copies)]
+            more = max(round((repeats - copies) * count), not copies)
+            order = np.random.default_rng([self.seed, number]).permutation(mine)
+            turn = np.arange(epoch * more, (epoch + 1) * more)
+            found.append(copies * len(self) + order.take(turn, mode="wrap"))
+            start += count
+        return np.concatenate(found)
+
     def __getitem__(self, wanted: tuple[int, list[int]]) -> Batch:
-        """Return the batch of an epoch and of the photos' places in ``rows``."""
+        """Return the batch of an epoch and of some of its `places`."""
         epoch, places = wanted
-        rows = [self.rows[place] for place in places]
+        copies, rows = zip(*(self._copy_and_row(place) for place in places), strict=True)
         # A fancy index copies just these rows out of the memory map.
-        images = torch.from_numpy(self.images[rows])
+        images = torch.from_numpy(self.images[list(rows)])
         if self.augment:
-            images = torch.stack(
-                [self._augmented(i, epoch, row) for i, row in zip(images, rows, strict=True)]
-            )
+            drawn = zip(images, rows, copies, strict=True)
+            images = torch.stack([self._augmented(i, epoch, row, copy) for i, row, copy in drawn])
         captions = [ids for row in rows for ids in self.ids[row]]
         counts = torch.tensor([len(self.ids[row]) for row in rows])
         return Batch(
@@ -96,8 +122,12 @@ class TrainingSet(Dataset[Batch]):
             image_of=torch.arange(len(rows)).repeat_interleave(counts),
         )
 
-    def _augmented(self, pixels: torch.Tensor, epoch: int, row: int) -> torch.Tensor:
-        random = np.random.default_rng([self.seed, epoch, row])
+    def _copy_and_row(self, place: int) -> tuple[int, int]:
+        copy, place = divmod(place, len(self))
+        return copy, self.rows[place]
+
+    def _augmented(self, pixels: torch.Tensor, epoch: int, row: int, copy: int) -> torch.Tensor:
+        random = np.random.default_rng([self.seed, epoch, row, *([copy] if copy else [])])
         side = pixels.shape[-1]
         area, aspect = random.uniform(self.crop, 1.0), np.exp(random.uniform(*np.log(_CROP_ASPECT)))
         height = min(side, round(side * np.sqrt(area / aspect)))
@@ -120,15 +150,15 @@ class BatchOrder(Sampler[tuple[int, list[int]]]):
 
     Parameters
     ----------
-    size
-        Number of photos.
+    places
+        Places of the photos of the epoch, or their number, if they are 0, 1, 2, ...
     start
         Batches of the epoch that are done already.
     """
 
     def __init__(
         self,
-        size: int,
+        places: int | NDArray[np.int64],
         batch_size: int,
         seed: int,
         epoch: int,
@@ -136,8 +166,8 @@ class BatchOrder(Sampler[tuple[int, list[int]]]):
         world: int = 1,
         start: int = 0,
     ) -> None:
-        order = np.random.default_rng([seed, epoch]).permutation(size)
-        batches = [order[i : i + batch_size] for i in range(0, size, batch_size)]
+        order = np.random.default_rng([seed, epoch]).permutation(places)
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         self.total = sum(len(batch) >= world for batch in batches)  # of the whole epoch
         self._left = [(epoch, b[rank::world].tolist()) for b in batches[start : self.total]]
 

@@ -8,7 +8,8 @@ from typing import Any
 from model import checkpoint
 from model.files import locked
 from training.config import TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
+from training.loop.validation import ValidationScores
 from training.reporting.model_card import inherited_terms, model_card
 
 
@@ -35,8 +36,8 @@ class FinalCheckpoint:
 
     def write(
         self,
-        prepared: Prepared,
-        scores: dict[str, float],
+        mixture: Mixture,
+        scores: ValidationScores,
         rows: list[dict[str, Any]],
         last_kept: bool,
         command: str,
@@ -45,7 +46,7 @@ class FinalCheckpoint:
         out = self.config.out
         network, word_map = checkpoint.load(self.best)
         card = model_card(
-            self.config, prepared, network, scores, rows, last_kept, command, self._terms
+            self.config, mixture, network, scores.by_dataset, rows, last_kept, command, self._terms
         )
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out.parent):  # no other training writes between the check and the writing

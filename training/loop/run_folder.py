@@ -125,6 +125,7 @@ class RunFolder:
             from torch.utils.tensorboard import SummaryWriter  # an extra
 
             with SummaryWriter(str(self.path / "tensorboard")) as board:
-                for name, value in rows[-1].items():
-                    if isinstance(value, float):
-                        board.add_scalar(name, value, rows[-1]["epoch"])
+                for group, figures in [("", rows[-1]), *rows[-1].get("datasets", {}).items()]:
+                    for name, value in figures.items():
+                        if isinstance(value, float):
+                            board.add_scalar(f"{group}/{name}".strip("/"), value, rows[-1]["epoch"])

@@ -15,7 +15,8 @@ from model.word_map import WordMap, tokenize
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
 from training.data.batches import TrainingSet
 from training.data.grids import cached_grids
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
+from training.data.stacked import stacked
 from training.loop.averaging import AveragedWeights
 from training.loop.losses import CaptionLoss
 from training.loop.optimizers import new_optimizer
@@ -76,33 +77,38 @@ class StagePhotos:
         self,
         stage: Stage,
         config: TrainingConfig,
-        prepared: Prepared,
+        mixture: Mixture,
         word_map: WordMap,
         processes: Processes,
         users: list[Path],
     ) -> None:
         options = stage.options
-        self.images: np.ndarray = prepared.pixels  # of all photos, for validation
+        pixels: list[np.ndarray] = [part.prepared.pixels for part in mixture.parts]
+        self.images = pixels  # of all photos of each folder, for validation
         if not stage.encoder_learns:
-            self.images = cached_grids(stage.network.encoder, prepared, processes, users)
+            self.images = [
+                cached_grids(stage.network.encoder, part.prepared, processes, users)
+                for part in mixture.parts
+            ]
         self.training_set = TrainingSet(
-            prepared.photos,
-            prepared.pixels if options.augment else self.images,
-            prepared.rows("train"),
+            mixture.photos,
+            stacked(pixels if options.augment else self.images),
+            mixture.rows("train"),
             word_map,
             options.augment,
             config.seed,
             options.crop,
+            mixture.shares,
         )
 
 
-def new_step(stage: Stage, config: TrainingConfig, prepared: Prepared, word_map: WordMap) -> Step:
+def new_step(stage: Stage, config: TrainingConfig, mixture: Mixture, word_map: WordMap) -> Step:
     """Return the step of a stage: teacher forcing, or self-critical training."""
     options = stage.options
     if not isinstance(options, SelfCriticalOptions):
         return CrossEntropyStep(stage.network, CaptionLoss(config.alpha_c, config.label_smoothing))
     end = word_map.words[word_map.end]
-    photos = (prepared.photos[row] for row in prepared.rows("train"))
+    photos = (mixture.photos[row] for row in mixture.rows("train"))
     references = {
         photo.name: [[*tokenize(text), end] for text in photo.captions] for photo in photos
     }

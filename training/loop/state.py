@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from training.config import TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.loop.epoch import EpochProgress
 
 # Options that may change between a state and the training that resumes from it.
@@ -39,10 +39,10 @@ class TrainerState:
         return cls(**values | {"progress": EpochProgress(**values["progress"])})
 
 
-def fingerprint(config: TrainingConfig, prepared: Prepared) -> str:
+def fingerprint(config: TrainingConfig, mixture: Mixture) -> str:
     """Return a text of everything that must be the same when a training resumes from a state."""
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in FREE_OPTIONS}
-    return f"{prepared.digest} {json.dumps(fields, sort_keys=True, default=str)}"
+    return f"{mixture.digest} {json.dumps(fields, sort_keys=True, default=str)}"
 
 
 def random_state(device: torch.device) -> RandomState:

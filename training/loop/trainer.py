@@ -6,6 +6,7 @@ import hashlib
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,7 +21,7 @@ from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.config import StageOptions, TrainingConfig
 from training.data.batches import BatchOrder, TrainingSet, batch_loader
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.loop import epoch
 from training.loop.epoch import EpochProgress
 from training.loop.final_checkpoint import FinalCheckpoint
@@ -36,7 +37,7 @@ from training.loop.state import (
     random_state,
     set_random_state,
 )
-from training.loop.validation import Validator
+from training.loop.validation import ValidationScores, Validator
 from training.network.initial import initial_network
 from training.processes import Processes
 from training.reporting.report import write_report
@@ -71,9 +72,7 @@ class Trainer:
         locks: ExitStack,
     ) -> None:
         self.config, self.processes = config, processes
-        self.prepared = Prepared.open(config.data)
-        for split in ("train", "val"):
-            self.prepared.rows(split)  # raises if there is none
+        self.mixture = Mixture.open(config.folders)
         self.run = RunFolder(config.run_folder)
         self.final = FinalCheckpoint(config, self.run.best, overwrite)
         processes.in_first(self._check_places)
@@ -81,8 +80,8 @@ class Trainer:
         self.bf16 = config.precision == "bf16" or (
             config.precision == "auto" and has_bf16(processes.device)
         )
-        self.validator = Validator(self.prepared, config, processes)
-        too_few = len(self.validator.rows) < MIN_TO_SELECT
+        self.validator = Validator(self.mixture, config, processes)
+        too_few = self.validator.min_photos < MIN_TO_SELECT
         self.keep_last = config.select == "last" or (config.select == "auto" and too_few)
         processes.in_first(lambda: locks.enter_context(self.run.lock()))
         self.state, self._loaded = self._newest_state(resume)
@@ -94,7 +93,7 @@ class Trainer:
         self.run.check_place()
 
     def _initial_network(self) -> tuple[ShowAttendTell, WordMap]:
-        network, word_map = initial_network(self.config, self.prepared)
+        network, word_map = initial_network(self.config, self.mixture)
         network.to(self.processes.device)
         if self.config.precision == "fp64":
             network.double()
@@ -115,6 +114,8 @@ class Trainer:
             return TrainerState(), {}
         state, loaded = found
         if loaded["fingerprint"] != self._fingerprint():
+            if "data" in loaded:  # not in the states of older versions
+                self.mixture.require_same(loaded["data"], self.run.path)
             raise ValueError(
                 f"{self.run.path} was begun with other data or another configuration; choose"
                 " another --run"
@@ -124,7 +125,7 @@ class Trainer:
 
     def _fingerprint(self) -> str:
         """Return the fingerprint of configuration and data, and of the words of a start."""
-        found = fingerprint(self.config, self.prepared)
+        found = fingerprint(self.config, self.mixture)
         if self.config.start_from is not None:  # its words are merged with those of the captions
             words = "\n".join(self.word_map.words)
             found += f" {hashlib.sha256(words.encode()).hexdigest()}"
@@ -139,9 +140,8 @@ class Trainer:
             A signal came; the state is saved.
         """
         log.info(
-            "%d training and %d validation photos, %d words, %d process(es), on %s",
-            len(self.prepared.rows("train")),
-            len(self.prepared.rows("val")),
+            "photos: %s; %d words, %d process(es), on %s",
+            self.mixture,
             len(self.word_map),
             self.processes.world,
             self.processes.device,
@@ -159,10 +159,8 @@ class Trainer:
         stage = Stage(name, options, self.network, self.config.ema_decay)
         random_states = self._restore(stage)
         users = [self.config.out.absolute(), self.run.path.absolute()]
-        photos = StagePhotos(
-            stage, self.config, self.prepared, self.word_map, self.processes, users
-        )
-        plain_step = new_step(stage, self.config, self.prepared, self.word_map)
+        photos = StagePhotos(stage, self.config, self.mixture, self.word_map, self.processes, users)
+        plain_step = new_step(stage, self.config, self.mixture, self.word_map)
         step = distributed(plain_step, self.processes)
         if random_states:  # last: to build the stage may draw random numbers
             self._restore_random_state(random_states)
@@ -202,11 +200,12 @@ class Trainer:
 
     def _train_epoch(self, stage: Stage, step: nn.Module, training_set: TrainingSet) -> None:
         state, processes = self.state, self.processes
+        number = len(state.rows)  # of the epoch, over all stages
         order = BatchOrder(
-            len(training_set),
+            training_set.places(number),
             self.config.batch_size,
             self.config.seed,
-            epoch=len(state.rows),  # of all stages
+            epoch=number,
             rank=processes.rank,
             world=processes.world,
             start=state.progress.batches,
@@ -229,7 +228,7 @@ class Trainer:
             bf16=self.bf16,
             processes=processes,
             after_batch=lambda: self._after_batch(stage),
-            name=f"epoch {len(state.rows) + 1}",
+            name=f"epoch {number + 1}",
         )
 
     def _after_batch(self, stage: Stage) -> None:
@@ -243,7 +242,9 @@ class Trainer:
         if number:
             raise TrainingStopped(self.signals.number or signal.SIGTERM)
 
-    def _validate(self, stage: Stage, images: np.ndarray, figure: str, seconds: float) -> None:
+    def _validate(
+        self, stage: Stage, images: Sequence[np.ndarray], figure: str, seconds: float
+    ) -> None:
         """Score the epoch, keep its network if it is the best, and write down its figures."""
         state = self.state
         captioner = Captioner(stage.averaged.network, self.word_map)
@@ -251,17 +252,26 @@ class Trainer:
         # In the middle of the epoch: warm-up starts and cosine ends near zero.
         factor = rate_factor(stage.options, state.epoch - 0.5, 0.0, state.decay_factor)
         row: dict[str, Any] = {"epoch": len(state.rows) + 1, "stage": stage.name}
-        row |= {figure: state.progress.mean} | scores
+        row |= {figure: state.progress.mean} | scores.mean
         row |= learning_rates(stage.optimizer, factor) | {"seconds": round(seconds, 1)}
+        if self.mixture.several:
+            row["datasets"] = scores.by_dataset
         state.rows.append(row)
         state.epochs_since_best += 1
-        if self.keep_last or scores["CIDEr"] > state.best_cider:
+        if self.keep_last or row["CIDEr"] > state.best_cider:
             self._keep(stage, row)
         self.processes.wait()
         if self.processes.first:
             self.run.write_figures(state.rows, self.config.tensorboard)
-            figures = "  ".join(f"{name} {row[name]:.4f}" for name in (figure, *scores))
+            figures = "  ".join(f"{name} {row[name]:.4f}" for name in (figure, *scores.mean))
             log.info("epoch %d: %s  (%.0f s)", row["epoch"], figures, seconds)
+            self._log_datasets(scores)
+
+    def _log_datasets(self, scores: ValidationScores) -> None:
+        """Log the scores of each dataset, if there are several; the ones above are their means."""
+        for name, each in scores.by_dataset.items() if self.mixture.several else ():
+            figures = "  ".join(f"{score} {value:.4f}" for score, value in each.items())
+            log.info("  %s: %s", name, figures)
 
     def _keep(self, stage: Stage, row: dict[str, Any]) -> None:
         """Make this epoch's network the best checkpoint so far."""
@@ -278,7 +288,11 @@ class Trainer:
         """Write a state; every process adds the state of its random numbers, the first writes."""
         random = self.processes.gather(random_state(self.processes.device))
         if self.processes.first:
-            parts = stage.state_dict() | {"fingerprint": self._fingerprint(), "random": random}
+            parts = stage.state_dict() | {
+                "fingerprint": self._fingerprint(),
+                "data": self.mixture.description(),
+                "random": random,
+            }
             self.run.save_state(self.state, parts, self.config.keep)
         self.processes.wait()
         self.last_saved = time.monotonic()
@@ -286,24 +300,30 @@ class Trainer:
     def finish(self, command: str) -> dict[str, float]:
         """Write the best checkpoint to ``out``, and pictures; return its validation scores.
 
-        It is scored as it is read back, with weights in half precision, and on pixels.
+        They are the means over the datasets, if there are several. The checkpoint is scored as it
+        is read back, with weights in half precision, and on pixels.
         """
         captioner = Captioner.load(self.run.best, self.processes.device)
-        scores = self.validator.scores(captioner, self.prepared.pixels)
+        pixels = [part.prepared.pixels for part in self.mixture.parts]
+        scores = self.validator.scores(captioner, pixels)
         self.processes.in_first(
-            lambda: self.final.write(
-                self.prepared, scores, self.state.rows, self.keep_last, command
-            )
+            lambda: self.final.write(self.mixture, scores, self.state.rows, self.keep_last, command)
         )
         if self.processes.first:
+            self._log_datasets(scores)
             self._draw_pictures(captioner)
         self.processes.wait()
-        return scores
+        return scores.mean
 
     def _draw_pictures(self, captioner: Captioner) -> None:
-        report, samples = (self.run.path / name for name in ("report.png", "samples.png"))
+        report = self.run.path / "report.png"
         write_report(self.state.rows, report)
-        image_size = captioner.network.config.image_size
-        validation = Split.open(self.config.data, "val", image_size)
-        write_samples(validation, captioner, samples, self.validator.decoding, self.config.seed)
-        log.info("pictures: %s, %s", report, samples)
+        pictures = [report]
+        for part in self.mixture.parts:
+            name = f"samples-{part.name}.png" if self.mixture.several else "samples.png"
+            validation = Split.prepared(part.prepared, "val")
+            pictures.append(self.run.path / name)
+            write_samples(
+                validation, captioner, pictures[-1], self.validator.decoding, self.config.seed
+            )
+        log.info("pictures: %s", ", ".join(map(str, pictures)))

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
 import numpy as np
 
 from model.captioner import Captioner
 from training.config import TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.processes import Processes
 from training.scoring import metrics
 from training.scoring.captions import caption_rows
 
 
-class Validator:
-    """Scores captioners on the validation photos of one prepared folder."""
+class ValidationScores(NamedTuple):
+    """The scores on the validation photos of each dataset."""
 
-    def __init__(self, prepared: Prepared, config: TrainingConfig, processes: Processes) -> None:
-        self.rows, self.references = prepared.rows("val"), prepared.captions("val")
-        self.processes = processes
+    by_dataset: dict[str, dict[str, float]]  # name of a dataset -> name of a score -> value
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The mean of each score over the datasets; that of CIDEr chooses the epoch.
+
+        Every dataset counts the same: in a mean over photos the largest would choose alone.
+        """
+        each = list(self.by_dataset.values())
+        return {name: fmean(scores[name] for scores in each) for name in each[0]}
+
+
+class Validator:
+    """Scores captioners on the validation photos of each dataset of a training."""
+
+    def __init__(self, mixture: Mixture, config: TrainingConfig, processes: Processes) -> None:
+        self.parts, self.processes = mixture.parts, processes
         self.decoding = config.decoding
 
-    def scores(self, captioner: Captioner, images: np.ndarray) -> dict[str, float]:
-        """Return the scores by name; every process computes its share of the captions.
+    @property
+    def min_photos(self) -> int:
+        """The number of validation photos of the dataset that has the fewest."""
+        return min(part.counts["val"] for part in self.parts)
+
+    def scores(self, captioner: Captioner, images: Sequence[np.ndarray]) -> ValidationScores:
+        """Return the scores of each dataset; every process computes its share of the captions.
 
         Parameters
         ----------
         images
-            Pixels or grids of all photos of the prepared folder.
+            Pixels or grids of all photos of each prepared folder.
         """
-        captions = caption_rows(captioner, images, self.rows, self.decoding, self.processes)
-        return metrics.score([caption.text for caption in captions], self.references)
+        found = {}
+        for part, each in zip(self.parts, images, strict=True):
+            rows, references = part.prepared.rows("val"), part.prepared.captions("val")
+            captions = caption_rows(captioner, each, rows, self.decoding, self.processes)
+            found[part.name] = metrics.score([caption.text for caption in captions], references)
+        return ValidationScores(found)

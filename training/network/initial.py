@@ -9,11 +9,11 @@ from model.config import ModelConfig
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
 from training.config import NetworkOptions, TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.network.encoder_weights import load_encoder_weights, normalisation
 
 
-def initial_network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAttendTell, WordMap]:
+def initial_network(config: TrainingConfig, mixture: Mixture) -> tuple[ShowAttendTell, WordMap]:
     """Return a new network for the words of the training captions, or the one to start from.
 
     A network to start from gets the words that it does not know yet.
@@ -24,8 +24,14 @@ def initial_network(config: TrainingConfig, prepared: Prepared) -> tuple[ShowAtt
         The checkpoint or the encoder's weights cannot be read, or the photos have another size.
     """
     torch.manual_seed(config.seed)
-    captions = (text for texts in prepared.captions("train") for text in texts)
+    captions = (
+        text
+        for part in mixture.parts
+        for texts in part.prepared.captions("train")
+        for text in texts
+    )
     words = WordMap.build(map(tokenize, captions), config.minimum_count)
+    prepared = mixture.parts[0].prepared  # the others have photos of the same size
     if config.start_from is not None:
         network, words = checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
         prepared.require_size(network.config.image_size)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from model.checkpoint import CARD
 from model.network import ShowAttendTell
 from training.config import TrainingConfig
-from training.data.prepared import Prepared
+from training.data.mixture import Mixture
 from training.scoring.metrics import EVERY_EPOCH
 
 # Headings of a card's sections that say what its weights may be used for, and such lines of its
@@ -62,9 +63,9 @@ def inherited_terms(start: Path) -> str:
 
 def model_card(
     config: TrainingConfig,
-    prepared: Prepared,
+    mixture: Mixture,
     network: ShowAttendTell,
-    scores: dict[str, float],
+    scores: Mapping[str, Mapping[str, float]],
     epochs: Sequence[dict[str, Any]],
     last_kept: bool,
     command: str,
@@ -77,7 +78,7 @@ def model_card(
     Parameters
     ----------
     scores
-        The scores of the validation photos by the weights as stored, by name.
+        The scores of each dataset's validation photos by the weights as stored.
     epochs
         The rows of ``metrics.jsonl``.
     last_kept
@@ -87,16 +88,10 @@ def model_card(
     terms
         The `inherited_terms` of the checkpoint that the training started from.
     """
-    counts = {split: len(rows) for split, rows in prepared.splits.items()}
     built = network.config
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
-    photos = f"{counts['train']} photos and validated on {counts['val']} photos"
-    data = (
-        f"It was trained on {photos} from `{prepared.source}`.\n{config.notice}\n\n{terms}".strip()
-    )
-    search = (
-        f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
-    )
+    data = f"{_data(config, mixture)}\n\n{terms}".strip()
+    validation = " and ".join(str(part.counts["val"]) for part in mixture.parts)
     return f"""# {config.out.name}
 
 Show, Attend and Tell: writes a short English caption for a photo. The encoder is `{built.encoder}`;
@@ -109,16 +104,14 @@ soft attention, an LSTM decoder; {parameters:.1f} million parameters, a vocabula
 
 ## Figures
 
-Scores of the {counts["val"]} validation photos, with beam size {config.beam_size}, length penalty
+Scores of the {validation} validation photos, with beam size {config.beam_size}, length penalty
 {config.length_penalty:g} and the weights as stored here:
 
-| {" | ".join(EVERY_EPOCH)} |
-|{"---|" * len(EVERY_EPOCH)}
-| {" | ".join(f"{scores[name]:.4f}" for name in EVERY_EPOCH)} |
+{_score_table(scores)}
 
 They are printed by
 
-    captioner evaluate {config.out} --data {config.data} --split val {search}
+{_commands(config)}
 
 {_kept_epoch(epochs, last_kept)}
 
@@ -133,23 +126,77 @@ They are printed by
 {LIMITS}"""
 
 
+def _data(config: TrainingConfig, mixture: Mixture) -> str:
+    """Return what is known of the photos: how many, where from, and the user's notices."""
+    notices = [config.notice] if isinstance(config.notice, str) else config.notice
+    if not mixture.several:
+        (part,) = mixture.parts
+        photos = f"{part.counts['train']} photos and validated on {part.counts['val']} photos"
+        lines = [f"It was trained on {photos} from `{part.name}`.", *notices]
+        return "\n".join(lines).strip()
+    rows = [
+        [f"`{part.name}`", part.counts["train"], f"{part.repeats:g}", part.counts["val"]]
+        for part in mixture.parts
+    ]
+    heading = ["dataset", "training photos", "times an epoch uses each", "validation photos"]
+    if len(notices) == len(mixture.parts):
+        notices = [
+            f"`{part.name}`: {notice}\n"
+            for part, notice in zip(mixture.parts, notices, strict=True)
+            if notice
+        ]
+    return "\n".join([_table(heading, rows), "", *notices]).strip()
+
+
+def _score_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a table of the scores; of several datasets, each in a row, and their means."""
+    cells = {f"`{name}`": [each[s] for s in EVERY_EPOCH] for name, each in scores.items()}
+    cells["mean"] = [fmean(column) for column in zip(*cells.values(), strict=True)]
+    rows = [[name, *(f"{value:.4f}" for value in values)] for name, values in cells.items()]
+    heading = ["dataset", *EVERY_EPOCH]
+    if len(scores) == 1:
+        return _table(heading[1:], [rows[0][1:]])
+    return _table(heading, rows)
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heading, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(heading)}", *lines[1:]])
+
+
+def _commands(config: TrainingConfig) -> str:
+    """Return the commands that print the scores, one for each folder."""
+    search = (
+        f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
+    )
+    return "\n".join(
+        f"    captioner evaluate {config.out} --data {folder.path} --split val {search}"
+        for folder in config.folders
+    )
+
+
 def _kept_epoch(epochs: Sequence[dict[str, Any]], last_kept: bool) -> str:
     """Return the sentence that says which epoch was kept and why."""
     if last_kept:
         return "The last epoch was kept."
     best = max(epochs, key=lambda row: row["CIDEr"])
+    means = ", the mean over the datasets" if "datasets" in best else ""
     return (
-        f"Epoch {best['epoch']} was kept: it had the best CIDEr. It was chosen on the validation"
-        " photos, so\nexpect slightly different scores on other photos."
+        f"Epoch {best['epoch']} was kept: it had the best CIDEr{means}. It was chosen on the"
+        " validation photos,\nso expect slightly different scores on other photos."
     )
 
 
 def _history(epochs: Sequence[dict[str, Any]]) -> str:
     """Return a table with a row for each epoch."""
-    rows = [
-        f"| {row['epoch']} | {row['stage']} | {row.get('loss', row.get('reward')):.3f}"
-        f" | {row['BLEU-4']:.4f} | {row['CIDEr']:.4f} |"
-        for row in epochs
-    ]
-    heading = ["| epoch | stage | loss or reward | BLEU-4 | CIDEr |", "|---|---|---|---|---|"]
-    return "\n".join([*heading, *rows])
+    datasets = list(epochs[-1].get("datasets", ()))
+    heading = ["epoch", "stage", "loss or reward", "BLEU-4", "CIDEr"]
+    heading += [f"CIDEr, `{name}`" for name in datasets]
+    rows = []
+    for row in epochs:
+        figure = row.get("loss", row.get("reward"))
+        scores = [row["BLEU-4"], row["CIDEr"], *(row["datasets"][n]["CIDEr"] for n in datasets)]
+        figures = [f"{figure:.3f}", *(f"{score:.4f}" for score in scores)]
+        rows.append([row["epoch"], row["stage"], *figures])
+    return _table(heading, rows)

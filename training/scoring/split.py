@@ -59,13 +59,18 @@ class Split:
         if (data / DESCRIPTION).is_file():
             prepared = Prepared.open(data)
             prepared.require_size(image_size)
-            rows = prepared.rows(split)[:max_photos]
-            return cls([prepared.photos[row] for row in rows], prepared.pixels, rows)
+            return cls.prepared(prepared, split, max_photos)
         dataset = datasets.read(data)
         if dataset.problems:
             log.warning("%s has problems: %s", data, summary(dataset.problems))
         photos = sorted(dataset.of_split(split), key=lambda photo: photo.name)[:max_photos]
         return cls(photos, None, [])
+
+    @classmethod
+    def prepared(cls, prepared: Prepared, split: str, max_photos: int | None = None) -> Split:
+        """Return a split of prepared photos; raises `InvalidDataset` if there is none."""
+        rows = prepared.rows(split)[:max_photos]
+        return cls([prepared.photos[row] for row in rows], prepared.pixels, rows)
 
     def caption(self, captioner: Captioner, decoding: DecodingOptions) -> list[GeneratedCaption]:
         """Generate the captions that a server would reply with, one a photo, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,52 @@ def test_processes_share_the_batches_of_one() -> None:
     assert [len(b) for b in order(rank=2, world=3)] == [1, 1]  # the last has no photo for it
     assert BatchOrder(10, 4, 1, 2, world=3).total == 2
     assert list(BatchOrder(10, 4, 1, 3)) != list(BatchOrder(10, 4, 1, 2))
+
+
+def shared_set(word_map: WordMap, *shares: tuple[int, float], **options: Any) -> TrainingSet:
+    """Return a set of made-up photos whose folders have so many photos and repeats."""
+    count = sum(photos for photos, _ in shares)
+    photos = [Photo(f"{row}.jpg", ("a dog",)) for row in range(count)]
+    pixels = np.random.default_rng(1).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+    return TrainingSet(photos, pixels, range(count), word_map, shares=shares, **options)
+
+
+def test_an_only_folder_has_the_batches_of_its_photos(word_map: WordMap) -> None:
+    dataset = shared_set(word_map, (10, 1.0))
+    for epoch in range(3):
+        assert dataset.places(epoch).tolist() == list(range(10))
+        orders = (BatchOrder(places, 4, 1, epoch) for places in (dataset.places(epoch), 10))
+        assert list(next(orders)) == list(next(orders))
+
+
+def test_an_epoch_goes_through_a_folder_as_often_as_it_is_repeated(word_map: WordMap) -> None:
+    dataset = shared_set(word_map, (6, 1.0), (4, 2.5), (8, 0.25), (3, 0.001))
+
+    def used(epoch: int) -> list[int]:
+        places = BatchOrder(dataset.places(epoch), 5, 1, epoch)
+        batches = batch_loader(dataset, places, 0, CPU.device)
+        return sorted(int(p.name.removesuffix(".jpg")) for batch in batches for p in batch.photos)
+
+    epochs = [used(epoch) for epoch in range(4)]
+    for rows in epochs:
+        counts = [rows.count(row) for row in range(21)]
+        assert counts[:6] == [1] * 6
+        assert sorted(counts[6:10]) == [2, 2, 3, 3]
+        assert sorted(counts[10:18]) == [0] * 6 + [1] * 2
+        assert sum(counts[18:]) == 1  # of a folder that is named, at least one
+    # A fraction takes other photos each time until all have been used.
+    assert sorted(row for rows in epochs for row in rows if 10 <= row < 18) == list(range(10, 18))
+    assert used(2) == epochs[2]
+
+
+def test_copies_of_a_photo_are_augmented_differently(word_map: WordMap) -> None:
+    once, twice = (
+        shared_set(word_map, (2, repeats), augment=True, seed=3) for repeats in (1.0, 2.0)
+    )
+    plain, again = once[(0, [1])].images[0], twice[(0, [3, 1])]
+    assert [photo.name for photo in again.photos] == ["1.jpg", "1.jpg"]
+    assert torch.equal(again.images[1], plain)
+    assert not torch.equal(again.images[0], plain)
 
 
 @pytest.mark.slow

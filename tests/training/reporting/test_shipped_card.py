@@ -7,8 +7,8 @@ from pathlib import Path
 
 from model.network import ShowAttendTell
 from training.config import TrainingConfig
+from training.data.mixture import Mixture
 from training.data.prepare import prepare
-from training.data.prepared import Prepared
 from training.reporting.model_card import model_card
 from training.scoring.metrics import EVERY_EPOCH
 
@@ -17,14 +17,14 @@ SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "flickr8k" / "RE
 
 def written_card(dataset: Path, folder: Path, network: ShowAttendTell, last_kept: bool) -> str:
     prepare(dataset, folder / "data", 64)
-    prepared = Prepared.open(folder / "data")
     config = TrainingConfig(data=folder / "data", out=folder / "tiny", notice="Rendered shapes.")
-    scores = dict.fromkeys(EVERY_EPOCH, 0.5)
+    mixture = Mixture.open(config.folders)
+    scores = {mixture.parts[0].name: dict.fromkeys(EVERY_EPOCH, 0.5)}
     epochs = [
         {"epoch": 1, "stage": "decoder", "loss": 2.0, "BLEU-4": 0.1, "CIDEr": 0.4},
         {"epoch": 2, "stage": "self-critical", "reward": 1.0, "BLEU-4": 0.2, "CIDEr": 0.3},
     ]
-    return model_card(config, prepared, network, scores, epochs, last_kept, "captioner train")
+    return model_card(config, mixture, network, scores, epochs, last_kept, "captioner train")
 
 
 def test_the_card_has_every_score_and_epoch(
