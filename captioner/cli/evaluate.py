@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,24 @@ from captioner.cli import arguments as shared
 
 if TYPE_CHECKING:
     from model.calibration import Calibration
+    from training.scoring.captions import GeneratedCaption
+    from training.scoring.evaluation import Evaluation
+    from training.scoring.reliability import Reliability
 
 SUMMARY = "Caption a split of a data set and print the scores."
 DESCRIPTION = """\
 Caption the photos of a split by beam search and print the scores: BLEU, METEOR, ROUGE-L
 and CIDEr with 95 % intervals, beside those of a person; how the captions are worded; and
-how well their confidence predicts them."""
+how well their confidence predicts them.
+
+With several --data each data set is scored by itself, and the confidence is measured,
+or with --calibrate fitted, on all of their photos together."""
 EXAMPLES = """\
   captioner evaluate CHECKPOINT --data DATA
   captioner evaluate CHECKPOINT --data flickr8k --split test --json results.json
   captioner evaluate CHECKPOINT --data DATA --calibrate --picture reliability.png
-  captioner evaluate CHECKPOINT --data DATA --samples samples.png --beam-size 10"""
+  captioner evaluate CHECKPOINT --data DATA --samples samples.png --beam-size 10
+  captioner evaluate CHECKPOINT --data data/flickr8k --data data/coco --calibrate"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="SOURCE",
         required=True,
-        help="captioned photos: prepared, or in a form that captioner prepare reads",
+        action="append",
+        help="captioned photos: prepared, or in a form that captioner prepare reads; may be given"
+        " several times",
     )
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help="write the captions here, in COCO's format for results, and the scores beside them",
+        help="write the captions here, in COCO's format for results, and the scores beside them;"
+        " of one --data only",
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="fit the confidence of captions to this split and write it into the checkpoint"
-        " folder; decode as the server will",
+        help="fit the confidence of captions to this split, of all --data together, and write it"
+        " into the checkpoint folder; decode as the server will",
     )
     parser.add_argument(
         "--picture",
@@ -56,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=Path,
         metavar="FILE",
-        help="draw photos chosen at random, with their captions (.png)",
+        help="draw photos chosen at random, with their captions (.png); of one --data only",
     )
     parser.add_argument(
         "--seed", type=int, default=1, help="seed of that choice (default: %(default)s)"
@@ -69,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from training.reporting.reliability_picture import write_reliability_picture
     from training.reporting.samples import write_samples
-    from training.scoring.calibration import calibrate
+    from training.scoring.calibration import calibrate, pooled
     from training.scoring.evaluation import assess
     from training.scoring.reliability import measure_reliability
     from training.scoring.split import Split
@@ -79,30 +90,52 @@ def run(arguments: argparse.Namespace) -> None:
     decoding = shared.decoding_options(arguments)
     captioner = shared.load_captioner(arguments)
     stored = _check_files(arguments)
-    split = Split.open(arguments.data, arguments.split, captioner.network.config.image_size)
-    captions = split.caption(captioner, decoding)
-    texts = [caption.text for caption in captions]
-    evaluation = assess(texts, split.references, split.names)
+    image_size = captioner.network.config.image_size
+    splits = [Split.open(data, arguments.split, image_size) for data in arguments.data]
+    captions: list[GeneratedCaption] = []  # of all data sets, one after the other
+    evaluations: list[Evaluation] = []
+    for split in splits:
+        generated = split.caption(captioner, decoding)
+        texts = [caption.text for caption in generated]
+        evaluations.append(assess(texts, split.references, split.names))
+        captions += generated
+    together = pooled(evaluations)
     if arguments.calibrate:
-        fitted, reliability = calibrate(captions, evaluation)
+        fitted, reliability = calibrate(captions, together)
     else:
-        reliability = measure_reliability(captions, evaluation, stored)
-    print(f"{len(split.names)} photos of {arguments.data}, split {arguments.split}")
-    print(evaluation.table())
-    print(evaluation.wording.table())
-    print(reliability.table())
+        reliability = measure_reliability(captions, together, stored)
+    _print_scores(arguments, evaluations, reliability)
     if arguments.calibrate:
         print(fitted.save(arguments.checkpoint))
     if arguments.picture:
-        person = evaluation.person.get("CIDEr")
-        write_reliability_picture(reliability, arguments.picture, person)
+        write_reliability_picture(reliability, arguments.picture, together.person.get("CIDEr"))
         print(arguments.picture)
     if arguments.samples:
-        write_samples(split, captioner, arguments.samples, decoding, arguments.seed)
+        write_samples(splits[0], captioner, arguments.samples, decoding, arguments.seed)
         print(arguments.samples)
     if arguments.json:
         about = {"checkpoint": str(arguments.checkpoint), "split": arguments.split}
-        print(evaluation.write_json(arguments.json, about | dataclasses.asdict(decoding)))
+        print(evaluations[0].write_json(arguments.json, about | dataclasses.asdict(decoding)))
+
+
+def _print_scores(
+    arguments: argparse.Namespace, evaluations: Sequence[Evaluation], reliability: Reliability
+) -> None:
+    """Print the figures of each data set, and those of all together if there are several."""
+    from training.scoring.evaluation import comparison
+
+    start = 0
+    for data, evaluation in zip(arguments.data, evaluations, strict=True):
+        count = len(evaluation.names)
+        print(f"{count} photos of {data}, split {arguments.split}")
+        print(evaluation.table())
+        print(evaluation.wording.table())
+        print(reliability.part(start, start + count).table())
+        start += count
+    if len(evaluations) > 1:
+        print(f"{start} photos of all, split {arguments.split}")
+        print(comparison(dict(zip(map(str, arguments.data), evaluations, strict=True))))
+        print(reliability.table())
 
 
 def _check_files(arguments: argparse.Namespace) -> Calibration | None:
@@ -111,12 +144,19 @@ def _check_files(arguments: argparse.Namespace) -> Calibration | None:
     Raises
     ------
     ValueError
-        A file exists and may not be replaced, or there is no confidence to draw.
+        A file exists and may not be replaced, there is no confidence to draw, or a file can hold
+        the photos of one data set only.
     """
     from model.calibration import CALIBRATION, Calibration
     from model.files import check_new
     from training.scoring.evaluation import scores_path
 
+    for option, path in (("--json", arguments.json), ("--samples", arguments.samples)):
+        if path and len(arguments.data) > 1:
+            raise ValueError(
+                f"{path}: {option} is for the photos of one data set, whose names tell them apart;"
+                " give a single --data, and run the command for each"
+            )
     written = [path for path in (arguments.picture, arguments.samples, arguments.json) if path]
     if arguments.json:
         written.append(scores_path(arguments.json))

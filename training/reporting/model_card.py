@@ -91,6 +91,10 @@ def model_card(
     built = network.config
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     data = f"{_data(config, mixture)}\n\n{terms}".strip()
+    search = (
+        f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
+    )
+    folders = " ".join(f"--data {folder.path}" for folder in config.folders)
     validation = " and ".join(str(part.counts["val"]) for part in mixture.parts)
     return f"""# {config.out.name}
 
@@ -111,7 +115,7 @@ Scores of the {validation} validation photos, with beam size {config.beam_size},
 
 They are printed by
 
-{_commands(config)}
+    captioner evaluate {config.out} {folders} --split val {search}
 
 {_kept_epoch(epochs, last_kept)}
 
@@ -163,17 +167,6 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown."""
     lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heading, *rows)]
     return "\n".join([lines[0], f"|{'---|' * len(heading)}", *lines[1:]])
-
-
-def _commands(config: TrainingConfig) -> str:
-    """Return the commands that print the scores, one for each folder."""
-    search = (
-        f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
-    )
-    return "\n".join(
-        f"    captioner evaluate {config.out} --data {folder.path} --split val {search}"
-        for folder in config.folders
-    )
 
 
 def _kept_epoch(epochs: Sequence[dict[str, Any]], last_kept: bool) -> str:

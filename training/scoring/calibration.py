@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,29 @@ def calibrate(
     calibration = Calibration(*fit(likelihood, good), threshold)
     return calibration, Reliability(
         confidence, cider, threshold, f"as fitted to other photos, {FOLDS} folds"
+    )
+
+
+def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the captions of several data sets as one evaluation, to calibrate on.
+
+    Each caption keeps the CIDEr-D that it has in its own data set, which weighs words by that
+    set's references. A person's CIDEr is the mean over all photos, if each data set has one. Other
+    scores have no meaning for photos of several data sets and are left out.
+    """
+    if len(evaluations) == 1:
+        return evaluations[0]
+    person: dict[str, float] = {}
+    if all("CIDEr" in each.person for each in evaluations):
+        weights = [len(each.names) for each in evaluations]
+        person["CIDEr"] = fmean((each.person["CIDEr"] for each in evaluations), weights)
+    return Evaluation(
+        names=tuple(name for each in evaluations for name in each.names),
+        captions=tuple(caption for each in evaluations for caption in each.captions),
+        cider=tuple(value for each in evaluations for value in each.cider),
+        scores={},
+        person=person,
+        unavailable={},
     )
 
 

@@ -58,13 +58,7 @@ class Evaluation:
         if not self.person:
             rows[0].pop()
         # A long reason must not widen the columns.
-        shown = [row for row in rows if row[1] != "-"]
-        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            for row in rows
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        return _in_columns(rows, [row for row in rows if row[1] != "-"])
 
     def results(self) -> list[dict[str, int | str]]:
         """Return the captions in COCO's results format: ``[{"image_id", "caption"}, ...]``.
@@ -234,6 +228,34 @@ def _intervals(measurements: Sequence[Measurement], seed: int) -> dict[str, tupl
             intervals[name] = float(low[i]), float(high[i])
         start = end
     return intervals
+
+
+def comparison(evaluations: Mapping[str, Evaluation]) -> str:
+    """Return the scores of several data sets as plain text, one data set a line, and their means.
+
+    Parameters
+    ----------
+    evaluations
+        By what the data sets are called.
+    """
+    names = [n for n in SCORES if all(n in each.scores for each in evaluations.values())]
+    values = {
+        data: [each.scores[name].value for name in names] for data, each in evaluations.items()
+    }
+    values["mean"] = [fmean(column) for column in zip(*values.values(), strict=True)]
+    rows = [["data", *names]]
+    rows += [[data, *(f"{value:.4f}" for value in found)] for data, found in values.items()]
+    return _in_columns(rows, rows)
+
+
+def _in_columns(rows: Sequence[Sequence[str]], widest: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines, in columns two spaces apart that are as wide as in ``widest``."""
+    widths = [max(map(len, column)) for column in zip(*widest, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _image_ids(names: Sequence[str]) -> Sequence[int | str]:

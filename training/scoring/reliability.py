@@ -8,7 +8,7 @@ are better than the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,11 @@ class Reliability:
         """Which captions are good, shape = (N,)."""
         assert self.threshold is not None
         return self.cider >= self.threshold
+
+    def part(self, start: int, end: int) -> Reliability:
+        """Return the reliability of the captions from ``start`` up to ``end`` alone."""
+        confidence, cider = self.confidence[start:end], self.cider[start:end]
+        return replace(self, confidence=confidence, cider=cider)
 
     def bins(self) -> list[Bin]:
         """Return `BINS` bins from the least confident to the most, equally full or one apart."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import astuple
 from pathlib import Path
 
@@ -102,6 +103,41 @@ def test_from_photos_to_a_confidence(
     # The checkpoint still is one.
     caption = Captioner.load(folder).caption([(photos / "0.jpg").read_bytes()])[0][0]
     assert 0 < calibration.confidence(caption.log_prob, len(caption.words)) < 1
+
+
+def test_several_data_sets_are_scored_each_and_calibrated_together(
+    folder: Path,
+    photos: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+    evaluate = ["evaluate", str(folder), "--precision", "float32", "--data", str(photos)]
+    assert main(evaluate) == 0
+    alone = capsys.readouterr().out.splitlines()
+    both = [*evaluate, "--data", str(dataset)]
+    for option in ("--json", "--samples"):
+        file = tmp_path / f"out{'.json' if option == '--json' else '.png'}"
+        assert main([*both, option, str(file)]) == 1
+        assert f"{option} is for the photos of one data set" in capsys.readouterr().err
+    assert main([*both, "--calibrate", "--picture", str(tmp_path / "picture.png")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    headings = [line for line in printed if line.endswith(", split val")]
+    assert headings == [
+        f"50 photos of {photos}, split val",
+        f"4 photos of {dataset}, split val",
+        "54 photos of all, split val",
+    ]
+    scores = alone.index(next(line for line in alone if line.startswith("confidence ")))
+    assert printed[:scores] == alone[:scores]
+    table = [re.split(r"\s{2,}", line) for line in printed[printed.index(headings[2]) + 1 :][:4]]
+    assert [row[0] for row in table] == ["data", str(photos), str(dataset), "mean"]
+    first, second, mean = (float(row[table[0].index("CIDEr")]) for row in table[1:])
+    assert mean == pytest.approx((first + second) / 2, abs=1e-4)
+    assert sum(line.startswith("expected calibration error") for line in printed) == 3
+    assert Calibration.load(folder) is not None
 
 
 def test_a_damaged_calibration_is_named(

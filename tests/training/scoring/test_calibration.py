@@ -12,7 +12,7 @@ from tests.training.scoring.made_up import (
     draw_goodness,
     sigmoid,
 )
-from training.scoring.calibration import FOLDS, MIN_PHOTOS, calibrate, fit, out_of_fold
+from training.scoring.calibration import FOLDS, MIN_PHOTOS, calibrate, fit, out_of_fold, pooled
 from training.scoring.evaluation import Evaluation
 from training.scoring.reliability import measure_reliability
 
@@ -68,6 +68,23 @@ def test_calibrate_finds_the_odds_of_good_captions() -> None:
     assert (own.confidence != reliability.confidence).all()
     assert own.confidence[0] == calibration.confidence(captions[0].log_prob, captions[0].word_count)
     assert reliability.calibration_error() < 2 * reliability.chance_error()
+
+
+def test_captions_of_several_data_sets_are_pooled() -> None:
+    captions, first = captions_with_scores(100, person=0.8)
+    _, second = captions_with_scores(300, person=0.4)
+    both = pooled([first, second])
+    assert both.cider == first.cider + second.cider
+    assert both.names == first.names + second.names
+    assert both.person == {"CIDEr": pytest.approx(0.5)}  # over photos
+    assert pooled([first]) is first
+    assert pooled([first, captions_with_scores(50, person=None)[1]]).person == {}
+    calibration, reliability = calibrate([*captions, *captions_with_scores(300)[0]], both)
+    assert calibration.threshold == pytest.approx(0.25)
+    part = reliability.part(100, 400)
+    assert part.cider.tolist() == list(second.cider)
+    assert part.confidence.tolist() == reliability.confidence[100:].tolist()
+    assert part.threshold == calibration.threshold
 
 
 def test_without_a_person_half_of_the_captions_are_good() -> None:
