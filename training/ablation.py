@@ -27,6 +27,12 @@ from training.train import train
 log = logging.getLogger("captioner")
 
 SCORES = ("CIDEr", "BLEU-4", "METEOR")
+COUNTS = {  # columns of the table -> figures of a training
+    "unfinished": "unfinished",
+    "content word twice": "repeating_content",
+    "different words": "vocabulary",
+    "ms a photo": "milliseconds",
+}
 FIGURES = "figures.json"
 TRAINING = "training"  # key of the training's digest in that file
 
@@ -134,15 +140,14 @@ def _digest(config: TrainingConfig, mixture: Mixture) -> str:
 
 def _table(figures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = [
-        f"| variant | {' | '.join(SCORES)} | unfinished | different words | ms a photo |",
-        "|---|" + "---|" * (len(SCORES) + 3),
+        f"| variant | {' | '.join((*SCORES, *COUNTS))} |",
+        "|---|" + "---|" * (len(SCORES) + len(COUNTS)),
     ]
     for name, runs in figures.items():
         cells = [_mean([run[score] for run in runs if score in run]) for score in SCORES]
-        cells += [
-            f"{fmean(run[count] for run in runs):.1f}"
-            for count in ("unfinished", "vocabulary", "milliseconds")
-        ]
+        for count in COUNTS.values():
+            found = [run[count] for run in runs if count in run]  # not all are in older files
+            cells.append(f"{fmean(found):.1f}" if found else "-")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -9,8 +9,8 @@ from model import checkpoint
 from model.files import locked
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
-from training.loop.validation import ValidationScores
 from training.reporting.model_card import inherited_terms, model_card
+from training.scoring.validation import ValidationScores
 
 
 class FinalCheckpoint:
@@ -46,7 +46,7 @@ class FinalCheckpoint:
         out = self.config.out
         network, word_map = checkpoint.load(self.best)
         card = model_card(
-            self.config, mixture, network, scores.by_dataset, rows, last_kept, command, self._terms
+            self.config, mixture, network, scores, rows, last_kept, command, self._terms
         )
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out.parent):  # no other training writes between the check and the writing

@@ -37,12 +37,13 @@ from training.loop.state import (
     random_state,
     set_random_state,
 )
-from training.loop.validation import ValidationScores, Validator
+from training.loop.validation import Validator
 from training.network.initial import initial_network
 from training.processes import Processes
 from training.reporting.report import write_report
 from training.reporting.samples import write_samples
 from training.scoring.split import Split
+from training.scoring.validation import ValidationScores
 
 log = logging.getLogger("captioner")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,21 +12,8 @@ from training.data.mixture import Mixture
 from training.processes import Processes
 from training.scoring import metrics
 from training.scoring.captions import caption_rows
-
-
-class ValidationScores(NamedTuple):
-    """The scores on the validation photos of each dataset."""
-
-    by_dataset: dict[str, dict[str, float]]  # name of a dataset -> name of a score -> value
-
-    @property
-    def mean(self) -> dict[str, float]:
-        """The mean of each score over the datasets; that of CIDEr chooses the epoch.
-
-        Every dataset counts the same: in a mean over photos the largest would choose alone.
-        """
-        each = list(self.by_dataset.values())
-        return {name: fmean(scores[name] for scores in each) for name in each[0]}
+from training.scoring.validation import ValidationScores
+from training.scoring.wording import Wording
 
 
 class Validator:
@@ -51,9 +36,11 @@ class Validator:
         images
             Pixels or grids of all photos of each prepared folder.
         """
-        found = {}
+        scores, wording = {}, {}
         for part, each in zip(self.parts, images, strict=True):
             rows, references = part.prepared.rows("val"), part.prepared.captions("val")
             captions = caption_rows(captioner, each, rows, self.decoding, self.processes)
-            found[part.name] = metrics.score([caption.text for caption in captions], references)
-        return ValidationScores(found)
+            texts = [caption.text for caption in captions]
+            scores[part.name] = metrics.score(texts, references)
+            wording[part.name] = Wording.counted(texts)
+        return ValidationScores(scores, wording)

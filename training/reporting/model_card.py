@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from model.checkpoint import CARD
@@ -13,6 +12,8 @@ from model.network import ShowAttendTell
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
 from training.scoring.metrics import EVERY_EPOCH
+from training.scoring.validation import ValidationScores
+from training.scoring.wording import Wording
 
 # Headings of a card's sections that say what its weights may be used for, and such lines of its
 # front matter.
@@ -65,7 +66,7 @@ def model_card(
     config: TrainingConfig,
     mixture: Mixture,
     network: ShowAttendTell,
-    scores: Mapping[str, Mapping[str, float]],
+    scores: ValidationScores,
     epochs: Sequence[dict[str, Any]],
     last_kept: bool,
     command: str,
@@ -113,6 +114,8 @@ Scores of the {validation} validation photos, with beam size {config.beam_size},
 
 {_score_table(scores)}
 
+{_wording_table(scores.wording)}
+
 They are printed by
 
     captioner evaluate {config.out} {folders} --split val {search}
@@ -152,15 +155,26 @@ def _data(config: TrainingConfig, mixture: Mixture) -> str:
     return "\n".join([_table(heading, rows), "", *notices]).strip()
 
 
-def _score_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+def _score_table(scores: ValidationScores) -> str:
     """Return a table of the scores; of several datasets, each in a row, and their means."""
-    cells = {f"`{name}`": [each[s] for s in EVERY_EPOCH] for name, each in scores.items()}
-    cells["mean"] = [fmean(column) for column in zip(*cells.values(), strict=True)]
-    rows = [[name, *(f"{value:.4f}" for value in values)] for name, values in cells.items()]
-    heading = ["dataset", *EVERY_EPOCH]
-    if len(scores) == 1:
-        return _table(heading[1:], [rows[0][1:]])
-    return _table(heading, rows)
+    each = {f"`{name}`": values for name, values in scores.by_dataset.items()}
+    if len(each) > 1:
+        each["mean"] = scores.mean
+    rows = [[name, *(f"{of[s]:.4f}" for s in EVERY_EPOCH)] for name, of in each.items()]
+    return _table_of_datasets(["dataset", *EVERY_EPOCH], rows)
+
+
+def _wording_table(wording: Mapping[str, Wording]) -> str:
+    """Return a table of the counts of the captions' wording, a row for each dataset."""
+    figures = {name: each.figures() for name, each in wording.items()}
+    rows = [[f"`{name}`", *each.values()] for name, each in figures.items()]
+    return _table_of_datasets(["dataset", *next(iter(figures.values()))], rows)
+
+
+def _table_of_datasets(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column names the datasets; without it if there is only one."""
+    first = 1 if len(rows) == 1 else 0
+    return _table(heading[first:], [row[first:] for row in rows])
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-from model.word_map import split
+from model.word_map import is_character, split
 
 # English words that cannot be the last of a finished caption.
 # fmt: off
@@ -15,6 +15,17 @@ UNFINISHED = frozenset([
     "at", "by", "for", "from", "to", "near", "next", "behind", "beside", "between", "under",
     "through", "before", "after", "against", "as", "while", "that", "his", "her", "its", "their",
     "is", "are", "am",
+])
+# English words that a good caption may well say twice. All others are content words.
+FUNCTION_WORDS = UNFINISHED | frozenset([
+    "about", "above", "across", "along", "among", "around", "away", "below", "beneath", "down",
+    "during", "inside", "like", "off", "out", "outside", "over", "past", "toward", "towards", "up",
+    "within", "but", "if", "nor", "so", "than", "then", "when", "where", "which", "who", "whose",
+    "what", "not", "no", "be", "been", "being", "was", "were", "has", "have", "having", "had", "do",
+    "does", "doing", "did", "can", "could", "will", "would", "i", "you", "he", "she", "it", "we",
+    "they", "him", "them", "me", "us", "my", "your", "our", "hers", "this", "these", "those",
+    "there", "here", "some", "any", "each", "both", "all", "other", "another", "one", "two",
+    "three", "four", "five", "also", "too", "very", "it's", "there's",
 ])
 # fmt: on
 
@@ -25,6 +36,7 @@ class Wording(NamedTuple):
     captions: int
     unfinished: int  # captions that end in one of `UNFINISHED`; only English ones can
     repeating: int  # captions with a word twice in a row
+    repeating_content: int  # captions with a content word twice, see `repeats_content`
     different: int  # different captions
     vocabulary: int  # different words
     words: int
@@ -37,19 +49,36 @@ class Wording(NamedTuple):
             captions=len(texts),
             unfinished=sum(bool(words) and words[-1] in UNFINISHED for words in texts),
             repeating=sum(any(a == b for a, b in pairwise(words)) for words in texts),
+            repeating_content=sum(map(repeats_content, texts)),
             different=len(set(captions)),
             vocabulary=len({word for words in texts for word in words}),
             words=sum(map(len, texts)),
         )
 
-    def table(self) -> str:
-        """Return the counts as plain text, one a line."""
-        lines = {
+    def figures(self) -> dict[str, str]:
+        """Return the counts as text, by what they count."""
+        return {
             'captions that end in "a", "the", "with", ...': f"{self.unfinished} of {self.captions}",
             "captions with a word twice in a row": f"{self.repeating} of {self.captions}",
+            "captions with a content word twice": f"{self.repeating_content} of {self.captions}",
             "different captions": f"{self.different} of {self.captions}",
             "different words": str(self.vocabulary),
             "words a caption": f"{self.words / max(1, self.captions):.1f}",
         }
-        width = max(map(len, lines))
-        return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
+
+    def table(self) -> str:
+        """Return the counts as plain text, one a line."""
+        figures = self.figures()
+        width = max(map(len, figures))
+        return "\n".join(f"{name:{width}}  {value}" for name, value in figures.items())
+
+
+def repeats_content(words: Sequence[str]) -> bool:
+    """Return whether a caption says a content word twice, as "a black hat and a hat" does.
+
+    Content words are those that are not in `FUNCTION_WORDS`. That list is English: in another
+    language "la ... la" counts too, and the figure says little. Characters of scripts without
+    spaces between words never count, because they are parts of words.
+    """
+    content = [word for word in words if word not in FUNCTION_WORDS and not is_character(word)]
+    return len(set(content)) < len(content)

@@ -11,6 +11,8 @@ from training.data.mixture import Mixture
 from training.data.prepare import prepare
 from training.reporting.model_card import model_card
 from training.scoring.metrics import EVERY_EPOCH
+from training.scoring.validation import ValidationScores
+from training.scoring.wording import Wording
 
 SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "flickr8k" / "README.md"
 
@@ -19,7 +21,9 @@ def written_card(dataset: Path, folder: Path, network: ShowAttendTell, last_kept
     prepare(dataset, folder / "data", 64)
     config = TrainingConfig(data=folder / "data", out=folder / "tiny", notice="Rendered shapes.")
     mixture = Mixture.open(config.folders)
-    scores = {mixture.parts[0].name: dict.fromkeys(EVERY_EPOCH, 0.5)}
+    name = mixture.parts[0].name
+    wording = Wording.counted(["a red hat and a hat", "a dog with a"])
+    scores = ValidationScores({name: dict.fromkeys(EVERY_EPOCH, 0.5)}, {name: wording})
     epochs = [
         {"epoch": 1, "stage": "decoder", "loss": 2.0, "BLEU-4": 0.1, "CIDEr": 0.4},
         {"epoch": 2, "stage": "self-critical", "reward": 1.0, "BLEU-4": 0.2, "CIDEr": 0.3},
@@ -36,6 +40,8 @@ def test_the_card_has_every_score_and_epoch(
     assert "| 2 | self-critical | 1.000 | 0.2000 | 0.3000 |" in card
     assert "Epoch 1 was kept: it had the best CIDEr" in card
     assert "Rendered shapes." in card
+    assert "| captions with a word twice in a row | captions with a content word twice |" in card
+    assert "| 1 of 2 | 0 of 2 | 1 of 2 | 2 of 2 | 6 | 5.0 |" in card
 
 
 def test_the_shipped_card_has_the_sections_and_limits_of_every_card(
