@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ SCORE_STYLES = {
     "ROUGE-L": ("#2f6690", 1.8),
 }
 OTHER_STYLE = ("#5a8f5a", 1.8)  # of a score that has none
+DATASET_COLORS = ("#e39b8b", "#d8b04c", "#a583b5", "#7fae9e")  # of each data set's CIDEr, in turn
+MAX_NAME = 16  # characters of a data set's name that fit beside the axes
 SCORES = sorted(EVERY_EPOCH, key=lambda name: name != "CIDEr")
 RATES = {"learning_rate": ("decoder", INK), "encoder_learning_rate": ("encoder", "#2f6690")}
 
@@ -91,7 +93,8 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     ----------
     rows
         One an epoch, as in ``metrics.jsonl``: ``epoch``, ``stage``, ``loss``, ``reward``, the
-        scores, ``learning_rate``, ``encoder_learning_rate``; any of them may be missing. The epoch
+        scores, ``learning_rate``, ``encoder_learning_rate``, ``datasets`` (the scores of each data
+        set, whose CIDEr is drawn beside the mean); any of them may be missing. The epoch
         that is marked is the last one that has ``kept``, which became the checkpoint; where no row
         has it, the epoch with the best CIDEr.
 
@@ -138,6 +141,7 @@ def _draw_scores(axes: Axes, rows: Sequence[Row], epochs: list[float]) -> None:
         figure = _value(rows[marked], name, math.nan)
         style = SCORE_STYLES.get(name, OTHER_STYLE)
         _plot(axes, rows, epochs, name, style, f"{name}  {figure:.4f}")
+    _draw_datasets(axes, rows, epochs, marked)
     title = f"epoch {epochs[marked]:.0f}" + (", kept" if kept is not None else "")
     if math.isfinite(cider := _value(rows[marked], "CIDEr", math.nan)):
         if marked == best:
@@ -145,6 +149,17 @@ def _draw_scores(axes: Axes, rows: Sequence[Row], epochs: list[float]) -> None:
         axes.axvline(epochs[marked], color=ACCENT, linewidth=0.8, linestyle=":")
         axes.plot(epochs[marked], cider, "o", color=ACCENT, markersize=8, fillstyle="none")
     _legend(axes, title)
+
+
+def _draw_datasets(axes: Axes, rows: Sequence[Row], epochs: list[float], marked: int) -> None:
+    """Draw the CIDEr of each data set of a training on several."""
+    names = dict.fromkeys(name for row in rows for name in row.get("datasets", ()))
+    for name, color in zip(names, cycle(DATASET_COLORS), strict=False):
+        own = [row.get("datasets", {}).get(name, {}) for row in rows]
+        figure = _value(own[marked], "CIDEr", math.nan)
+        shown = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+        shown = shown.replace("$", r"\$")  # no mathematics
+        _plot(axes, own, epochs, "CIDEr", (color, 1.2), f"CIDEr  {figure:.4f}\n{shown}")
 
 
 def _draw_rates(axes: Axes, rows: Sequence[Row], epochs: list[float]) -> None:

@@ -98,6 +98,23 @@ def test_report_marks_the_epoch_that_was_kept(
     assert circles == [6, 4]
 
 
+def test_report_shows_the_cider_of_each_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = kept_pages(monkeypatch)
+    epochs, long = rows(4), "a-long-name-of-photos"
+    later = [
+        row | {"datasets": {"a$b$": {"CIDEr": 0.1 * row["epoch"]}, long: {"CIDEr": 0.7}}}
+        for row in epochs[1:]
+    ]
+    write_report([epochs[0], *later], tmp_path / "report.png")
+    scores = pages[0].figure.axes[1]
+    labels = [text.get_text() for text in scores.get_legend().get_texts()]
+    assert labels[-2:] == ["CIDEr  0.4000\na\\$b\\$", "CIDEr  0.7000\na-long-name-of-…"]
+    drawn = {line.get_label(): line.get_ydata() for line in scores.lines}
+    assert np.isnan(drawn[labels[-2]]).tolist() == [True, False, False, False]
+
+
 def test_report_of_trainings_that_went_on_from_one_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
