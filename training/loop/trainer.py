@@ -311,6 +311,8 @@ class Trainer:
             lambda: self.final.write(self.mixture, scores, self.state.rows, self.keep_last, command)
         )
         if self.processes.first:
+            if self.mixture.several:
+                log.info("the checkpoint as written:")
             self._log_datasets(scores)
             self._draw_pictures(captioner)
         self.processes.wait()
