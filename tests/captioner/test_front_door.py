@@ -1,4 +1,4 @@
-"""What can be imported from the packages `captioner` and `model` themselves."""
+"""Names that can be imported from the packages `captioner` and `model` themselves."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_an_urlencoded_form_that_is_no_json_is_refused() -> None:
 
 
 def test_a_part_of_a_form_may_be_json() -> None:
-    """TorchServe reads it beforehand, unless told not to."""
+    """TorchServe reads it beforehand, unless its configuration forbids that."""
     found = parse({"data": PHOTO, "beam_size": 3, "consensus": False}, {}, DEFAULTS)
     assert found.options == [RequestOptions(3, consensus=False)]
     for value in (50_000_000, 1e400, [1, 2], {"beam_size": 1}, True, None):

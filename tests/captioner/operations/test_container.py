@@ -170,7 +170,7 @@ needs_ipv6 = pytest.mark.skipif(not has_loopback_6(), reason="this machine has n
 def test_callers_are_answered_or_refused_while_the_gate_closes(
     tmp_path: Path, scripted, host: str
 ) -> None:
-    """No connection is made and then reset; a plain SIGQUIT to nginx does that now and then."""
+    """A connection is never made and then reset; a plain SIGQUIT to nginx does that sometimes."""
     scripted.answer = lambda asked: (200, asked.body)
     for _ in range(5):
         port = Ports.find_free().inference

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_versions_come_and_go_under_load(fresh: Site, render) -> None:
-    """No request is lost, and each reply has the caption of the version that it names."""
+    """Every request is answered, and each reply has the caption of the version that it names."""
     photo = render("blue", "square")
     captions = {version: fresh.caption_by(version, photo) for version in ("1.0", "2.0", "3.0")}
     assert len(set(captions.values())) > 1

@@ -83,7 +83,7 @@ def test_report_marks_the_best_epoch_and_the_stages(
 def test_report_marks_the_epoch_that_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With few validation photos, or if the user wants it, the last epoch is kept, not the best."""
+    """The last epoch is kept with few validation photos, or if the user wants it; else the best."""
     pages = kept_pages(monkeypatch)
     epochs = rows(6)
     for kept in (epochs[5], epochs[3]):
