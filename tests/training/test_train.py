@@ -11,8 +11,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import Captioner, DecodingOptions
-from tests.training.trainings import digest, figures, start
-from training.config import SelfCriticalOptions, TrainingConfig
+from tests.training.trainings import check_two_processes_train_like_one, digest, figures
+from training.config import TrainingConfig
 from training.data import datasets
 from training.data.problems import InvalidDataset
 from training.loop.run_folder import RunFolder
@@ -77,24 +77,7 @@ def test_two_trainings_are_the_same(training: TrainingConfig, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_two_processes_train_like_one(training: TrainingConfig, tmp_path: Path) -> None:
-    """In float64 and without dropout the loss curves agree to 1e-9."""
-    exact = dataclasses.replace(
-        training,
-        network=dataclasses.replace(training.network, dropout=0.0),
-        precision="fp64",
-        batch_size=4,
-        fine_tune=dataclasses.replace(training.decoder, augment=True, epochs=1),
-        self_critical=SelfCriticalOptions(),  # each process draws samples of its own
-    )
-    alone = dataclasses.replace(exact, out=tmp_path / "one", run=tmp_path / "one-run")
-    train(alone)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start(exact, tmp_path, launcher=launcher)
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    curves = [[row["loss"] for row in figures(run)] for run in (alone, exact)]
-    assert curves[0] == pytest.approx(curves[1], rel=1e-9)
-    assert digest(alone) == digest(exact)
+    check_two_processes_train_like_one(training, tmp_path)
 
 
 def test_refuses_data_devices_and_places_that_cannot_be_used(

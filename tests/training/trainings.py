@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,3 +83,24 @@ def paused(process: subprocess.Popen[str]) -> bool:
     """Wait until the process pauses; returns False if it ends without that."""
     assert process.stdout is not None
     return process.stdout.readline() == "paused\n"
+
+
+def check_two_processes_train_like_one(config: TrainingConfig, folder: Path) -> None:
+    """Train alone and by two processes: in float64 without dropout, losses agree to 1e-9."""
+    exact = dataclasses.replace(
+        config,
+        network=dataclasses.replace(config.network, dropout=0.0),
+        precision="fp64",
+        batch_size=4,
+        fine_tune=dataclasses.replace(config.decoder, augment=True, epochs=1),
+        self_critical=SelfCriticalOptions(),  # each process draws samples of its own
+    )
+    alone = dataclasses.replace(exact, out=folder / "one", run=folder / "one-run")
+    train(alone)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = start(exact, folder, launcher=launcher)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    curves = [[row["loss"] for row in figures(run)] for run in (alone, exact)]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-9)
+    assert digest(alone) == digest(exact)

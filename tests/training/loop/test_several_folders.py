@@ -13,8 +13,13 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model import Captioner, checkpoint
-from tests.training.trainings import brief, digest, figures, start
-from training.config import SelfCriticalOptions, TrainingConfig
+from tests.training.trainings import (
+    brief,
+    check_two_processes_train_like_one,
+    digest,
+    figures,
+)
+from training.config import TrainingConfig
 from training.data import datasets
 from training.loop import epoch
 from training.reporting.report import read_rows, write_report
@@ -110,20 +115,4 @@ def test_an_only_folder_in_a_list_trains_as_itself(
 def test_two_processes_train_on_several_folders_like_one(
     mixed: TrainingConfig, tmp_path: Path
 ) -> None:
-    exact = dataclasses.replace(
-        mixed,
-        network=dataclasses.replace(mixed.network, dropout=0.0),
-        precision="fp64",
-        batch_size=4,
-        fine_tune=dataclasses.replace(mixed.decoder, augment=True, epochs=1),
-        self_critical=SelfCriticalOptions(),
-    )
-    alone = dataclasses.replace(exact, out=tmp_path / "one", run=tmp_path / "one-run")
-    train(alone)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start(exact, tmp_path, launcher=launcher)
-    _, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    curves = [[row["loss"] for row in figures(run)] for run in (alone, exact)]
-    assert curves[0] == pytest.approx(curves[1], rel=1e-9)
-    assert digest(alone) == digest(exact)
+    check_two_processes_train_like_one(mixed, tmp_path)
