@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from training.config import NetworkOptions, SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.data.prepare import prepare
 from training.data.prepared import Prepared
+from training.stage_options import NetworkOptions, SelfCriticalOptions, StageOptions
 
 TINY = NetworkOptions(
     encoder="timm/test_efficientnet",

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from training.config import DataFolder, SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import DataFolder, TrainingConfig
 from training.options import parse_arguments
+from training.stage_options import SelfCriticalOptions, StageOptions
 
 
 @pytest.mark.parametrize(

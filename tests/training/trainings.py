@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import TrainingConfig
+from training.stage_options import SelfCriticalOptions, StageOptions
 from training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from model.network import ShowAttendTell
-from training.config import StageOptions
+from training.stage_options import StageOptions
 
 
 def new_optimizer(options: StageOptions, network: ShowAttendTell) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from training.config import StageOptions
+from training.stage_options import StageOptions
 
 
 def rate_factor(options: StageOptions, done: float, batch: float, decayed: float) -> float:

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from model.decoding_options import DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
-from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.data.batches import TrainingSet
 from training.data.grids import cached_grids
 from training.data.mixture import Mixture
@@ -24,6 +24,7 @@ from training.loop.self_critical import SelfCriticalStep
 from training.loop.steps import CrossEntropyStep, Step
 from training.processes import Processes
 from training.scoring.cider import CiderD
+from training.stage_options import SelfCriticalOptions, StageOptions
 
 
 class Stage:

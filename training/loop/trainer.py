@@ -19,7 +19,7 @@ from model.captioner import Captioner
 from model.inference.devices import has_bf16
 from model.network import ShowAttendTell
 from model.word_map import WordMap
-from training.config import StageOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.data.batches import BatchOrder, TrainingSet, batch_loader
 from training.data.mixture import Mixture
 from training.loop import epoch
@@ -44,6 +44,7 @@ from training.reporting.report import write_report
 from training.reporting.samples import write_samples
 from training.scoring.split import Split
 from training.scoring.validation import ValidationScores
+from training.stage_options import StageOptions
 
 log = logging.getLogger("captioner")
 

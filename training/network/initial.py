@@ -8,9 +8,10 @@ from model import checkpoint
 from model.config import ModelConfig
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
-from training.config import NetworkOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.data.mixture import Mixture
 from training.network.encoder_weights import load_encoder_weights, normalisation
+from training.stage_options import NetworkOptions
 
 
 def initial_network(config: TrainingConfig, mixture: Mixture) -> tuple[ShowAttendTell, WordMap]:

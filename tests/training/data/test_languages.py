@@ -12,8 +12,9 @@ import pytest
 
 from captioner.cli import main as cli
 from model.word_map import tokenize
-from training.config import StageOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.data.prepare import prepare
+from training.stage_options import StageOptions
 from training.train import train
 
 COLORS = ("red", "green", "blue")

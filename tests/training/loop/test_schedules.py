@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.config import StageOptions
 from training.loop.schedules import rate_factor
+from training.stage_options import StageOptions
 
 
 def test_learning_rate_over_a_stage() -> None:

@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from tests.training.trainings import digest, figures
-from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import TrainingConfig
 from training.loop import epoch
+from training.stage_options import SelfCriticalOptions, StageOptions
 from training.train import train
 
 

@@ -11,7 +11,8 @@ import torch
 from model import Captioner, checkpoint
 from model.network import ShowAttendTell
 from model.word_map import SPECIAL, WordMap
-from training.config import SelfCriticalOptions, StageOptions, TrainingConfig
+from training.config import TrainingConfig
+from training.stage_options import SelfCriticalOptions, StageOptions
 from training.train import train
 
 
