@@ -3,9 +3,10 @@
 The score of a caption of n words is ``log_prob / (n + 1) ** length_penalty``, where ``log_prob``
 sums the log-probabilities of its words and of ``<end>``. A beam ends where ``<end>`` is among its
 own K likeliest words, and also goes on. The search never emits special tokens other than ``<end>``,
-a word twice in a row, or a caption without words; their probability is not spread over the others.
-Characters of scripts without spaces may follow themselves, as in many a Chinese word. After
-``max_length`` words only ``<end>`` may follow, so every hypothesis is a whole caption.
+a word twice in a row, an English content word twice, or a caption without words; their probability
+is not spread over the others. Characters of scripts without spaces may follow themselves, as in
+many a Chinese word. After ``max_length`` words only ``<end>`` may follow, so every hypothesis is a
+whole caption.
 
 The likeliest caption is not always the best one: see `model.consensus`.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from model.decoding_options import DecodingOptions
@@ -67,20 +69,22 @@ def beam_search(
     rows = torch.arange(len(grid), device=grid.device)
     images = rows  # the photos that still run, (b,)
     memory, state = decoder.memory(grid), decoder.init_state(grid)
-    tokens = torch.full((len(grid), 1), word_map.start, device=grid.device)
+    said = torch.full((len(grid), 1, 1), word_map.start, device=grid.device)  # the beams' words
     log_probs = grid.new_zeros(len(grid), 1)  # of the running beams, (b, k)
     finished = Finished.none(len(grid), options.kept, grid)
     best = finished  # the part of it that belongs to the photos that still run
     steps: list[Step] = []
 
     for t in range(last + 1):
+        tokens = said[:, :, -1]
         state, alpha = decoder.step(tokens, state, memory)
         word_log_probs = decoder.scores(state.hidden).log_softmax(dim=-1)
-        rules.apply(word_log_probs, tokens, t)
+        rules.apply(word_log_probs, said, t)
         step = _extend(images, tokens, log_probs, word_log_probs, alpha, word_map.end, width)
         steps.append(step)
         best = best.with_more(step.ended / (t + 1) ** options.length_penalty, t * width)
-        tokens, log_probs, beams = step.words, step.log_probs, step.beams
+        log_probs, beams = step.log_probs, step.beams
+        said = torch.cat([_reordered(said, beams), step.words.unsqueeze(-1)], dim=-1)
 
         # A beam that cannot win any more is given up; the state of the first one fills its place.
         may_win = log_probs / (last + 1) ** options.length_penalty > best.score[:, -1:]
@@ -96,7 +100,7 @@ def beam_search(
                     break
                 chosen = rows[running]
                 rows, images, memory = rows[:count], images[chosen], memory.select(chosen)
-                best, tokens = best.select(chosen), tokens[chosen]
+                best, said = best.select(chosen), said[chosen]
                 log_probs, beams = log_probs[chosen], beams[chosen]
         state = state.select(chosen, beams)
 
@@ -109,25 +113,39 @@ class _Rules:
     def __init__(self, word_map: WordMap, last: int, device: torch.device) -> None:
         self._last, self._end = last, word_map.end
         self._never = torch.tensor([word_map.pad, word_map.start, word_map.unk], device=device)
-        repeated = torch.where(torch.from_numpy(word_map.characters), 0.0, -torch.inf)
-        self._repeated = repeated.to(device)  # added to a word's score where it would repeat
+        # Added to the score of a word that has been said, as the last word or before.
+        self._repeated = _minus_infinity(~word_map.characters).to(device)
+        self._said_before = _minus_infinity(word_map.content).to(device)
         self._all_but_end = torch.arange(len(word_map), device=device) != word_map.end
 
-    def apply(self, word_log_probs: torch.Tensor, tokens: torch.Tensor, t: int) -> None:
-        """Set log-probabilities (b, k, V) to -inf where the word may not follow ``tokens`` (b, k).
+    def apply(self, word_log_probs: torch.Tensor, said: torch.Tensor, t: int) -> None:
+        """Set log-probabilities (b, k, V) to -inf where the word may not follow those of ``said``.
 
         Parameters
         ----------
+        said
+            The words of the beams, from ``<start>`` to the last one, shape = (b, k, t + 1).
         t
             The number of the step; that of the last one allows only the end.
         """
         word_log_probs.index_fill_(-1, self._never, -torch.inf)
-        repeated = self._repeated[tokens].unsqueeze(-1).to(word_log_probs)
-        word_log_probs.scatter_add_(-1, tokens.unsqueeze(-1), repeated)
+        again = self._said_before[said]
+        again[..., -1] = self._repeated[said[..., -1]]
+        word_log_probs.scatter_add_(-1, said, again.to(word_log_probs))
         if t == 0:
             word_log_probs[..., self._end] = -torch.inf
         if t == self._last:
             word_log_probs.masked_fill_(self._all_but_end, -torch.inf)
+
+
+def _minus_infinity(where: np.ndarray) -> torch.Tensor:
+    """Return -inf where an array is true, 0 elsewhere."""
+    return torch.where(torch.from_numpy(where), -torch.inf, 0.0)
+
+
+def _reordered(said: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:
+    """Return the words (b, k, t) of the beams (b, K) that new beams continue."""
+    return said.gather(1, beams.unsqueeze(-1).expand(-1, -1, said.shape[-1]))
 
 
 def _extend(

@@ -13,12 +13,17 @@ from pathlib import Path
 import numpy as np
 import regex
 
+from model.english import FUNCTION_WORDS
+
 PAD, START, END, UNK = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNK)
 
 # Where words are limited, this many characters of Chinese, Japanese, Thai, ... count as one word:
 # two are usual in Chinese, three or four in Thai.
 CHARACTERS_PER_WORD = 3
+# A map is English if at least this share of its commonest words are English function words. Of
+# English captions it is about a half; half of that if another language was added to them.
+ENGLISH_SHARE, COMMONEST = 1 / 3, 30
 
 # Patterns. Thai and Lao AM are letters to Unicode, but stand with a consonant as marks do.
 _MARK = r"[\p{M}\u0e33\u0eb3]"
@@ -169,6 +174,20 @@ class WordMap:
     def characters(self) -> np.ndarray:
         """Whether each id is one character of a script without spaces, shape = (V,)."""
         return np.array([is_character(word) for word in self.words])
+
+    @cached_property
+    def content(self) -> np.ndarray:
+        """Whether each id is an English content word, shape = (V,); none is in other languages.
+
+        Content words are all but those of `model.english.FUNCTION_WORDS`. Which words of another
+        language are function words is not known, so a map that is not English has no content words.
+        """
+        words = [word for word in self.words if word not in SPECIAL]
+        common = words[:COMMONEST]
+        if sum(word in FUNCTION_WORDS for word in common) < ENGLISH_SHARE * len(common):
+            return np.zeros(len(self), bool)
+        others = FUNCTION_WORDS.union(SPECIAL)
+        return np.array([word not in others and not is_character(word) for word in self.words])
 
     def max_tokens(self, words: int) -> int:
         """Return the most tokens of a caption of ``words`` words; more if tokens are characters.

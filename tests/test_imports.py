@@ -30,6 +30,7 @@ EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
 
 # A module of the model may import those in the rows above its own.
 ORDER = [
+    ["english"],
     ["config", "word_map", "files", "process", "decoding_options", "decoding_step"],
     ["lettering", "attention_overlay"],
     ["inference.devices", "inference.products", "inference.efficientnet_lite"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from model.word_map import CHARACTERS_PER_WORD, SPECIAL, WordMap
 
 # Five tokens to choose from: four words and the end; the other special tokens score best of all.
 WORD_MAP = WordMap({word: i for i, word in enumerate(["w", "x", "y", "z", *SPECIAL])})
+ENGLISH = WordMap({word: i for i, word in enumerate(["red", "dog", "a", "of", *SPECIAL])})
 WORDS = [0, 1, 2, 3]
 V = len(WORD_MAP)
 NO_PRODUCTS = Products(torch.float64, *[torch.nn.Identity()] * 5)
@@ -78,13 +80,22 @@ def scripted(photos: int, seed: int, end: float = 0.0) -> ScriptedDecoder:
     return ScriptedDecoder(table)
 
 
+def may_follow(words: Sequence[int], word: int, word_map: WordMap = WORD_MAP) -> bool:
+    content_again = word in words and word_map.words[word] in ("red", "dog")
+    return not content_again and (not words or words[-1] != word)
+
+
 def exhaustive(
-    decoder: ScriptedDecoder, photo: int, max_length: int, penalty: float
+    decoder: ScriptedDecoder,
+    photo: int,
+    max_length: int,
+    penalty: float,
+    word_map: WordMap = WORD_MAP,
 ) -> list[tuple[float, list[int]]]:
     found = []
     for length in range(1, max_length + 1):
         for words in itertools.product(WORDS, repeat=length):
-            if any(one == next for one, next in itertools.pairwise(words)):
+            if not all(may_follow(words[:i], word, word_map) for i, word in enumerate(words)):
                 continue
             log_prob = sum(decoder.log_probs(photo, list(words)))
             found.append((log_prob / (length + 1) ** penalty, list(words)))
@@ -92,7 +103,10 @@ def exhaustive(
 
 
 def plain_beam_search(
-    decoder: ScriptedDecoder, photo: int, options: DecodingOptions
+    decoder: ScriptedDecoder,
+    photo: int,
+    options: DecodingOptions,
+    word_map: WordMap = WORD_MAP,
 ) -> list[tuple[float, list[int]]]:
     """Search by the definition, one hypothesis at a time, without any early stop."""
     running: list[tuple[float, list[int]]] = [(0.0, [])]
@@ -107,7 +121,7 @@ def plain_beam_search(
                 (
                     (row[word].item(), word)
                     for word in allowed
-                    if (t or word != WORD_MAP.end) and word != path[-1]
+                    if (t or word != WORD_MAP.end) and may_follow(words, word, word_map)
                 ),
                 reverse=True,
             )
@@ -148,6 +162,27 @@ def test_every_beam_is_the_plain_beam_search(
         options = by_score(beam_size, num_captions, max_length, penalty)
         for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
             check(found, plain_beam_search(decoder, photo, options))
+
+
+@pytest.mark.parametrize("beam_size", [1, 3, 20])
+def test_no_english_content_word_is_said_twice(beam_size: int) -> None:
+    decoder = scripted(9, seed=4, end=-6.0)
+    options = by_score(beam_size, 1, 6)
+    found = beam_search(decoder, decoder.grid(), ENGLISH, options)
+    for photo, captions in enumerate(found):
+        check(captions, plain_beam_search(decoder, photo, options, ENGLISH))
+    tokens = [caption[0].tokens for caption in found]
+    assert any(words.count(word) > 1 for words in tokens for word in (2, 3)), "a, of"
+    may_repeat = [h[0].tokens for h in beam_search(decoder, decoder.grid(), WORD_MAP, options)]
+    assert any(words.count(word) > 1 for words in may_repeat for word in (0, 1)), "not English"
+
+
+def test_a_wide_beam_finds_the_best_of_all_in_english() -> None:
+    decoder = scripted(4, seed=3)
+    for photo, found in enumerate(
+        beam_search(decoder, decoder.grid(), ENGLISH, by_score(20, 20, 2, 0.7))
+    ):
+        check(found, exhaustive(decoder, photo, 2, 0.7, ENGLISH)[:20])
 
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])

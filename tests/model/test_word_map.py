@@ -204,3 +204,20 @@ def test_load_names_the_file(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(ValueError, match=r"word_map\.json"):
         WordMap.load(path)
+
+
+def test_content_words_of_an_english_map() -> None:
+    words = ["a", "dog", "in", "the", "grass", "'s", "狗"]
+    word_map = WordMap.build([words], minimum_count=1)
+    assert {w for w, c in zip(word_map.words, word_map.content, strict=True) if c} == {
+        "dog",
+        "grass",
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["un", "perro", "en", "la", "hierba"], ["a", "un", "perro", "dog", "en", "la", "hierba"], []],
+)
+def test_a_map_that_is_not_english_has_no_content_words(words: list[str]) -> None:
+    assert not WordMap.build([words], minimum_count=1).content.any()
