@@ -95,10 +95,17 @@ class StageOptions:
     decay_after
         Number of epochs without a better CIDEr before the learning rate is multiplied by `decay`.
     augment
-        Crop photos at random, and flip those whose captions have neither the English word left nor
-        right.
+        Change photos at random, each time in another way: crop them, flip those whose captions have
+        neither the English word left nor right, and what else `colour` and `erase` say.
     crop
         Smallest share of a photo that a crop keeps.
+    colour
+        Strength of random changes of brightness, contrast and saturation: 0.3 multiplies each by
+        0.7 to 1.3; 0 changes none, and 0.9 makes some photos almost black. Hues stay, because
+        captions name colours. Needs `augment`.
+    erase
+        Probability that a rectangle of 2 to 20 % of a photo is filled with the photo's mean colour.
+        Needs `augment`.
     input_dropout
         Share of the decoder's inputs that is dropped: of the grid of features and of the word
         embeddings.
@@ -116,6 +123,8 @@ class StageOptions:
     decay_after: int = 8
     augment: bool = False
     crop: float = 0.7
+    colour: float = 0.0
+    erase: float = 0.0
     input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -132,9 +141,14 @@ class StageOptions:
                 "decay": (0, 1),
                 "decay_after": (1, infinite),
                 "crop": (0.01, 1),
+                "colour": (0, 0.9),
+                "erase": (0, 1),
                 "input_dropout": (0, 0.99),
             },
         )
+        for name in ("colour", "erase"):
+            if getattr(self, name) and not self.augment:
+                raise ValueError(f"{name} is {getattr(self, name)}, which needs augment; set both")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def training(dataset: Path, tmp_path: Path) -> TrainingConfig:
         run=tmp_path / "run",
         network=TINY,
         decoder=STAGE,
-        fine_tune=dataclasses.replace(STAGE, augment=True, input_dropout=0.2),
+        fine_tune=dataclasses.replace(
+            STAGE, augment=True, crop=0.6, colour=0.3, erase=0.5, input_dropout=0.2
+        ),
         self_critical=SelfCriticalOptions(epochs=1, warm_up=0.0, learning_rate=0.01, samples=2),
         minimum_count=1,
         batch_size=2,

@@ -29,6 +29,10 @@ def test_stage_options_say_what_is_allowed() -> None:
         StageOptions(learning_rate=0.0)
     with pytest.raises(ValueError, match="samples is 1"):  # nothing to compare it with
         SelfCriticalOptions(samples=1)
+    with pytest.raises(ValueError, match=r"erase is 0\.5, which needs augment"):
+        StageOptions(erase=0.5)
+    with pytest.raises(ValueError, match=r"colour is 1\.0.*0\.\.0\.9"):
+        StageOptions(augment=True, colour=1.0)
 
 
 @pytest.mark.parametrize(

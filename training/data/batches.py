@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms.v2 import functional as transforms
 
 from model.word_map import WordMap, tokenize
+from training.data.augmentation import Augmentation
 from training.data.photo import Photo
 from training.data.stacked import StackedArrays
 
 _SIDES = re.compile(r"\b(left|right)\b")  # English words that a flip would make untrue
-_CROP_ASPECT = (0.9, 1.1)
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,9 @@ class TrainingSet(Dataset[Batch]):
         that loader processes read the same pages.
     rows
         Rows of the photos to train on.
-    augment
-        Crop and flip; ``images`` must be pixels. What happens to a photo depends on the seed, the
-        epoch, its row and its copy alone.
-    crop
-        Smallest share of a photo that a crop keeps, 0..1.
+    augmentation
+        How photos are changed at random, if they are; ``images`` must be pixels. What happens to a
+        photo depends on the seed, the epoch, its row and its copy alone.
     shares
         Folders of photos that an epoch goes through more or less than once: the number of photos
         of each, as they follow each other in ``rows``, and its repeats. By default all are used
@@ -65,13 +62,12 @@ class TrainingSet(Dataset[Batch]):
         images: np.ndarray | StackedArrays,
         rows: Sequence[int],
         word_map: WordMap,
-        augment: bool = False,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
-        crop: float = 0.7,
         shares: Sequence[tuple[int, float]] = (),
     ) -> None:
         self.photos, self.images, self.rows, self.pad = photos, images, rows, word_map.pad
-        self.augment, self.seed, self.crop = augment, seed, crop
+        self.augmentation, self.seed = augmentation, seed
         self.shares = shares or [(len(rows), 1.0)]
         self.ids = {
             row: [torch.tensor(word_map.encode(tokenize(text))) for text in photos[row].captions]
@@ -109,7 +105,7 @@ class TrainingSet(Dataset[Batch]):
         copies, rows = zip(*(self._copy_and_row(place) for place in places), strict=True)
         # A fancy index copies just these rows out of the memory map.
         images = torch.from_numpy(self.images[list(rows)])
-        if self.augment:
+        if self.augmentation:
             drawn = zip(images, rows, copies, strict=True)
             images = torch.stack([self._augmented(i, epoch, row, copy) for i, row, copy in drawn])
         captions = [ids for row in rows for ids in self.ids[row]]
@@ -127,18 +123,9 @@ class TrainingSet(Dataset[Batch]):
         return copy, self.rows[place]
 
     def _augmented(self, pixels: torch.Tensor, epoch: int, row: int, copy: int) -> torch.Tensor:
+        assert self.augmentation is not None
         random = np.random.default_rng([self.seed, epoch, row, *([copy] if copy else [])])
-        side = pixels.shape[-1]
-        area, aspect = random.uniform(self.crop, 1.0), np.exp(random.uniform(*np.log(_CROP_ASPECT)))
-        height = min(side, round(side * np.sqrt(area / aspect)))
-        width = min(side, round(side * np.sqrt(area * aspect)))
-        top, left = random.integers(side - height + 1), random.integers(side - width + 1)
-        if random.random() < 0.5 and row not in self.sided:
-            pixels = pixels.flip(-1)
-        cropped: torch.Tensor = transforms.resized_crop(
-            pixels, int(top), int(left), height, width, [side, side], antialias=True
-        )
-        return cropped
+        return self.augmentation.augmented(pixels, random, may_flip=row not in self.sided)
 
 
 class BatchOrder(Sampler[tuple[int, list[int]]]):

@@ -13,6 +13,7 @@ from model.decoding_options import DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
 from training.config import TrainingConfig
+from training.data.augmentation import Augmentation
 from training.data.batches import TrainingSet
 from training.data.grids import cached_grids
 from training.data.mixture import Mixture
@@ -66,7 +67,7 @@ class StagePhotos:
     """The photos of a stage: the training set, and the images that validation captions.
 
     While the encoder is frozen, its grids are computed once and take the place of the pixels;
-    photos that are cropped and flipped have other grids every time.
+    photos that are changed at random have other grids every time.
 
     Parameters
     ----------
@@ -91,14 +92,14 @@ class StagePhotos:
                 cached_grids(stage.network.encoder, part.prepared, processes, users)
                 for part in mixture.parts
             ]
+        changes = Augmentation(options.crop, options.colour, options.erase)
         self.training_set = TrainingSet(
             mixture.photos,
             stacked(pixels if options.augment else self.images),
             mixture.rows("train"),
             word_map,
-            options.augment,
+            changes if options.augment else None,
             config.seed,
-            options.crop,
             mixture.shares,
         )
 

@@ -11,9 +11,12 @@ import torch
 
 from model.word_map import WordMap
 from tests.training.batching import CPU, batches, training_set
+from training.data.augmentation import Augmentation
 from training.data.batches import BatchOrder, TrainingSet, batch_loader
 from training.data.photo import Photo
 from training.data.prepared import Prepared
+
+CHANGES = Augmentation(0.7, colour=0.3, erase=0.5)
 
 
 def test_a_photo_travels_once_with_all_of_its_captions(
@@ -90,7 +93,7 @@ def test_an_epoch_goes_through_a_folder_as_often_as_it_is_repeated(word_map: Wor
 
 def test_copies_of_a_photo_are_augmented_differently(word_map: WordMap) -> None:
     once, twice = (
-        shared_set(word_map, (2, repeats), augment=True, seed=3) for repeats in (1.0, 2.0)
+        shared_set(word_map, (2, repeats), augmentation=CHANGES, seed=3) for repeats in (1.0, 2.0)
     )
     plain, again = once[(0, [1])].images[0], twice[(0, [3, 1])]
     assert [photo.name for photo in again.photos] == ["1.jpg", "1.jpg"]
@@ -100,7 +103,7 @@ def test_copies_of_a_photo_are_augmented_differently(word_map: WordMap) -> None:
 
 @pytest.mark.slow
 def test_loader_processes_give_the_same_batches(prepared: Prepared, word_map: WordMap) -> None:
-    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    dataset = training_set(prepared, word_map, augmentation=CHANGES, seed=3)
     in_line = batches(dataset, 2)
     order = BatchOrder(len(dataset), 2, 1, 0)
     before = torch.get_rng_state()
@@ -114,7 +117,7 @@ def test_loader_processes_give_the_same_batches(prepared: Prepared, word_map: Wo
 def test_augmentation_depends_on_seed_epoch_and_photo_alone(
     prepared: Prepared, word_map: WordMap
 ) -> None:
-    dataset = training_set(prepared, word_map, augment=True, seed=3)
+    dataset = training_set(prepared, word_map, augmentation=CHANGES, seed=3)
     first = dataset[(0, [0, 1])].images
     assert torch.equal(first, dataset[(0, [1, 0])].images.flip(0))
     assert first.shape == (2, 3, 96, 96)
@@ -126,25 +129,10 @@ def test_augmentation_depends_on_seed_epoch_and_photo_alone(
 def test_photos_with_sides_are_never_flipped(word_map: WordMap) -> None:
     ramp = np.broadcast_to(np.arange(96, dtype=np.uint8), (2, 3, 96, 96)).copy()
     photos = [Photo("sided", ("a dog on the Left",)), Photo("free", ("a dog is leftover",))]
-    dataset = TrainingSet(photos, ramp, [0, 1], word_map, augment=True)
+    dataset = TrainingSet(photos, ramp, [0, 1], word_map, Augmentation())
     rises = [
         [bool(photo[0, 50, 90] > photo[0, 50, 5]) for photo in dataset[(epoch, [0, 1])].images]
         for epoch in range(20)
     ]
     assert all(sided for sided, _ in rises)
     assert {free for _, free in rises} == {True, False}
-
-
-def test_a_crop_keeps_the_share_it_is_asked_to(word_map: WordMap) -> None:
-    """The photo grows brighter to the right: a narrower crop shows less of that."""
-    ramp = np.broadcast_to(np.arange(0, 192, 2, dtype=np.uint8), (1, 3, 96, 96)).copy()
-    photos = [Photo("a", ("a dog on the left",))]  # not flipped
-
-    def smallest_width(crop: float) -> float:
-        dataset = TrainingSet(photos, ramp, [0], word_map, augment=True, crop=crop)
-        lines = [dataset[(epoch, [0])].images[0, 0, 50].int() for epoch in range(60)]
-        return min((line[90] - line[5]).item() for line in lines) / (2 * 85)
-
-    assert smallest_width(1.0) > 0.9  # the aspect alone
-    assert 0.75 < smallest_width(0.7) < 0.9
-    assert 0.45 < smallest_width(0.3) < 0.65

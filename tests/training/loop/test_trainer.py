@@ -7,22 +7,26 @@ from pathlib import Path
 
 from tests.training.trainings import digest, figures
 from training.config import TrainingConfig
+from training.data.augmentation import Augmentation
 from training.loop import epoch
 from training.stage_options import SelfCriticalOptions, StageOptions
 from training.train import train
 
 
-def test_each_stage_has_its_own_input_dropout(training: TrainingConfig, monkeypatch) -> None:
-    train_one_epoch, shares = epoch.train_one_epoch, []
+def test_each_stage_has_its_own_options(training: TrainingConfig, monkeypatch) -> None:
+    train_one_epoch, shares, changes = epoch.train_one_epoch, [], []
 
     def watched(**arguments) -> None:
         shares.append(arguments["step"].network.decoder.input_dropout.p)
+        changes.append(arguments["batches"].dataset.augmentation)
         train_one_epoch(**arguments)
 
     monkeypatch.setattr(epoch, "train_one_epoch", watched)
     train(training)
     assert [stage.input_dropout for stage in training.stages.values()] == [0.0, 0.2, 0.0]
     assert shares == [0.0, 0.0, 0.2, 0.2, 0.0]
+    drawn = Augmentation(crop=0.6, colour=0.3, erase=0.5)
+    assert changes == [None, None, drawn, drawn, None]
 
 
 def test_with_few_validation_photos_the_last_epoch_is_kept(
