@@ -19,7 +19,7 @@ from model.image import MAX_PIXELS, accepted
 def describe(
     captioner: Captioner, defaults: RequestOptions, model: Mapping[str, str], folder: Path
 ) -> dict[str, Any]:
-    """Return a model's card, options with ranges and defaults, formats and limits, for JSON.
+    """Return a model's card, notices, options with ranges, formats and limits, for JSON.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ def describe(
         "model": model,
         "worker": os.getpid(),  # a deploy that removes a version asks each worker
         "card": card.read_text(encoding="utf-8") if card.is_file() else "",
+        "notices": config.notices,  # what its data and weights may be used for
         "encoder": config.encoder,
         "words": config.vocabulary_size,
         "calibrated": captioner.calibration is not None,

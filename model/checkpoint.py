@@ -83,11 +83,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
         Names the file at fault and what is wrong with it.
     """
     folder = Path(folder)
-    _check_complete(folder)
-    try:
-        config = ModelConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
+    config = load_config(folder)
     try:
         word_map = WordMap.load(folder / WORD_MAP)
     except ValueError as error:
@@ -109,6 +105,16 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> tuple[ShowAt
     network.load_state_dict(weights, assign=True)
     network.encoder.put_channels_last()
     return network.to(device).eval(), word_map
+
+
+def load_config(folder: str | Path) -> ModelConfig:
+    """Load the configuration of a checkpoint's network; raises `InvalidCheckpoint` as `load`."""
+    folder = Path(folder)
+    _check_complete(folder)
+    try:
+        return ModelConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidCheckpoint(f"{folder / CONFIG}: {error}") from error
 
 
 def digest(folder: str | Path | zipfile.Path) -> str:

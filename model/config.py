@@ -1,13 +1,15 @@
-"""The configuration of a network: its dimensions and the preprocessing of its photos."""
+"""The configuration of a network: its dimensions, the preprocessing of its photos, its notices."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 TIMM_PREFIX = "timm/"
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class ModelConfig:
         Share of the hidden state that is dropped before the word layer while training, 0..1.
     image_mean, image_std
         Mean and standard deviation of red, green and blue, 0..1, as in the backbone's training.
+    notices
+        What the data and weights that the network learned from may be used for, a line of text
+        each; empty if nothing is known. Older checkpoints have none.
     """
 
     vocabulary_size: int
@@ -43,6 +48,7 @@ class ModelConfig:
     dropout: float = 0.5
     image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.encoder not in RESNETS and not (
@@ -74,13 +80,16 @@ class ModelConfig:
             object.__setattr__(self, name, tuple(float(v) for v in value))
         if min(self.image_std) <= 0:
             raise ValueError(f"image_std is {self.image_std!r}; each must be above 0")
+        if not isinstance(self.notices, list | tuple) or not all(map(_is_line, self.notices)):
+            raise ValueError(f"notices is {self.notices!r}; it must be a list of lines of text")
+        object.__setattr__(self, "notices", tuple(self.notices))
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Build from `to_dict`'s form; every field must be there and no other.
+        """Build from `to_dict`'s form; every field but the notices must be there, and no other.
 
         Raises
         ------
@@ -88,8 +97,13 @@ class ModelConfig:
             Names the fields that are missing, unknown or out of range.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        if missing := sorted(known - values.keys()):
+        if missing := sorted(known - {"notices"} - values.keys()):
             raise ValueError(f"missing: {', '.join(missing)}")
         if unknown := sorted(values.keys() - known):
             raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         return cls(**values)
+
+
+def _is_line(text: object) -> bool:
+    """Whether it is a line of text that a terminal prints as it is."""
+    return isinstance(text, str) and bool(text.strip()) and not CONTROL_CHARACTERS.search(text)

@@ -111,8 +111,9 @@ class TrainingConfig:
     tensorboard
         Also write the figures for TensorBoard (needs: pip install tensorboard).
     notice
-        Text about the data for the model card: origin, licence. For several folders one text about
-        all, or the option once for each, in their order.
+        Text about the data: origin, licence. It stands in the model card and in config.json, after
+        the notices of the checkpoint to start from. For several folders one text about all, or the
+        option once for each, in their order.
     """
 
     data: list[Path] | Path

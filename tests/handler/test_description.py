@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from handler.captioner_handler import CaptionerHandler
@@ -10,11 +11,15 @@ from tests.handler.fakes import ABOUT, answers
 
 def test_the_description_of_a_model(handler: CaptionerHandler, render) -> None:
     (handler.service.folder / "README.md").write_text("# Card\n")
+    captioner = handler.service.captioner
+    config = replace(captioner.network.config, notices=("Shapes: for research.",))
+    captioner.network.config = config
     headers: list[dict[str, Any]] = [{"describe": "True"}, {}]
     (description, reply), context = answers(handler, [{}, {"body": render()}], headers)
     assert "caption" in reply
     assert not context.status
     assert description["card"] == "# Card\n"
+    assert description["notices"] == ["Shapes: for research."]
     assert description["model"] == ABOUT
     assert description["options"]["beam_size"] == {
         "type": "integer",

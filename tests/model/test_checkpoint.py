@@ -136,6 +136,7 @@ def test_word_map_of_another_training(folder: Path) -> None:
         ({"encoder": "timm/none_such"}, r"config\.json: .* timm has no model 'none_such'"),
         ({"colour": 1}, "unknown: colour"),
         ({"dropout": "half"}, "dropout is 'half'"),
+        ({"notices": {"a": "b"}}, r"config\.json: notices is .*; it must be a list of lines"),
     ],
 )
 def test_config_that_does_not_fit(folder: Path, change: dict[str, object], message: str) -> None:
@@ -143,6 +144,14 @@ def test_config_that_does_not_fit(folder: Path, change: dict[str, object], messa
     (folder / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(InvalidCheckpoint, match=message):
         checkpoint.load(folder)
+
+
+def test_a_checkpoint_from_before_there_were_notices(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["notices"]
+    (folder / "config.json").write_text(json.dumps(config))
+    network, _ = checkpoint.load(folder)
+    assert network.config.notices == checkpoint.load_config(folder).notices == ()
 
 
 def test_weights_that_are_not_finite(folder: Path) -> None:

@@ -8,7 +8,8 @@ from model.config import ModelConfig
 
 
 def test_round_trip_through_a_dictionary() -> None:
-    config = ModelConfig(100, encoder="timm/tf_efficientnet_lite0", encoded_size=None)
+    notices = ("shapes: for research.", 'photos: ask "Ann".')
+    config = ModelConfig(100, encoder="timm/tf_efficientnet_lite0", notices=notices)
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
@@ -24,6 +25,12 @@ def test_round_trip_through_a_dictionary() -> None:
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"image_mean": [0.5, 0.5]}, "image_mean is"),
         ({"image_std": [0.5, 0.5, 0]}, "image_std is"),
+        ({"notices": "for research"}, "notices is 'for research'; it must be a list of lines"),
+        ({"notices": ["for research", 3]}, r"notices is \['for research', 3\]"),
+        ({"notices": ["for\nresearch"]}, "must be a list of lines of text"),
+        ({"notices": ["\x1b[2J"]}, "must be a list of lines of text"),
+        ({"notices": [" "]}, "must be a list of lines of text"),
+        ({"notices": None}, "notices is None"),
         ({"beams": 3}, "unknown: beams"),
     ],
 )

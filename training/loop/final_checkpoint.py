@@ -9,7 +9,7 @@ from model import checkpoint
 from model.files import locked
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
-from training.reporting.model_card import inherited_terms, model_card
+from training.reporting.model_card import model_card
 from training.scoring.validation import ValidationScores
 
 
@@ -26,8 +26,6 @@ class FinalCheckpoint:
 
     def __init__(self, config: TrainingConfig, best: Path, overwrite: bool) -> None:
         self.config, self.best, self.overwrite = config, best, overwrite
-        origin = _origin(config)
-        self._terms = inherited_terms(origin) if origin else ""
 
     def check_place(self) -> None:
         """Raise `ValueError` if another training has written there, or nothing can be written."""
@@ -45,9 +43,7 @@ class FinalCheckpoint:
         """Write the checkpoint and its card, unless another training wrote one meanwhile."""
         out = self.config.out
         network, word_map = checkpoint.load(self.best)
-        card = model_card(
-            self.config, mixture, network, scores, rows, last_kept, command, self._terms
-        )
+        card = model_card(self.config, mixture, network, scores, rows, last_kept, command)
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out.parent):  # no other training writes between the check and the writing
             try:
@@ -60,11 +56,3 @@ class FinalCheckpoint:
             # If it is there already, it is left alone: a calibration may lie beside it by now.
             if self.overwrite or not checkpoint.is_same(out, self.best):
                 checkpoint.save(out, network, word_map, card)
-
-
-def _origin(config: TrainingConfig) -> Path | None:
-    """Return the checkpoint that weights come from, if any: all of them, or the encoder's."""
-    if config.start_from:
-        return config.start_from
-    folder = Path(config.network.encoder_weights).parent
-    return folder if (folder / checkpoint.CONFIG).is_file() else None

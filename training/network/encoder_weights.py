@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
@@ -48,8 +49,15 @@ _SEPARABLE = {
 _AROUND = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
 
 
-def normalisation(encoder: str) -> dict[str, tuple[float, float, float]]:
-    """Return ``image_mean`` and ``image_std`` of the photos that the ImageNet weights saw."""
+class Normalisation(TypedDict):
+    """The normalisation of an encoder's photos, fields of `ModelConfig`."""
+
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+
+
+def normalisation(encoder: str) -> Normalisation:
+    """Return the normalisation of the photos that the ImageNet weights saw."""
     if encoder in _PIP_PACKAGES:
         return {"image_mean": _HALF, "image_std": _HALF}
     if encoder.startswith(TIMM_PREFIX):
@@ -57,7 +65,7 @@ def normalisation(encoder: str) -> dict[str, tuple[float, float, float]]:
 
         defaults = timm.get_pretrained_cfg(encoder.removeprefix(TIMM_PREFIX))
         if defaults is not None:
-            return {"image_mean": tuple(defaults.mean), "image_std": tuple(defaults.std)}
+            return {"image_mean": defaults.mean, "image_std": defaults.std}
     return {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from model import checkpoint
@@ -10,14 +12,17 @@ from model.network import ShowAttendTell
 from model.word_map import WordMap, tokenize
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
+from training.data.prepared import Prepared
 from training.network.encoder_weights import load_encoder_weights, normalisation
+from training.network.notices import notices
 from training.stage_options import NetworkOptions
 
 
 def initial_network(config: TrainingConfig, mixture: Mixture) -> tuple[ShowAttendTell, WordMap]:
     """Return a new network for the words of the training captions, or the one to start from.
 
-    A network to start from gets the words that it does not know yet.
+    A network to start from gets the words that it does not know yet, and any network the notices
+    of its data and of the weights that it begins with.
 
     Raises
     ------
@@ -36,18 +41,19 @@ def initial_network(config: TrainingConfig, mixture: Mixture) -> tuple[ShowAtten
     if config.start_from is not None:
         network, words = checkpoint.with_more_words(*checkpoint.load(config.start_from), words)
         prepared.require_size(network.config.image_size)
-        return network, words
-    options = config.network
+    else:
+        network = _new_network(config.network, prepared, len(words))
+    network.config = replace(network.config, notices=notices(config, mixture))
+    return network, words
+
+
+def _new_network(options: NetworkOptions, prepared: Prepared, words: int) -> ShowAttendTell:
     if prepared.image_size != options.image_size:  # before anything is fetched
         raise ValueError(
             f"{prepared.folder} was prepared with image_size {prepared.image_size}, the network"
             f" wants {options.image_size}; give --network.image_size {prepared.image_size}, or"
             f" prepare it again with --image-size {options.image_size}"
         )
-    return _new_network(options, len(words)), words
-
-
-def _new_network(options: NetworkOptions, words: int) -> ShowAttendTell:
     network = ShowAttendTell(
         ModelConfig(
             vocabulary_size=words,

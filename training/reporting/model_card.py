@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from model.checkpoint import CARD
 from model.network import ShowAttendTell
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
+from training.network.notices import origin
 from training.scoring.metrics import EVERY_EPOCH
 from training.scoring.validation import ValidationScores
 from training.scoring.wording import Wording
-
-# Headings of a card's sections that say what its weights may be used for, and such lines of its
-# front matter.
-TERMS = re.compile(r"data|licen[cs]e|terms|notice|copyright", re.IGNORECASE)
 
 LIMITS = """\
 It knows only what its training photos show, and it writes only words of its word map. It guesses
 counts, colours, and who is a man or a woman. It reads no text and knows no names. It is not fit for
 describing the world to people who cannot see it.
 """
-
-
-def inherited_terms(start: Path) -> str:
-    """Quote what the card of the checkpoint that a training starts from says of data and licence.
-
-    The terms of the old weights hold for the new ones too, so the new card quotes the old one: the
-    lines of its front matter that name a licence, and the sections with a heading like `TERMS`.
-
-    Parameters
-    ----------
-    start
-        Folder of the checkpoint that the training starts from.
-
-    Returns
-    -------
-    Markdown. Where the old card says nothing, or there is none, it says so.
-    """
-    path = start / CARD
-    card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    front = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
-    found = [line for line in front[1].splitlines() if TERMS.search(line)] if front else []
-    for section in re.split(r"^(?=#{1,2} )", card, flags=re.MULTILINE):
-        heading, _, text = section.partition("\n")
-        if heading.startswith("#") and TERMS.search(heading):
-            found += ["", *text.strip().splitlines()]
-    name = start.resolve().name
-    if not "".join(found).strip():
-        return (
-            f"The training started from `{name}`, whose card says nothing of data or licence: ask"
-            " who made it what it may be used for.\n"
-        )
-    quoted = "\n".join(f"> {line}".rstrip() for line in "\n".join(found).strip().splitlines())
-    return (
-        f"The training started from `{name}`, and the terms of `{name}` hold for these weights too."
-        f" Its card says:\n\n{quoted}\n"
-    )
 
 
 def model_card(
@@ -70,7 +28,6 @@ def model_card(
     epochs: Sequence[dict[str, Any]],
     last_kept: bool,
     command: str,
-    terms: str = "",
 ) -> str:
     """Return the model card of a training, Markdown.
 
@@ -86,12 +43,10 @@ def model_card(
         Whether the last epoch was kept whatever its score, and not the best one.
     command
         The command line of the training.
-    terms
-        The `inherited_terms` of the checkpoint that the training started from.
     """
     built = network.config
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
-    data = f"{_data(config, mixture)}\n\n{terms}".strip()
+    data = _data(config, mixture, built.notices)
     search = (
         f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
     )
@@ -133,26 +88,31 @@ They are printed by
 {LIMITS}"""
 
 
-def _data(config: TrainingConfig, mixture: Mixture) -> str:
-    """Return what is known of the photos: how many, where from, and the user's notices."""
-    notices = [config.notice] if isinstance(config.notice, str) else config.notice
+def _data(config: TrainingConfig, mixture: Mixture, notices: Sequence[str]) -> str:
+    """Return what is known of the photos: how many, where from; and the network's notices."""
+    lines = [_photos(mixture)]
+    start = origin(config)
+    if start:
+        name = start.resolve().name
+        lines += ["", f"It started from weights of `{name}`, whose notices hold for these too."]
+    if notices:
+        lines += ["", "What these weights may be used for:", ""]
+        lines += [f"- {notice}" for notice in notices]
+    return "\n".join(lines)
+
+
+def _photos(mixture: Mixture) -> str:
+    """Return the numbers of photos; of several datasets, in a table."""
     if not mixture.several:
         (part,) = mixture.parts
         photos = f"{part.counts['train']} photos and validated on {part.counts['val']} photos"
-        lines = [f"It was trained on {photos} from `{part.name}`.", *notices]
-        return "\n".join(lines).strip()
+        return f"It was trained on {photos} from `{part.name}`."
     rows = [
         [f"`{part.name}`", part.counts["train"], f"{part.repeats:g}", part.counts["val"]]
         for part in mixture.parts
     ]
     heading = ["dataset", "training photos", "times an epoch uses each", "validation photos"]
-    if len(notices) == len(mixture.parts):
-        notices = [
-            f"`{part.name}`: {notice}\n"
-            for part, notice in zip(mixture.parts, notices, strict=True)
-            if notice
-        ]
-    return "\n".join([_table(heading, rows), "", *notices]).strip()
+    return _table(heading, rows)
 
 
 def _score_table(scores: ValidationScores) -> str:

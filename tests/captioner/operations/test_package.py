@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +15,8 @@ import pytest
 from model_archiver import ModelArchiver, ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
+from captioner.cli.main import main
+from captioner.cli.package import NO_NOTICE
 from captioner.operations.archive import MANIFEST, Archive
 from captioner.operations.package import CREATED_ON, EPOCH, package
 from captioner.paths import ROOT
@@ -59,6 +62,29 @@ def test_same_bytes_every_time(folder: Path, tmp_path: Path) -> None:
     assert hashlib.sha256(one.read_bytes()).hexdigest() == digest
     assert package(folder, "1.1", two, overwrite=True) != digest
     assert list(one.parent.iterdir()) == [one]
+
+
+def test_the_command_prints_the_notices_beside_the_digest(
+    tmp_path: Path,
+    network: ShowAttendTell,
+    word_map: WordMap,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known = dataclasses.replace(network.config, notices=("Shapes: for research.", "Mine: ask me."))
+    for name, config, wanted in [
+        ("known", known, ["notice: Shapes: for research.", "notice: Mine: ask me."]),
+        ("unknown", network.config, [f"notice: {NO_NOTICE}"]),
+    ]:
+        network.config = config
+        checkpoint.save(tmp_path / name, network, word_map, "")
+        archive = tmp_path / f"{name}.mar"
+        caplog.clear()
+        arguments = ["package", str(tmp_path / name), "--version", "1.0", "--out", str(archive)]
+        assert main(arguments) == 0
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        assert capsys.readouterr().out == f"{digest}  {archive}\n"
+        assert caplog.messages == wanted
 
 
 def test_holds_a_calibration_if_there_is_one(folder: Path, tmp_path: Path) -> None:

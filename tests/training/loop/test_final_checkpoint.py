@@ -1,4 +1,4 @@
-"""Checkpoints of other trainings stay, and the terms of use are carried on."""
+"""Checkpoints of other trainings stay, and the notices are carried on."""
 
 from __future__ import annotations
 
@@ -68,23 +68,26 @@ def test_a_checkpoint_written_meanwhile_stays_and_nothing_is_lost(
     assert digest(elsewhere) != digest(training)
 
 
-def test_the_terms_of_the_start_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
+def test_the_notices_of_the_start_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
     first = brief(training, notice="For research, not commerce.")
     second = brief(training, run=None, start_from=first.out, out=tmp_path / "second", notice="")
     third = brief(training, run=None, start_from=second.out, out=tmp_path / "third", notice="Mine.")
-    for each in (first, second, third):
+    fourth = brief(training, run=None, start_from=third.out, out=tmp_path / "fourth")
+    fourth = dataclasses.replace(fourth, notice="For research,\nnot commerce.")
+    for each in (first, second, third, fourth):
         train(each)
+    old, new = "shapes: For research, not commerce.", "shapes: Mine."
+    kept = [checkpoint.load_config(each.out).notices for each in (first, second, third, fourth)]
+    assert kept == [(old,), (old,), (old, new), (old, new)]
     cards = [(each.out / "README.md").read_text() for each in (first, second, third)]
     assert "started from" not in cards[0]
-    for card in cards[1:]:
-        assert "hold for these weights too" in card
-        assert "not commerce." in card
-        assert card.index("## Data") < card.index("not commerce.") < card.index("## Figures")
-    assert "\nMine.\n" in cards[2]
-    assert "> > For research, not commerce." in cards[2]
+    for card in cards:
+        assert card.index("## Data") < card.index(f"- {old}\n") < card.index("## Figures")
+    assert all("It started from weights of `" in card for card in cards[1:])
+    assert f"- {new}\n" in cards[2]
 
 
-def test_the_terms_of_an_encoder_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
+def test_the_notices_of_an_encoder_are_carried_on(training: TrainingConfig, tmp_path: Path) -> None:
     first = brief(training, notice="For research, not commerce.")
     train(first)
     encoder = dataclasses.replace(
@@ -92,4 +95,6 @@ def test_the_terms_of_an_encoder_are_carried_on(training: TrainingConfig, tmp_pa
     )
     second = brief(training, run=None, network=encoder, out=tmp_path / "second", notice="")
     train(second)
-    assert "> For research, not commerce." in (second.out / "README.md").read_text()
+    notices = checkpoint.load_config(second.out).notices
+    assert notices == ("shapes: For research, not commerce.",)
+    assert f"- {notices[0]}" in (second.out / "README.md").read_text()

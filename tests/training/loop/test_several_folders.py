@@ -60,8 +60,7 @@ def test_every_stage_and_every_dataset_is_scored(mixed: TrainingConfig, tmp_path
     card = (mixed.out / "README.md").read_text()
     assert "| `shapes` | 4 | 1 | 4 |" in card
     assert "| `greens` | 3 | 2.5 | 2 |" in card
-    assert "`shapes`: Rendered shapes." in card
-    assert "`greens`: CC BY 4.0: name the painter." in card
+    assert "- shapes: Rendered shapes.\n- greens: CC BY 4.0: name the painter.\n" in card
     for name, of_dataset in (by_dataset | {"mean": scores}).items():
         shown = name if name == "mean" else f"`{name}`"
         (line,) = [line for line in card.splitlines() if line.startswith(f"| {shown} | 0.")]

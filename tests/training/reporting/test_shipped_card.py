@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from model import checkpoint
 from model.network import ShowAttendTell
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
@@ -19,7 +21,8 @@ SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "flickr8k" / "RE
 
 def written_card(dataset: Path, folder: Path, network: ShowAttendTell, last_kept: bool) -> str:
     prepare(dataset, folder / "data", 64)
-    config = TrainingConfig(data=folder / "data", out=folder / "tiny", notice="Rendered shapes.")
+    config = TrainingConfig(data=folder / "data", out=folder / "tiny")
+    network.config = replace(network.config, notices=("shapes: Rendered.", "weights: Apache-2.0."))
     mixture = Mixture.open(config.folders)
     name = mixture.parts[0].name
     wording = Wording.counted(["a red hat and a hat", "a dog with a"])
@@ -39,9 +42,16 @@ def test_the_card_has_every_score_and_epoch(
     assert "| 1 | decoder | 2.000 | 0.1000 | 0.4000 |" in card
     assert "| 2 | self-critical | 1.000 | 0.2000 | 0.3000 |" in card
     assert "Epoch 1 was kept: it had the best CIDEr" in card
-    assert "Rendered shapes." in card
+    assert "\n- shapes: Rendered.\n- weights: Apache-2.0.\n" in card
     assert "| captions with a word twice in a row | captions with a content word twice |" in card
     assert "| 1 of 2 | 0 of 2 | 1 of 2 | 2 of 2 | 6 | 5.0 |" in card
+
+
+def test_the_shipped_card_states_the_notices_of_its_config() -> None:
+    notices = checkpoint.load_config(SHIPPED.parent).notices
+    assert any("Flickr8k" in notice and "not commercially" in notice for notice in notices)
+    text = " ".join(SHIPPED.read_text().split())
+    assert " ".join(f"- {notice}" for notice in notices) in text
 
 
 def test_the_shipped_card_has_the_sections_and_limits_of_every_card(
