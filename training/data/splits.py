@@ -21,6 +21,11 @@ def canonical_split(name: Any) -> Any:
     return SYNONYMS.get(name, name) or None
 
 
+def drawing_order(seed: int, name: str) -> bytes:
+    """Return a key that sorts photos into a random order, which a seed and their names fix."""
+    return hashlib.sha256(json.dumps([seed, name]).encode()).digest()
+
+
 def with_validation(photos: Sequence[Photo], seed: int, share: float) -> list[Photo]:
     """Return the photos with a split each, and with validation photos if the source names none.
 
@@ -38,6 +43,6 @@ def with_validation(photos: Sequence[Photo], seed: int, share: float) -> list[Ph
     pool = [photo.name for photo in photos if photo.splits == ("train",)]
     if share == 0 or len(pool) < 2 or any("val" in photo.splits for photo in photos):
         return photos
-    pool.sort(key=lambda name: hashlib.sha256(json.dumps([seed, name]).encode()).digest())
+    pool.sort(key=lambda name: drawing_order(seed, name))
     drawn = set(pool[: max(1, round(share * len(pool)))])
     return [replace(photo, splits=("val",)) if photo.name in drawn else photo for photo in photos]
