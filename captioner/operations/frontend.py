@@ -51,7 +51,7 @@ def java_options(config: str) -> list[str]:
 
 
 def command(java: Path, config: Path, store: Store, temp: Path) -> list[str]:
-    """Return the command that runs the frontend.
+    """Return the command that runs the frontend, in whichever directory.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def command(java: Path, config: Path, store: Store, temp: Path) -> list[str]:
         *(str(java), f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={temp}"),
         *java_options(config.read_text()),
         *("-cp", f"{frontend}/*", "org.pytorch.serve.ModelServer"),
-        *("--python", sys.executable, "-f", str(config)),
+        *("--python", sys.executable, "-f", str(config.resolve())),
         *("-s", str(store.folder.resolve()), "-ncs"),
     ]
 
@@ -89,7 +89,7 @@ def environment(
         Variables that come before those.
     """
     variables = {**os.environ, **addresses, **overrides}
-    variables |= {"TEMP": str(temp), "LOG_LOCATION": str(logs)}
+    variables |= {"TEMP": str(temp), "LOG_LOCATION": str(logs.resolve())}
     variables.setdefault("LOG4J_CONFIGURATION_FILE", str(ROOT / "deploy" / "log4j2.xml"))
     variables["TS_METRICS_CONFIG"] = str(PACKAGES / "handler" / "metrics.yaml")
     # Where a worker finds out that a deploy wants copies of its answers.

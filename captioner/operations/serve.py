@@ -19,7 +19,7 @@ from captioner.operations.ports import Ports
 from captioner.operations.record import RecordedVersion, StoreRecord
 from captioner.operations.store import MODEL, Store, archive_name
 from captioner.operations.torchserve import START_SECONDS, Server
-from captioner.paths import MODEL_STORE, SERVE_COMMAND, SHIPPED, shown
+from captioner.paths import MODEL_STORE, SERVE_COMMAND, SERVER_FOLDER, SHIPPED, shown
 from captioner.sample_photo import sample_photo
 from model import checkpoint as checkpoints
 from model.files import write_whole
@@ -94,7 +94,8 @@ def serve(server: Server, options: ServeOptions) -> None:
             log.info("starting TorchServe, logs in %s", server.logs)
             _caption_sample(server, ports, options.tokens)
             if options.detach:
-                print(f"Stop it with: {SERVE_COMMAND} --stop", flush=True)
+                where = "" if server.folder == SERVER_FOLDER else f" --folder {server.folder}"
+                print(f"Stop it with: {SERVE_COMMAND} --stop{where}", flush=True)
                 return
             while server.process():
                 time.sleep(POLL_SECONDS)

@@ -25,8 +25,9 @@ from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
 from model.files import is_locked
 
-# Writes its process id into the server's folder, and runs until it is stopped.
+# Writes its arguments and its process id into the server's folder, and runs until it is stopped.
 JAVA = """#!/bin/sh
+printf '%s\\n' "$@" > java.arguments
 echo $$ > java.pid
 exec sleep 600
 """
@@ -119,6 +120,22 @@ def start(server: Server, java: Path, store: Store) -> psutil.Process:
 
 def temp_of(server: Server) -> Path:
     return Path(json.loads((server.folder / "server.json").read_text())["temp"])
+
+
+def test_the_folder_may_be_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, java: Path, store: Store
+) -> None:
+    """The server runs in that folder, where a path relative to ours would lead elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    server = Server(Path("run"))
+    try:
+        process = start(server, java, store)
+        arguments = (server.folder / "java.arguments").read_text().splitlines()
+        config = Path(process.cwd(), arguments[arguments.index("-f") + 1])
+        assert config.samefile(server.folder / "config.properties")
+        assert Path(process.cwd(), process.environ()["LOG_LOCATION"]).samefile(server.logs)
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
