@@ -18,6 +18,7 @@ FOLDERS = ("docs", "deploy", "checkpoints/flickr8k")
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(path for each in FOLDERS for path in (ROOT / each).rglob("*.md"))]
 )
+NOTEBOOK = ROOT / "docs" / "own-photos.ipynb"  # tests/test_notebook.py runs it
 README = (ROOT / "README.md").read_text()
 CARD = (ROOT / "checkpoints" / "flickr8k" / "README.md").read_text()
 
@@ -90,7 +91,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("path", [*DOCUMENTS, NOTEBOOK], ids=name_of)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" in link:
@@ -101,6 +102,6 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("path", [*DOCUMENTS, NOTEBOOK], ids=name_of)
 def test_documents_name_no_folder_that_a_clone_lacks(path: Path) -> None:
     assert "../shared" not in path.read_text()
