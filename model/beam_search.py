@@ -13,13 +13,13 @@ The likeliest caption is not always the best one: see `model.consensus`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 
 from model.decoding_options import DecodingOptions
-from model.decoding_step import DecoderState, Memory
+from model.decoding_step import DecoderState
 from model.hypotheses import Finished, Hypothesis, Step, trace_back
 from model.word_map import WordMap
 
@@ -28,20 +28,29 @@ from model.word_map import WordMap
 CHECK_EVERY = {"cpu": 1}
 
 
-class StepDecoder(Protocol):
+class SearchMemory(Protocol):
+    """The method of `model.decoding_step.Memory` that the search calls."""
+
+    def select(self, images: torch.Tensor) -> Self: ...
+
+
+M = TypeVar("M", bound=SearchMemory)
+
+
+class StepDecoder(Protocol[M]):
     """The methods of `model.decoder.Decoder` and of a prepared decoder that the search calls."""
 
-    def memory(self, grid: torch.Tensor) -> Memory: ...
+    def memory(self, grid: torch.Tensor) -> M: ...
     def init_state(self, grid: torch.Tensor) -> DecoderState: ...
     def step(
-        self, tokens: torch.Tensor, state: DecoderState, memory: Memory
+        self, tokens: torch.Tensor, state: DecoderState, memory: M
     ) -> tuple[DecoderState, torch.Tensor]: ...
     def scores(self, hidden: torch.Tensor) -> torch.Tensor: ...
 
 
 @torch.inference_mode()
 def beam_search(
-    decoder: StepDecoder, grid: torch.Tensor, word_map: WordMap, options: DecodingOptions
+    decoder: StepDecoder[M], grid: torch.Tensor, word_map: WordMap, options: DecodingOptions
 ) -> list[list[Hypothesis]]:
     """Return the best captions of every photo, best first.
 

@@ -10,8 +10,13 @@ import pytest
 TRAINING = Path(__file__).resolve().parents[2] / "training"
 
 # Each room, and the others that it may import.
-MAY_IMPORT = {"data": set(), "scoring": {"data"}, "reporting": {"data", "scoring"}}
-ROOMS = {"data", "scoring", "reporting", "loop"}
+MAY_IMPORT = {
+    "data": set(),
+    "distillation": {"data"},
+    "scoring": {"data"},
+    "reporting": {"data", "scoring"},
+}
+ROOMS = {*MAY_IMPORT, "loop"}
 EVERYWHERE = "training.reporting.progress"  # a bar or a line in the log, for any long work
 
 
