@@ -35,6 +35,7 @@ COMMANDS = {
     "explain": "Show where the captioner looked for each word of a caption.",
     "sample-photo": "Write a photo for a first try.",
     "prepare": "Decode captioned photos once, into a folder to train on.",
+    "teach": "Write what trained captioners teach about prepared photos.",
     "train": "Train a captioner and write its checkpoint folder.",
     "evaluate": "Caption a split of a data set and print the scores.",
     "ablate": "Train variants of a recipe with several seeds and compare their scores.",

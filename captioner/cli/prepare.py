@@ -8,10 +8,16 @@ from pathlib import Path
 from captioner.cli import arguments as shared
 
 SUMMARY = "Decode captioned photos once, into a folder to train on."
+DESCRIPTION = """\
+Decode captioned photos once, into a folder to train on.
+
+With --uncaptioned the photos have no captions: other captioners write them,
+with captioner teach."""
 EXAMPLES = """\
   captioner prepare flickr8k --out DATA
   captioner prepare my_photos --out DATA --image-size 240 --val-share 0.2
-  captioner prepare captions.json --format coco --out DATA"""
+  captioner prepare captions.json --format coco --out DATA
+  captioner prepare more_photos --uncaptioned --out MORE"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=50,
         help="captions of more words are left out (default: %(default)s)",
     )
+    parser.add_argument(
+        "--uncaptioned",
+        action="store_true",
+        help="the source is a folder of photos without captions, searched with the folders within;"
+        " all are to train on, after captioner teach",
+    )
     shared.add_overwrite_argument(
         parser, "what was prepared in that folder from another source or with other options"
     )
@@ -69,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from training.data.prepare import prepare
 
+    if arguments.uncaptioned and arguments.format != "auto":
+        raise ValueError(
+            f"--format {arguments.format} and --uncaptioned exclude each other: only formats of"
+            " captioned photos have names"
+        )
     prepared = prepare(
         arguments.source,
         arguments.out,
@@ -79,6 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
         max_problems=arguments.max_problems,
         max_words=arguments.max_words,
         overwrite=arguments.overwrite,
+        uncaptioned=arguments.uncaptioned,
     )
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in prepared.splits.items())
-    print(f"{arguments.out}: {counts}")
+    taught = "; teach them before a training: captioner teach" if arguments.uncaptioned else ""
+    print(f"{arguments.out}: {counts}{taught}")

@@ -40,7 +40,7 @@ def cached_grids(
     ValueError
         The disk has too little room for them.
     """
-    path = prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
+    path = _path(encoder, prepared)
     if not _exists(path, processes):
         with _exclusive(path, processes):
             if not _exists(path, processes):
@@ -49,6 +49,31 @@ def cached_grids(
         grid_cache.record_use(path, encoder.name, users)
     cached: np.ndarray = np.load(path, mmap_mode="r")
     return cached
+
+
+class PhotoGrids:
+    """The grids of prepared photos, in float16: read where they are cached, else computed.
+
+    Nothing is written. A cache that is deleted meanwhile goes on being read.
+    """
+
+    def __init__(self, encoder: Encoder, prepared: Prepared, device: torch.device) -> None:
+        self._prepared = prepared
+        self._processes = Processes(0, 1, device)
+        path = _path(encoder, prepared)
+        self._cached: np.ndarray | None = np.load(path, mmap_mode="r") if path.exists() else None
+        self._encoder = FrozenEncoder(encoder)
+
+    def of_rows(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return the grids of some photos, on the CPU, shape = (B, P, D)."""
+        if self._cached is not None:
+            return torch.from_numpy(self._cached[rows])
+        pixels = self._prepared.pixels[rows]
+        return torch.from_numpy(_encoded(self._encoder, pixels, self._processes))
+
+
+def _path(encoder: Encoder, prepared: Prepared) -> Path:
+    return prepared.folder / f"grids-{_digest(encoder, prepared)}.npy"
 
 
 def _exists(path: Path, processes: Processes) -> bool:

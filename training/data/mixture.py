@@ -14,6 +14,7 @@ from training.data.photo import Photo
 from training.data.prepared import Prepared
 from training.data.problems import InvalidDataset
 from training.data.splits import SPLITS
+from training.data.taught import Taught
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,17 @@ class Part:
     name: str  # of the dataset; unique in its mixture
     prepared: Prepared
     repeats: float  # how often an epoch goes through its training photos
+    taught: Taught | None = None  # what other captioners teach about it, if that is trained on
+
+    @property
+    def photos(self) -> list[Photo]:
+        """The photos of all rows; those without captions have the ones that were found."""
+        return self.taught.photos(self.prepared) if self.taught else [*self.prepared.photos]
+
+    @property
+    def digest(self) -> str:
+        """A text that changes with the photos and with what is taught about them."""
+        return " ".join([self.prepared.digest, *([self.taught.digest] if self.taught else [])])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -41,23 +53,40 @@ class Mixture:
     parts: tuple[Part, ...]
 
     @classmethod
-    def open(cls, folders: Sequence[DataFolder]) -> Self:
-        """Open prepared folders that have photos to train on and to validate on.
+    def open(cls, folders: Sequence[DataFolder], distillation: float = 0.0) -> Self:
+        """Open prepared folders that have photos to train on and, if captioned, to validate on.
+
+        Parameters
+        ----------
+        distillation
+            See `TrainingConfig`: with more than 0 all folders must be taught. Folders whose photos
+            nobody has captioned must be taught anyway.
 
         Raises
         ------
         InvalidDataset
-            A folder is not prepared or lacks a split, two of them hold the same photos, or their
-            photos have different sizes.
+            A folder is not prepared, not taught or lacks a split, none is captioned, two of them
+            hold the same photos, or their photos have different sizes.
         """
         opened = [Prepared.open(folder.path) for folder in folders]
-        for prepared, split in itertools.product(opened, ("train", "val")):
-            prepared.rows(split)  # raises if there is none
+        for prepared in opened:
+            for split in ("train", "val") if prepared.captioned else ("train",):
+                prepared.rows(split)  # raises if there is none
+        _require_captions(opened)
         _require_one_size(opened)
         _require_different(opened)
         names = _unique(prepared.source for prepared in opened)
         repeats = [folder.repeats for folder in folders]
-        return cls(tuple(map(Part, names, opened, repeats)))
+        taught = [
+            Taught.load(prepared) if distillation or not prepared.captioned else None
+            for prepared in opened
+        ]
+        return cls(tuple(map(Part, names, opened, repeats, taught)))
+
+    @property
+    def captioned(self) -> Mixture:
+        """The folders that people have captioned: they have words to know and photos to score."""
+        return Mixture(tuple(part for part in self.parts if part.prepared.captioned))
 
     @property
     def several(self) -> bool:
@@ -67,19 +96,18 @@ class Mixture:
     def digest(self) -> str:
         """A text that changes with the photos, their order, and how often they are repeated."""
         return " ".join(
-            part.prepared.digest + ("" if part.repeats == 1 else f"={part.repeats:g}")
-            for part in self.parts
+            part.digest + ("" if part.repeats == 1 else f"={part.repeats:g}") for part in self.parts
         )
 
     @cached_property
     def photos(self) -> list[Photo]:
         """The photos of all rows; those of several folders have the dataset before their name."""
         if not self.several:
-            return list(self.parts[0].prepared.photos)
+            return self.parts[0].photos
         return [
             replace(photo, name=f"{part.name}/{photo.name}")
             for part in self.parts
-            for photo in part.prepared.photos
+            for photo in part.photos
         ]
 
     def rows(self, split: str) -> list[int]:
@@ -109,10 +137,9 @@ class Mixture:
         now = self.description()
         if [tuple(of_photos) for _, *of_photos in before] == [entry[1:] for entry in now]:
             return
-        digests = {digest for _, digest, _ in now}
+        digests = [digest for _, digest, _ in now]
         begun = [
-            _entry(name, repeats) + ("" if digest in digests else " (not the same photos as now)")
-            for name, digest, repeats in before
+            _entry(name, repeats) + _difference(digest, digests) for name, digest, repeats in before
         ]
         given = [_entry(name, repeats) for name, _, repeats in now]
         raise ValueError(
@@ -122,7 +149,7 @@ class Mixture:
 
     def description(self) -> list[tuple[str, str, float]]:
         """Return the name, digest and repeats of each folder."""
-        return [(part.name, part.prepared.digest, part.repeats) for part in self.parts]
+        return [(part.name, part.digest, part.repeats) for part in self.parts]
 
     def __str__(self) -> str:
         """Return the number of photos of each split, by dataset."""
@@ -135,6 +162,23 @@ class Mixture:
 
 def _entry(name: str, repeats: float) -> str:
     return name if repeats == 1 else f"{name}={repeats:g}"
+
+
+def _difference(digest: str, now: Sequence[str]) -> str:
+    """Return a remark on a folder whose `Part.digest` is not among those of now."""
+    if digest in now:
+        return ""
+    photos = {each.split()[0] for each in now}
+    what = "taught as now" if digest.split()[0] in photos else "the same photos as now"
+    return f" (not {what})"
+
+
+def _require_captions(opened: Sequence[Prepared]) -> None:
+    if not any(prepared.captioned for prepared in opened):
+        raise InvalidDataset(
+            f"{opened[0].folder} holds photos that nobody has captioned; a training also needs a"
+            " folder with captions, for its words and its validation photos: add its --data"
+        )
 
 
 def _require_one_size(opened: Sequence[Prepared]) -> None:

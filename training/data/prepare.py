@@ -13,9 +13,10 @@ from training.data import datasets
 from training.data.photo import Photo
 from training.data.pixels import PART, STATE, write_pixels
 from training.data.plan import Plan, is_other, make_plan, require_same
-from training.data.prepared import DESCRIPTION, PIXELS, Prepared, read_object
+from training.data.prepared import DESCRIPTION, PIXELS, TAUGHT, Prepared, read_object
 from training.data.problems import InvalidDataset, Problem, by_kind, check_share, summary
 from training.data.splits import with_validation
+from training.data.uncaptioned import read_uncaptioned
 
 log = logging.getLogger("captioner")
 
@@ -31,6 +32,7 @@ def prepare(
     max_words: int = 50,
     threads: int | None = None,
     overwrite: bool = False,
+    uncaptioned: bool = False,
 ) -> Prepared:
     """Decode every photo of a source once and write a folder that trainings read.
 
@@ -55,6 +57,9 @@ def prepare(
         Number of threads that decode; that of the processors by default.
     overwrite
         Replace what was prepared in ``out`` from something else or with other options.
+    uncaptioned
+        The source is a folder of photos that nobody has captioned, for
+        `training.data.uncaptioned.read_uncaptioned`; all are to train on, once they are taught.
 
     Raises
     ------
@@ -73,7 +78,10 @@ def prepare(
         if not low <= value <= high:
             raise ValueError(f"{option} is {value}; it must be in {low}..{high}")
     check_place(out / DESCRIPTION)  # before minutes of reading
-    dataset = datasets.read(source, format, max_words)
+    if uncaptioned:
+        dataset, val_share = read_uncaptioned(source), 0.0
+    else:
+        dataset = datasets.read(source, format, max_words)
     # The order of the listing must not matter.
     listed = sorted(dataset.photos, key=lambda photo: photo.name)
     names = {photo.name for photo in listed}
@@ -130,5 +138,6 @@ def _delete_others(out: Path, plan: Plan) -> None:
     for name in (DESCRIPTION, STATE):
         if (out / name).exists() and is_other(plan, read_object(out / name)):
             written = (out / DESCRIPTION, out / STATE, out / PART, out / PIXELS)
-            for path in (*written, *out.glob("grids-*")):  # the grids are of those photos alone
+            # What was computed is of those photos alone.
+            for path in (*written, out / TAUGHT, *out.glob("grids-*")):
                 path.unlink(missing_ok=True)

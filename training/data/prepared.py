@@ -16,6 +16,7 @@ from training.data.problems import InvalidDataset
 from training.data.splits import SPLITS
 
 PIXELS, DESCRIPTION = "photos.npy", "dataset.json"
+TAUGHT = "taught.npz"  # written by `captioner teach`, see `training.data.taught`
 VERSION = 1  # of the folder's layout
 AGAIN = "run `captioner prepare` again, into a new folder"
 
@@ -84,6 +85,11 @@ class Prepared:
             for split in SPLITS
         }
         return {split: found for split, found in rows.items() if found}
+
+    @property
+    def captioned(self) -> bool:
+        """Whether people have captioned the photos; either all or none of a folder."""
+        return all(photo.captions for photo in self.photos)
 
     def rows(self, split: str) -> list[int]:
         """Return the rows of a split; raises `InvalidDataset` if it has none."""

@@ -14,7 +14,7 @@ from model import Captioner, DecodingOptions, image
 from training.data import datasets
 from training.data.photo import Photo
 from training.data.prepared import DESCRIPTION, Prepared, require_no_checkpoint
-from training.data.problems import summary
+from training.data.problems import InvalidDataset, summary
 from training.data.splits import SPLITS
 from training.processes import Processes
 from training.scoring.captions import GeneratedCaption, caption_files, caption_rows
@@ -68,7 +68,18 @@ class Split:
 
     @classmethod
     def prepared(cls, prepared: Prepared, split: str, max_photos: int | None = None) -> Split:
-        """Return a split of prepared photos; raises `InvalidDataset` if there is none."""
+        """Return a split of prepared photos.
+
+        Raises
+        ------
+        InvalidDataset
+            There is no such split, or nobody has captioned the photos.
+        """
+        if not prepared.captioned:
+            raise InvalidDataset(
+                f"{prepared.folder} holds photos without captions, which cannot be scored on;"
+                " `captioner teach` makes them photos to train on"
+            )
         rows = prepared.rows(split)[:max_photos]
         return cls([prepared.photos[row] for row in rows], prepared.pixels, rows)
 

@@ -1,0 +1,61 @@
+"""Photos that nobody has captioned, for captioners to teach another one with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from training.data.datasets import Dataset
+from training.data.formats.folders import composed
+from training.data.photo import Photo
+from training.data.problems import DUPLICATE, InvalidDataset, Problem
+
+log = logging.getLogger("captioner")
+
+FORMAT = "uncaptioned"
+# Endings of names of photos in the formats that are read, see `model.image.formats`.
+ENDINGS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff"),
+    *(".bmp", ".dib", ".avif", ".heic", ".heif", ".hif"),
+}
+
+
+def read_uncaptioned(source: str | Path) -> Dataset:
+    """Find the photos in a folder and in the folders within; all of them are to train on.
+
+    Hidden files and folders are left out. Other files are counted in the log.
+
+    Returns
+    -------
+    The photos, without captions, each by its path within the folder.
+
+    Raises
+    ------
+    InvalidDataset
+        There is no such folder, or no photo in it.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        fault = "is no folder" if source.exists() else "does not exist"
+        raise InvalidDataset(f"{source} {fault}; name a folder of photos")
+    photos: dict[str, Photo] = {}
+    problems, others = [], []
+    for path in sorted(source.rglob("*")):
+        inner = path.relative_to(source)
+        if any(part.startswith(".") for part in inner.parts) or not path.is_file():
+            continue
+        name = composed(inner.as_posix())
+        if path.suffix.lower() not in ENDINGS:
+            others.append(name)
+        elif name in photos:
+            problems.append(Problem(DUPLICATE, name, "in another form of Unicode"))
+        else:
+            photos[name] = Photo(name, (), ("train",), path)
+    if not photos:
+        raise InvalidDataset(
+            f"{source} holds no file that is named like a photo ({', '.join(sorted(ENDINGS))})"
+        )
+    if others:
+        first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        log.warning("%s: %d files are not named like photos: %s", source, len(others), first)
+    return Dataset(tuple(photos.values()), tuple(problems), FORMAT)
