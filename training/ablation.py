@@ -72,7 +72,8 @@ def ablate(plan: Path, data: Path, out: Path) -> str:
                 [f"--data={data}", *options, *(f"--{key}={value}" for key, value in added.items())]
             ).config
     for config in trainings.values():
-        _found(config, Mixture.open(config.folders))  # raises before anything is trained
+        # Raises before anything is trained.
+        _found(config, Mixture.open(config.folders, config.distillation))
     figures = {key: _figures(f"{key[0]}, seed {key[1]}", c) for key, c in trainings.items()}
     return _table({name: [figures[name, seed] for seed in seeds] for name in variants})
 
@@ -100,7 +101,7 @@ def _read(plan: Path) -> tuple[list[int], dict[str, list[str]]]:
 
 def _figures(name: str, config: TrainingConfig) -> dict[str, float]:
     """Return the figures of one training, from its file or by training it."""
-    mixture = Mixture.open(config.folders)
+    mixture = Mixture.open(config.folders, config.distillation)
     figures = _found(config, mixture)
     if figures is None:
         log.info("%s", name)

@@ -85,6 +85,11 @@ class TrainingConfig:
         attention).
     label_smoothing
         Share of the target probability that is spread over all words.
+    distillation
+        Share of a word's loss that is the cross-entropy with the probabilities of teachers instead
+        of the true word; every folder must have been taught, see `captioner teach`. With 0,
+        teachers are learned from on photos that nobody has captioned alone: there the share is
+        always 1.
     select
         Epoch to keep. best: that of the best CIDEr. last: the last one, without patience. auto:
         best, but last if a folder has fewer than 50 validation photos, whose scores are mostly
@@ -129,6 +134,7 @@ class TrainingConfig:
     clip_norm: float = 5.0
     alpha_c: float = 1.0
     label_smoothing: float = 0.0
+    distillation: float = 0.0
     select: Literal["auto", "best", "last"] = "auto"
     ema_decay: float = 0.0
     beam_size: int = 3
@@ -152,6 +158,7 @@ class TrainingConfig:
                 "clip_norm": (1e-12, infinite),
                 "alpha_c": (0, infinite),
                 "label_smoothing": (0, 1),
+                "distillation": (0, 1),
                 "ema_decay": (0, 0.99999),
                 "beam_size": decoding_limits("beam_size"),
                 "length_penalty": decoding_limits("length_penalty"),

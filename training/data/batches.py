@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from model.word_map import WordMap, tokenize
 from training.data.augmentation import Augmentation
 from training.data.photo import Photo
+from training.data.soft_targets import SoftTargets, SoftTargetTable
 from training.data.stacked import StackedArrays
 
 _SIDES = re.compile(r"\b(left|right)\b")  # English words that a flip would make untrue
@@ -29,10 +30,15 @@ class Batch:
     captions: torch.Tensor  # ids, padded, shape = (N, T)
     lengths: torch.Tensor  # with ``<start>`` and ``<end>``, shape = (N,)
     image_of: torch.Tensor  # each caption's place in ``images``, shape = (N,)
+    soft_targets: SoftTargets | None = None  # of the captions, if teachers are learned from
 
     def to(self, device: torch.device) -> Batch:
         tensors = (self.images, self.captions, self.lengths, self.image_of)
-        return Batch(self.photos, *(tensor.to(device, non_blocking=True) for tensor in tensors))
+        images, captions, lengths, image_of = (
+            tensor.to(device, non_blocking=True) for tensor in tensors
+        )
+        soft_targets = self.soft_targets.to(device) if self.soft_targets else None
+        return Batch(self.photos, images, captions, lengths, image_of, soft_targets)
 
 
 class TrainingSet(Dataset[Batch]):
@@ -54,6 +60,8 @@ class TrainingSet(Dataset[Batch]):
         Folders of photos that an epoch goes through more or less than once: the number of photos
         of each, as they follow each other in ``rows``, and its repeats. By default all are used
         once.
+    soft_targets
+        What teachers teach about the photos, by their rows, if that is learned.
     """
 
     def __init__(
@@ -65,10 +73,12 @@ class TrainingSet(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         shares: Sequence[tuple[int, float]] = (),
+        soft_targets: SoftTargetTable | None = None,
     ) -> None:
         self.photos, self.images, self.rows, self.pad = photos, images, rows, word_map.pad
         self.augmentation, self.seed = augmentation, seed
         self.shares = shares or [(len(rows), 1.0)]
+        self.soft_targets = soft_targets
         self.ids = {
             row: [torch.tensor(word_map.encode(tokenize(text))) for text in photos[row].captions]
             for row in rows
@@ -110,12 +120,16 @@ class TrainingSet(Dataset[Batch]):
             images = torch.stack([self._augmented(i, epoch, row, copy) for i, row, copy in drawn])
         captions = [ids for row in rows for ids in self.ids[row]]
         counts = torch.tensor([len(self.ids[row]) for row in rows])
+        soft_targets = None
+        if self.soft_targets:
+            soft_targets = self.soft_targets.of_photos((row, self.ids[row]) for row in rows)
         return Batch(
             photos=[self.photos[row] for row in rows],
             images=images,
             captions=pad_sequence(captions, batch_first=True, padding_value=self.pad),
             lengths=torch.tensor([len(ids) for ids in captions]),
             image_of=torch.arange(len(rows)).repeat_interleave(counts),
+            soft_targets=soft_targets,
         )
 
     def _copy_and_row(self, place: int) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from training.config import TrainingConfig
 from training.data.augmentation import Augmentation
 from training.data.batches import TrainingSet
 from training.data.grids import cached_grids
-from training.data.mixture import Mixture
+from training.data.mixture import Mixture, Part
+from training.data.soft_targets import SoftTargetTable
 from training.data.stacked import stacked
 from training.loop.averaging import AveragedWeights
 from training.loop.losses import CaptionLoss
@@ -69,6 +70,9 @@ class StagePhotos:
     While the encoder is frozen, its grids are computed once and take the place of the pixels;
     photos that are changed at random have other grids every time.
 
+    The self-critical stage leaves out folders that people have not captioned: rewards compare with
+    what people wrote.
+
     Parameters
     ----------
     users
@@ -85,22 +89,33 @@ class StagePhotos:
         users: list[Path],
     ) -> None:
         options = stage.options
-        pixels: list[np.ndarray] = [part.prepared.pixels for part in mixture.parts]
-        self.images = pixels  # of all photos of each folder, for validation
-        if not stage.encoder_learns:
-            self.images = [
-                cached_grids(stage.network.encoder, part.prepared, processes, users)
-                for part in mixture.parts
-            ]
+        rewarded = isinstance(options, SelfCriticalOptions)
+        learned = mixture.captioned if rewarded else mixture
+
+        def images(part: Part) -> np.ndarray:
+            if stage.encoder_learns:
+                return part.prepared.pixels
+            return cached_grids(stage.network.encoder, part.prepared, processes, users)
+
+        pixels: list[np.ndarray] = [part.prepared.pixels for part in learned.parts]
+        by_name = {
+            part.name: images(part)
+            for part in learned.parts
+            if part.prepared.captioned or not options.augment  # validated, or trained on
+        }
+        # Of all photos of each captioned folder, for validation.
+        self.images = [by_name[part.name] for part in learned.captioned.parts]
+        taught = not rewarded and any(part.taught for part in learned.parts)
         changes = Augmentation(options.crop, options.colour, options.erase)
         self.training_set = TrainingSet(
-            mixture.photos,
-            stacked(pixels if options.augment else self.images),
-            mixture.rows("train"),
+            learned.photos,
+            stacked(pixels if options.augment else [*by_name.values()]),
+            learned.rows("train"),
             word_map,
             changes if options.augment else None,
             config.seed,
-            mixture.shares,
+            learned.shares,
+            SoftTargetTable(learned.parts, word_map, config.distillation) if taught else None,
         )
 
 
@@ -110,7 +125,8 @@ def new_step(stage: Stage, config: TrainingConfig, mixture: Mixture, word_map: W
     if not isinstance(options, SelfCriticalOptions):
         return CrossEntropyStep(stage.network, CaptionLoss(config.alpha_c, config.label_smoothing))
     end = word_map.words[word_map.end]
-    photos = (mixture.photos[row] for row in mixture.rows("train"))
+    rewarded = mixture.captioned
+    photos = (rewarded.photos[row] for row in rewarded.rows("train"))
     references = {
         photo.name: [[*tokenize(text), end] for text in photo.captions] for photo in photos
     }

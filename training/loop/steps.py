@@ -70,5 +70,7 @@ class CrossEntropyStep(Step):
         forced = self.network.decoder(
             self.grid(batch), batch.captions, batch.lengths, batch.image_of
         )
-        loss: torch.Tensor = self.criterion(forced, totals.words, totals.captions)
+        loss: torch.Tensor = self.criterion(
+            forced, totals.words, totals.captions, batch.soft_targets
+        )
         return loss, loss.detach()

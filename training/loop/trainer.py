@@ -74,7 +74,7 @@ class Trainer:
         locks: ExitStack,
     ) -> None:
         self.config, self.processes = config, processes
-        self.mixture = Mixture.open(config.folders)
+        self.mixture = Mixture.open(config.folders, config.distillation)
         self.run = RunFolder(config.run_folder)
         self.final = FinalCheckpoint(config, self.run.best, overwrite)
         processes.in_first(self._check_places)
@@ -256,7 +256,7 @@ class Trainer:
         row: dict[str, Any] = {"epoch": len(state.rows) + 1, "stage": stage.name}
         row |= {figure: state.progress.mean} | scores.mean
         row |= learning_rates(stage.optimizer, factor) | {"seconds": round(seconds, 1)}
-        if self.mixture.several:
+        if self.mixture.captioned.several:
             row["datasets"] = scores.by_dataset
         state.rows.append(row)
         state.epochs_since_best += 1
@@ -271,7 +271,7 @@ class Trainer:
 
     def _log_datasets(self, scores: ValidationScores) -> None:
         """Log the scores of each dataset, if there are several; the ones above are their means."""
-        for name, each in scores.by_dataset.items() if self.mixture.several else ():
+        for name, each in scores.by_dataset.items() if self.mixture.captioned.several else ():
             figures = "  ".join(f"{score} {value:.4f}" for score, value in each.items())
             log.info("  %s: %s", name, figures)
 
@@ -306,13 +306,13 @@ class Trainer:
         is read back, with weights in half precision, and on pixels.
         """
         captioner = Captioner.load(self.run.best, self.processes.device)
-        pixels = [part.prepared.pixels for part in self.mixture.parts]
+        pixels = [part.prepared.pixels for part in self.mixture.captioned.parts]
         scores = self.validator.scores(captioner, pixels)
         self.processes.in_first(
             lambda: self.final.write(self.mixture, scores, self.state.rows, self.keep_last, command)
         )
         if self.processes.first:
-            if self.mixture.several:
+            if self.mixture.captioned.several:
                 log.info("the checkpoint as written:")
             self._log_datasets(scores)
             self._draw_pictures(captioner)
@@ -323,8 +323,9 @@ class Trainer:
         report = self.run.path / "report.png"
         write_report(self.state.rows, report)
         pictures = [report]
-        for part in self.mixture.parts:
-            name = f"samples-{part.name}.png" if self.mixture.several else "samples.png"
+        scored = self.mixture.captioned
+        for part in scored.parts:
+            name = f"samples-{part.name}.png" if scored.several else "samples.png"
             validation = Split.prepared(part.prepared, "val")
             pictures.append(self.run.path / name)
             write_samples(

@@ -20,7 +20,7 @@ class Validator:
     """Scores captioners on the validation photos of each dataset of a training."""
 
     def __init__(self, mixture: Mixture, config: TrainingConfig, processes: Processes) -> None:
-        self.parts, self.processes = mixture.parts, processes
+        self.parts, self.processes = mixture.captioned.parts, processes
         self.decoding = config.decoding
 
     @property
@@ -34,7 +34,7 @@ class Validator:
         Parameters
         ----------
         images
-            Pixels or grids of all photos of each prepared folder.
+            Pixels or grids of all photos of each prepared folder that people have captioned.
         """
         scores, wording = {}, {}
         for part, each in zip(self.parts, images, strict=True):

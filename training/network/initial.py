@@ -30,7 +30,7 @@ def initial_network(config: TrainingConfig, mixture: Mixture) -> tuple[ShowAtten
         The checkpoint or the encoder's weights cannot be read, or the photos have another size.
     """
     torch.manual_seed(config.seed)
-    captions = (
+    captions = (  # of people; those that teachers found add no words
         text
         for part in mixture.parts
         for texts in part.prepared.captions("train")

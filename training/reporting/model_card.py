@@ -50,8 +50,9 @@ def model_card(
     search = (
         f"--beam-size {config.beam_size} --length-penalty {config.length_penalty:g} --no-consensus"
     )
-    folders = " ".join(f"--data {folder.path}" for folder in config.folders)
-    validation = " and ".join(str(part.counts["val"]) for part in mixture.parts)
+    scored = mixture.captioned.parts
+    folders = " ".join(f"--data {part.prepared.folder}" for part in scored)
+    validation = " and ".join(str(part.counts["val"]) for part in scored)
     return f"""# {config.out.name}
 
 Show, Attend and Tell: writes a short English caption for a photo. The encoder is `{built.encoder}`;
@@ -90,7 +91,7 @@ They are printed by
 
 def _data(config: TrainingConfig, mixture: Mixture, notices: Sequence[str]) -> str:
     """Return what is known of the photos: how many, where from; and the network's notices."""
-    lines = [_photos(mixture)]
+    lines = [_photos(mixture), *_teachers(config, mixture)]
     start = origin(config)
     if start:
         name = start.resolve().name
@@ -108,11 +109,27 @@ def _photos(mixture: Mixture) -> str:
         photos = f"{part.counts['train']} photos and validated on {part.counts['val']} photos"
         return f"It was trained on {photos} from `{part.name}`."
     rows = [
-        [f"`{part.name}`", part.counts["train"], f"{part.repeats:g}", part.counts["val"]]
+        [f"`{part.name}`", part.counts["train"], f"{part.repeats:g}", part.counts.get("val", 0)]
         for part in mixture.parts
     ]
     heading = ["dataset", "training photos", "times an epoch uses each", "validation photos"]
     return _table(heading, rows)
+
+
+def _teachers(config: TrainingConfig, mixture: Mixture) -> list[str]:
+    """Return lines about what other captioners taught about each folder that is taught."""
+    lines = []
+    for part in mixture.parts:
+        if part.taught is None:
+            continue
+        teachers = part.taught.lesson.teachers
+        names = ", ".join(f"`{teacher.name}` ({teacher.digest[:12]})" for teacher in teachers)
+        if part.prepared.captioned:
+            how = f"{config.distillation:.0%} of a word's loss compare with the probabilities of"
+        else:
+            how = "nobody has captioned the photos; captions and probabilities are those of"
+        lines += ["", f"`{part.name}`: {how} {names}."]
+    return lines
 
 
 def _score_table(scores: ValidationScores) -> str:
