@@ -21,7 +21,8 @@ examples:
   captioner train --config training/recipes/lite1.yaml --data DATA --out CHECKPOINT
   captioner train --config training/recipes/lite1.yaml --data DATA --out CHECKPOINT --resume
   captioner train --data DATA --out NEW --from CHECKPOINT --decoder.epochs 5
-  captioner train --data data/flickr8k --data data/coco=2 --out CHECKPOINT"""
+  captioner train --data data/flickr8k --data data/coco=2 --out CHECKPOINT
+  captioner train --data TAUGHT --data MORE --distillation 0.5 --out STUDENT"""
 REPEATABLE = ("--data", "--notice")  # options that may be given several times, once a folder
 
 
