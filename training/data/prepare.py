@@ -139,5 +139,6 @@ def _delete_others(out: Path, plan: Plan) -> None:
         if (out / name).exists() and is_other(plan, read_object(out / name)):
             written = (out / DESCRIPTION, out / STATE, out / PART, out / PIXELS)
             # What was computed is of those photos alone.
-            for path in (*written, out / TAUGHT, *out.glob("grids-*")):
+            computed = (out / TAUGHT, *out.glob("taught-*.part"), *out.glob("grids-*"))
+            for path in (*written, *computed):
                 path.unlink(missing_ok=True)

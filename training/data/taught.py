@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -19,6 +21,7 @@ from training.data.prepared import TAUGHT, Prepared
 from training.data.problems import InvalidDataset
 
 VERSION = 1  # of the file
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 class Teacher(NamedTuple):
@@ -69,19 +72,23 @@ class Taught:
                 " --teacher CHECKPOINT` first"
             )
         try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                arrays = np.load(file, allow_pickle=False)
-                about = json.loads(arrays["about"].tobytes())
-                taught = cls._read(about, arrays, digest)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            taught = cls.read(path)
+        except UNREADABLE as error:
             raise InvalidDataset(f"{path} cannot be read: {error}; {_again(prepared)}") from error
         taught._check(prepared)
         return taught
 
     @classmethod
-    def _read(cls, about: dict[str, Any], arrays: Any, digest: str) -> Self:
+    def read(cls, path: Path) -> Self:
+        """Read what `save` has written; raises an error of `UNREADABLE` for a damaged file."""
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            arrays = np.load(file, allow_pickle=False)
+            return cls._of_arrays(json.loads(arrays["about"].tobytes()), arrays, digest)
+
+    @classmethod
+    def _of_arrays(cls, about: dict[str, Any], arrays: Any, digest: str) -> Self:
         if about["version"] != VERSION:
             raise ValueError("another version of `captioner teach` has written it")
         teachers = tuple(Teacher(*each) for each in about["teachers"])
@@ -115,7 +122,19 @@ class Taught:
             for row, photo in enumerate(prepared.photos)
         ]
 
-    def save(self, prepared: Prepared) -> None:
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return what parts teach, one after the other; all belong to one lesson."""
+        found: dict[int, tuple[str, ...]] = {}
+        for part in parts:
+            found |= part.found
+        counts, ids, probabilities = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("counts", "ids", "probabilities")
+        )
+        return cls(parts[0].lesson, parts[0].vocabulary, found, counts, ids, probabilities)
+
+    def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
         about = {
             "version": VERSION,
@@ -128,7 +147,7 @@ class Taught:
         np.savez(
             buffer, about=text, counts=self.counts, ids=self.ids, probabilities=self.probabilities
         )
-        write_whole(prepared.folder / TAUGHT, buffer.getvalue())
+        write_whole(path, buffer.getvalue())
 
     def __str__(self) -> str:
         names = ", ".join(teacher.name for teacher in self.lesson.teachers)

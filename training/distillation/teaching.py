@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from model.word_map import tokenize
 from training.data.grids import PhotoGrids
 from training.data.prepared import TAUGHT, Prepared
 from training.data.problems import InvalidDataset
-from training.data.taught import Lesson, Taught, Teacher
+from training.data.taught import UNREADABLE, Lesson, Taught, Teacher
 from training.distillation.ensemble import Ensemble, Member
 from training.distillation.likely_words import likely_words
 from training.reporting.progress import progress
@@ -30,6 +31,7 @@ from training.reporting.progress import progress
 log = logging.getLogger("captioner")
 
 BATCH = 64  # photos taught together
+PART = 16  # batches between two points that killed work can go on from
 MIN_BEAMS = 10  # of the search for captions; more where more captions are wanted
 
 
@@ -43,6 +45,8 @@ def teach(
     overwrite: bool = False,
 ) -> Taught:
     """Write what captioners teach about the training photos of a prepared folder, if it is not yet.
+
+    If a call is killed, the same call goes on where that one was.
 
     Parameters
     ----------
@@ -83,8 +87,10 @@ def teach(
             return _taught_already(prepared, lesson)
         where = choose_device(device)
         ensemble = _Teachers(prepared, teachers, where, choose_precision(precision, where)[1])
-        taught = _taught(prepared, lesson, ensemble)
-        taught.save(prepared)
+        _taught(prepared, lesson, ensemble).save(prepared.folder / TAUGHT)
+        # Besides the parts, files that a process may have left which was killed while writing.
+        for path in (*prepared.folder.glob("taught-*.part"), *prepared.folder.glob(".taught*")):
+            path.unlink()
     return Taught.load(prepared)
 
 
@@ -131,28 +137,57 @@ class _Teachers:
 
 def _taught(prepared: Prepared, lesson: Lesson, teachers: _Teachers) -> Taught:
     """Return what the teachers teach about all training photos, some photos after the others."""
-    ensemble, rows = teachers.ensemble, prepared.rows("train")
+    rows = prepared.rows("train")
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    parts = _parts_before(prepared.folder, lesson)
+    done = PART * len(parts)
+    if done:
+        log.info("going on after the first %d photos", done * BATCH)
+    part: list[Taught] = []
+    for batch in progress(batches[done:], len(batches), f"teaching {len(rows)} photos", done):
+        part.append(_of_batch(prepared, lesson, teachers, batch))
+        if len(part) == PART:
+            parts.append(Taught.joined(part))
+            parts[-1].save(_part(prepared.folder, len(parts) - 1))
+            part = []
+    return Taught.joined([*parts, *part])
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"taught-{number}.part"
+
+
+def _parts_before(folder: Path, lesson: Lesson) -> list[Taught]:
+    """Return the parts of the lesson that a killed call has written."""
+    parts: list[Taught] = []
+    with suppress(*UNREADABLE):  # the first that is missing or damaged is the next to write
+        part = Taught.read(_part(folder, 0))
+        while part.lesson == lesson and len(part.counts) == PART * BATCH:
+            parts.append(part)
+            part = Taught.read(_part(folder, len(parts)))
+    return parts
+
+
+def _of_batch(
+    prepared: Prepared, lesson: Lesson, teachers: _Teachers, rows: Sequence[int]
+) -> Taught:
+    """Return what the teachers teach about some photos."""
+    ensemble, grid = teachers.ensemble, teachers.grid(rows)
     found: dict[int, tuple[str, ...]] = {}
-    likely: list[tuple[np.ndarray, np.ndarray]] = []
-    counts: list[int] = []
-    starts = range(0, len(rows), BATCH)
-    kept = min(lesson.words, len(ensemble.word_map))
-    id_type = np.min_scalar_type(len(ensemble.word_map))
-    for start in progress(starts, len(starts), f"teaching {len(rows)} photos"):
-        batch = rows[start : start + BATCH]
-        grid = teachers.grid(batch)
-        if lesson.captions:
-            found |= zip(batch, _found(ensemble, grid, lesson.captions), strict=True)
-        texts = [found.get(row, prepared.photos[row].captions) for row in batch]
-        captions = [[tokenize(text) for text in each] for each in texts]
-        counts += [sum(len(words) + 1 for words in each) for each in captions]
-        words = likely_words(ensemble, grid, ensemble.word_map, captions, kept)
-        likely.append(
-            (words.ids.numpy().astype(id_type), words.probabilities.numpy().astype(np.float16))
-        )
-    ids, probabilities = (np.concatenate(parts) for parts in zip(*likely, strict=True))
+    if lesson.captions:
+        found = dict(zip(rows, _found(ensemble, grid, lesson.captions), strict=True))
+    texts = [found.get(row, prepared.photos[row].captions) for row in rows]
+    captions = [[tokenize(text) for text in each] for each in texts]
+    vocabulary = ensemble.word_map.words
+    kept = min(lesson.words, len(vocabulary))
+    likely = likely_words(ensemble, grid, ensemble.word_map, captions, kept)
     return Taught(
-        lesson, tuple(ensemble.word_map.words), found, np.array(counts), ids, probabilities
+        lesson,
+        tuple(vocabulary),
+        found,
+        np.array([sum(len(words) + 1 for words in each) for each in captions]),
+        likely.ids.numpy().astype(np.min_scalar_type(len(vocabulary))),
+        likely.probabilities.numpy().astype(np.float16),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,37 @@ def test_what_others_taught_is_replaced_only_on_demand(
     assert teach(uncaptioned.folder, teachers[:1], overwrite=True).digest != before.digest
 
 
+def test_killed_work_goes_on_where_it_was(
+    uncaptioned: Prepared, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = teach(uncaptioned.folder, teachers)
+    monkeypatch.setattr(teaching, "BATCH", 1)
+    monkeypatch.setattr(teaching, "PART", 2)
+    of_batch = teaching._of_batch
+    taught: list[int] = []
+
+    def killed_at_the_last(*arguments: Any) -> Taught:
+        taught.extend(arguments[-1])
+        if len(taught) == 5:
+            raise KeyboardInterrupt
+        return of_batch(*arguments)
+
+    monkeypatch.setattr(teaching, "_of_batch", killed_at_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        teach(uncaptioned.folder, teachers, overwrite=True)
+    taught.clear()
+    with pytest.raises(KeyboardInterrupt):  # another lesson begins anew
+        teach(uncaptioned.folder, teachers, captions=2, overwrite=True)
+    assert taught == [0, 1, 2, 3, 4]
+    (uncaptioned.folder / "taught-1.part").write_bytes(b"damaged")
+    (uncaptioned.folder / ".taught-1.part.x").write_bytes(b"half")
+    again = teach(uncaptioned.folder, teachers, captions=2, overwrite=True)
+    assert taught == [0, 1, 2, 3, 4, 2, 3, 4]
+    assert {row: captions[:2] for row, captions in whole.found.items()} == again.found
+    left = {path.name for path in uncaptioned.folder.iterdir()}
+    assert left == {"dataset.json", "photos.npy", "taught.npz"}
+
+
 def test_a_file_that_does_not_fit_is_refused(
     uncaptioned: Prepared, prepared: Prepared, teachers: list[Path]
 ) -> None:
@@ -112,7 +144,7 @@ def test_a_file_that_does_not_fit_is_refused(
         with pytest.raises(InvalidDataset, match=r"taught\.npz cannot be read.*--overwrite"):
             Taught.load(uncaptioned)
     fewer = dataclasses.replace(taught, counts=taught.counts[::-1] + 1)
-    fewer.save(uncaptioned)
+    fewer.save(path)
     with pytest.raises(InvalidDataset, match="does not fit the words of the captions"):
         Taught.load(uncaptioned)
     path.write_bytes(whole)
