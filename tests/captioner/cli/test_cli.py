@@ -108,3 +108,23 @@ def test_clear_grids(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["clear-grids", str(data), "--all"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("freed")
     assert not list(data.glob("grids-*.npy"))
+
+
+def test_teach(folder: Path, tmp_path: Path, render, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "photo.jpg").write_bytes(render())
+    data = tmp_path / "data"
+    preparing = ["prepare", str(tmp_path / "more"), "--uncaptioned", "--image-size", "96"]
+    assert main([*preparing, "--out", str(data)]) == 0
+    assert capsys.readouterr().out == f"{data}: 1 train; teach them before a training: " + (
+        "captioner teach\n"
+    )
+    arguments = ["teach", str(data), "--teacher", str(folder), "--captions", "2"]
+    assert main(arguments) == main(arguments) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith(f"{data}: 2 captions found for 1 photos, ")
+    assert first.endswith(f" words taught by {folder.name}")
+    assert main([*arguments, "--words", "2"]) == 1
+    assert "taught.npz is there already, by other teachers" in capsys.readouterr().err
+    assert main([*arguments, "--words", "2", "--overwrite"]) == 0
