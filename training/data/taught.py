@@ -25,10 +25,11 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 
 
 class Teacher(NamedTuple):
-    """A captioner that teaches: the name of its checkpoint folder, and `checkpoint.digest`."""
+    """A captioner that teaches."""
 
-    name: str
-    digest: str
+    name: str  # of its checkpoint folder
+    digest: str  # see `model.checkpoint.digest`
+    notices: tuple[str, ...]  # what it may be used for, and with it what it teaches
 
 
 class Lesson(NamedTuple):
@@ -88,10 +89,12 @@ class Taught:
             return cls._of_arrays(json.loads(arrays["about"].tobytes()), arrays, digest)
 
     @classmethod
-    def _of_arrays(cls, about: dict[str, Any], arrays: Any, digest: str) -> Self:
+    def _of_arrays(cls, about: dict[str, Any], arrays: Any, file_digest: str) -> Self:
         if about["version"] != VERSION:
             raise ValueError("another version of `captioner teach` has written it")
-        teachers = tuple(Teacher(*each) for each in about["teachers"])
+        teachers = tuple(
+            Teacher(name, digest, tuple(notices)) for name, digest, notices in about["teachers"]
+        )
         return cls(
             Lesson(about["photos"], teachers, about["captions"], about["words"]),
             tuple(about["vocabulary"]),
@@ -99,7 +102,7 @@ class Taught:
             arrays["counts"],
             arrays["ids"],
             arrays["probabilities"],
-            digest,
+            file_digest,
         )
 
     def _check(self, prepared: Prepared) -> None:

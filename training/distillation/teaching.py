@@ -26,6 +26,7 @@ from training.data.problems import InvalidDataset
 from training.data.taught import UNREADABLE, Lesson, Taught, Teacher
 from training.distillation.ensemble import Ensemble, Member
 from training.distillation.likely_words import likely_words
+from training.network.notices import inherited_notices
 from training.reporting.progress import progress
 
 log = logging.getLogger("captioner")
@@ -76,7 +77,10 @@ def teach(
     prepared.rows("train")  # raises if there is none
     lesson = Lesson(
         prepared.digest,
-        tuple(Teacher(path.resolve().name, checkpoint.digest(path)) for path in teachers),
+        tuple(
+            Teacher(path.resolve().name, checkpoint.digest(path), inherited_notices(path))
+            for path in teachers
+        ),
         0 if prepared.captioned else captions,
         words,
     )

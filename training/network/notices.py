@@ -18,6 +18,8 @@ TERMS = re.compile(r"data|licen[cs]e|terms|notice|copyright", re.IGNORECASE)
 def notices(config: TrainingConfig, mixture: Mixture) -> tuple[str, ...]:
     """Return the notices of a training's network, each once: first those that it inherits.
 
+    It inherits them from the checkpoint that weights come from, and from its teachers.
+
     Raises
     ------
     InvalidCheckpoint
@@ -25,7 +27,14 @@ def notices(config: TrainingConfig, mixture: Mixture) -> tuple[str, ...]:
     """
     start = origin(config)
     inherited = inherited_notices(start) if start else ()
-    return tuple(dict.fromkeys((*inherited, *_given(config, mixture))))
+    taught = [
+        notice
+        for part in mixture.parts
+        if part.taught
+        for teacher in part.taught.lesson.teachers
+        for notice in teacher.notices
+    ]
+    return tuple(dict.fromkeys((*inherited, *taught, *_given(config, mixture))))
 
 
 def origin(config: TrainingConfig) -> Path | None:

@@ -19,7 +19,7 @@ from training.data.taught import Lesson, Taught, Teacher
 
 STUDENT = WordMap.build([["a", "dog", "runs"], ["a"]], 1)
 VOCABULARY = ("a", "cat", "dog", "<end>")  # of the teachers; runs is the student's alone
-LESSON = Lesson("", (Teacher("teacher", "0"),), 2, 3)
+LESSON = Lesson("", (Teacher("teacher", "0", ()),), 2, 3)
 
 
 def part(photos: list[Photo], rows: list[int], taught: Taught | None) -> Part:

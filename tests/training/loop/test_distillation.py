@@ -68,6 +68,8 @@ def test_every_stage_trains_and_only_captioned_photos_are_scored(
     assert "| `more` | 3 | 2.5 | 0 |" in card
     assert "`shapes`: 50% of a word's loss compare with the probabilities of `teacher`" in card
     assert "`more`: nobody has captioned the photos" in card
+    notices = checkpoint.load_config(distilled.out).notices
+    assert any(notice.startswith("teacher: ") for notice in notices)  # they hold for the student
     assert f"--data {distilled.folders[0].path} --split val" in card
     assert (distilled.run_folder / "samples.png").is_file()
     _, word_map = checkpoint.load(distilled.out)
