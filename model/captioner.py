@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Self
 
@@ -133,17 +134,36 @@ class Captioner:
             deadline has passed no further batch is begun, and the list that is returned is shorter
             than the images. The first batch is always captioned.
         """
-        each = [options] * len(images) if isinstance(options, DecodingOptions) else list(options)
+        return list(self.caption_stream(images, options, timings, deadline))
+
+    def caption_stream(
+        self,
+        images: Iterable[bytes | InvalidImage],
+        options: DecodingOptions | Iterable[DecodingOptions] = DEFAULT_OPTIONS,
+        timings: Timings | None = None,
+        deadline: float = math.inf,
+    ) -> Iterator[list[Caption] | InvalidImage]:
+        """Caption any number of images, and hold no more than three batches of them at a time.
+
+        The images of a batch are taken and decoded while the batch before it is captioned. Which
+        images share a batch depends only on their place: the first `BATCH_SIZE` do, then the next.
+
+        Parameters
+        ----------
+        images
+            An `InvalidImage` stands for a photo that could not be read; it is yielded in its place.
+        options, timings, deadline
+            See `caption_each`.
+        """
+        each = repeat(options) if isinstance(options, DecodingOptions) else iter(options)
         timings = timings or Timings()
-        found: list[list[Caption] | InvalidImage] = []
         started = time.perf_counter()
         for photos in self._decode_ahead(images):
             timings.decoding += time.perf_counter() - started
-            found += self._caption_decoded(photos, each[len(found) :], timings)
+            yield from self._caption_decoded(photos, list(islice(each, len(photos))), timings)
             started = time.perf_counter()
             if started > deadline:
                 break
-        return found
 
     def caption_photos(
         self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
@@ -169,20 +189,28 @@ class Captioner:
         size = self.network.config.image_size
         self.caption_photos(torch.full((1, 3, size, size), 127, dtype=torch.uint8), options)
 
-    def _decode_ahead(self, images: Sequence[bytes]) -> Iterator[list[torch.Tensor | InvalidImage]]:
+    def _decode_ahead(
+        self, images: Iterable[bytes | InvalidImage]
+    ) -> Iterator[list[torch.Tensor | InvalidImage]]:
         """Yield batches of decoded photos; while one is captioned, threads decode the next."""
-        batches = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
+        remaining = iter(images)
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+
+            def begin_batch() -> list[Future[torch.Tensor | InvalidImage]]:
+                return [pool.submit(self._decode, data) for data in islice(remaining, BATCH_SIZE)]
+
             try:
-                decoding = [pool.submit(self._decode, data) for data in images[:BATCH_SIZE]]
-                for following in [*batches[1:], ()]:
+                decoding = begin_batch()
+                while decoding:
                     photos = [future.result() for future in decoding]
-                    decoding = [pool.submit(self._decode, data) for data in following]
+                    decoding = begin_batch()
                     yield photos
             finally:  # a caller that stops early does not wait for photos that are not begun
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _decode(self, data: bytes) -> torch.Tensor | InvalidImage:
+    def _decode(self, data: bytes | InvalidImage) -> torch.Tensor | InvalidImage:
+        if isinstance(data, InvalidImage):
+            return data
         try:
             return image.decode(data, self.network.config.image_size)
         except InvalidImage as error:
@@ -194,11 +222,11 @@ class Captioner:
         options: Sequence[DecodingOptions],
         timings: Timings,
     ) -> list[list[Caption] | InvalidImage]:
-        """Caption one batch; ``photos`` is emptied, and ``options`` may go on beyond it."""
+        """Caption one batch; ``photos`` is emptied."""
         started = time.perf_counter()
         errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
         good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
-        wanted = [o for o, error in zip(options, errors, strict=False) if error is None]
+        wanted = [o for o, error in zip(options, errors, strict=True) if error is None]
         photos.clear()
         captions: Iterator[list[Caption]] = iter(())
         if good:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Self
 
 import httpx2
@@ -26,7 +27,16 @@ class AsyncCaptionClient(BaseCaptionClient[httpx2.AsyncBaseTransport]):
 
     async def caption_many(self, photos: Iterable[Photo], **options: Any) -> list[Outcome]:
         """Caption photos, some at a time; see `CaptionClient.caption_many`."""
+        return [outcome async for outcome in self.caption_stream(photos, **options)]
+
+    def caption_stream(self, photos: Iterable[Photo], **options: Any) -> AsyncIterator[Outcome]:
+        """Caption any number of photos, one outcome after another; see `CaptionClient`."""
         option_headers(options)
+        return self._outcomes(photos, options)
+
+    async def _outcomes(
+        self, photos: Iterable[Photo], options: Mapping[str, Any]
+    ) -> AsyncIterator[Outcome]:
         places = asyncio.Semaphore(self._concurrency)
 
         async def outcome(photo: Photo) -> Outcome:
@@ -36,7 +46,17 @@ class AsyncCaptionClient(BaseCaptionClient[httpx2.AsyncBaseTransport]):
                 except (CaptionError, OSError) as error:
                     return error
 
-        return await asyncio.gather(*map(outcome, photos))
+        asked: deque[asyncio.Task[Outcome]] = deque()
+        try:
+            for photo in photos:
+                asked.append(asyncio.create_task(outcome(photo)))
+                if len(asked) >= 2 * self._concurrency:
+                    yield await asked.popleft()
+            while asked:
+                yield await asked.popleft()
+        finally:
+            for task in asked:
+                task.cancel()
 
     async def explain(self, photo: Photo, **options: Any) -> Reply:
         """Caption one photo, with its tokens and their attention; see `CaptionClient.explain`."""

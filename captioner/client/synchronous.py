@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import httpx2
@@ -53,8 +54,18 @@ class CaptionClient(BaseCaptionClient[httpx2.BaseTransport]):
         ValueError
             An option cannot be sent, which concerns all photos.
         """
-        option_headers(options)
+        return list(self.caption_stream(photos, **options))
 
+    def caption_stream(self, photos: Iterable[Photo], **options: Any) -> Iterator[Outcome]:
+        """Caption any number of photos, as `caption_many` does, and yield each outcome in order.
+
+        Photos are taken when their turn comes: at most twice the client's ``concurrency`` are sent
+        or waiting at a time.
+        """
+        option_headers(options)
+        return self._outcomes(iter(photos), options)
+
+    def _outcomes(self, photos: Iterator[Photo], options: Mapping[str, Any]) -> Iterator[Outcome]:
         def outcome(photo: Photo) -> Outcome:
             try:
                 return self.caption(photo, **options)
@@ -62,7 +73,16 @@ class CaptionClient(BaseCaptionClient[httpx2.BaseTransport]):
                 return error
 
         with ThreadPoolExecutor(self._concurrency) as pool:
-            return list(pool.map(outcome, photos))
+            asked: deque[Future[Outcome]] = deque()
+            try:
+                for photo in photos:
+                    asked.append(pool.submit(outcome, photo))
+                    if len(asked) >= 2 * self._concurrency:
+                        yield asked.popleft().result()
+                while asked:
+                    yield asked.popleft().result()
+            finally:  # a caller that stops early waits for no photo that is not sent yet
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def explain(self, photo: Photo, **options: Any) -> Reply:
         """Caption one photo, with its tokens and their attention; raises as `caption`."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import math
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,30 @@ def test_a_bad_image_leaves_its_neighbours_alone(
     assert [isinstance(f, InvalidImage) for f in found] == [True, False, True, False]
     assert [found[1][0].text, found[3][0].text] == [c[0].text for c in facade.caption([red, blue])]
     assert all(isinstance(f, InvalidImage) for f in facade.caption_each([b"", b"x"]))
+
+
+def test_a_stream_holds_few_images_and_keeps_their_batches(
+    network: ShowAttendTell, word_map: WordMap, render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captioner, "BATCH_SIZE", 3)
+    facade = Captioner(network.double(), word_map)
+    kinds = [render("red"), InvalidImage("it could not be read"), b"not one", render("blue")]
+    taken: list[int] = []
+
+    def endless() -> Iterator[bytes | InvalidImage]:
+        for i in itertools.count():
+            taken.append(i)
+            yield kinds[i % 4]
+
+    found = list(itertools.islice(facade.caption_stream(endless()), 12))
+    assert len(taken) <= 12 + 3
+    wanted = facade.caption_each([b"" if isinstance(k, InvalidImage) else k for k in kinds * 3])
+    for got, each in zip(found, wanted, strict=True):
+        assert isinstance(got, InvalidImage) == isinstance(each, InvalidImage)
+        if isinstance(got, list):
+            assert [c.log_prob for c in got] == [c.log_prob for c in each]
+    assert str(found[1]) == "it could not be read"
+    assert list(facade.caption_stream([])) == []
 
 
 def test_after_the_deadline_no_photo_is_begun(

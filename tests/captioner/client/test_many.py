@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,39 @@ def test_a_file_is_opened_when_its_turn_comes(connect, scripted, tmp_path: Path)
     scripted.answer = answer
     first, second = connect(scripted.url, concurrency=1).caption_many([b"first", later])
     assert (first.caption, second.caption) == ("first", "written while the first was captioned")
+
+
+def counted(taken: list[int]) -> Iterator[bytes]:
+    for i in itertools.count():
+        taken.append(i)
+        yield str(i).encode()
+
+
+def test_a_stream_takes_photos_as_their_turn_comes(scripted) -> None:
+    """An endless stream gives its first outcomes, and few photos more are taken than they need."""
+    scripted.answer = lambda asked: (200, PLAIN | {"caption": asked.body.decode()})
+    taken: list[int] = []
+    with CaptionClient(scripted.url, concurrency=3) as client:
+        outcomes = client.caption_stream(counted(taken))
+        assert [next(outcomes).caption for _ in range(10)] == [str(i) for i in range(10)]
+        outcomes.close()
+    assert len(taken) <= 10 + 2 * 3
+
+
+def test_an_asynchronous_stream_takes_photos_as_their_turn_comes(scripted) -> None:
+    scripted.answer = lambda asked: (200, PLAIN | {"caption": asked.body.decode()})
+    taken: list[int] = []
+
+    async def ask() -> list[str]:
+        found = []
+        async with AsyncCaptionClient(scripted.url, concurrency=3) as client:
+            outcomes = client.caption_stream(counted(taken))
+            async for outcome in outcomes:
+                found.append(outcome.caption)
+                if len(found) == 10:
+                    break
+            await outcomes.aclose()
+        return found
+
+    assert asyncio.run(ask()) == [str(i) for i in range(10)]
+    assert len(taken) <= 10 + 2 * 3
