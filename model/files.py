@@ -141,7 +141,7 @@ def write_whole(path: Path, content: bytes) -> None:
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_folder(new: Path, folder: Path) -> None:
@@ -159,7 +159,7 @@ def replace_folder(new: Path, folder: Path) -> None:
         folder.rename(old)
         new.rename(folder)
         shutil.rmtree(old)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -173,7 +173,7 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), swap) == 0)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a folder's names survive a loss of power, where the file system can promise that."""
     with suppress(OSError):  # the file is whole either way
         descriptor = os.open(folder, os.O_RDONLY)

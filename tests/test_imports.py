@@ -24,6 +24,7 @@ NEVER = {
     "captioner/operations": "training",
     "captioner/tutorial": "training",
     "captioner/client": "training",
+    "captioner/bulk": "training",
 }
 # `captioner bench` runs what only a checkout has, and imports it when it runs.
 EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
@@ -31,7 +32,7 @@ EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
 # A module of the model may import those in the rows above its own.
 ORDER = [
     ["english"],
-    ["config", "word_map", "files", "process", "decoding_options", "decoding_step"],
+    ["config", "word_map", "files", "process", "decoding_options", "decoding_step", "tar_members"],
     ["lettering", "attention_overlay"],
     ["inference.devices", "inference.products", "inference.efficientnet_lite"],
     ["inference.folding", "calibration", "consensus"],

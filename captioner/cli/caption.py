@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from captioner.cli import arguments as shared
 from captioner.cli.messages import print_error
-from captioner.photo_files import read_photo
+
+if TYPE_CHECKING:
+    from captioner.bulk.engines import Engine
+    from captioner.bulk.row import RowOptions
+    from captioner.bulk.run import Counts, Progress
+    from captioner.bulk.sources.listing import Listing
 
 SUMMARY = "Write captions for photos."
 DESCRIPTION = """\
-Write captions for photos, each with its log-probability.
+Write captions for photos, as lines or into a table.
 
-A file that cannot be captioned is an error of its own; the others are captioned."""
+A photo that cannot be captioned has an error of its own; the others are captioned, and the exit
+status is 1. A run with --out that ends early is gone on with by the same command."""
 EXAMPLES = """\
   captioner caption photo.jpg
+  captioner caption photos --out captions.csv
   captioner caption *.jpg --num-captions 3 --beam-size 10
+  captioner caption photos --out captions.parquet --tokens --min-confidence 0.3
+  captioner caption shard-0.tar list.txt photos.parquet s3://bucket/photos --out captions.jsonl
   captioner caption photo.jpg --checkpoint CHECKPOINT --device cuda
-  captioner caption photo.jpg --server http://127.0.0.1:8080"""
+  captioner caption photos --server http://127.0.0.1:8080"""
 
-Captions: TypeAlias = list[tuple[str, float]]  # texts and their log-probabilities, best first
-PHOTOS_AT_A_TIME = 32  # read and captioned before their captions are printed
-# Replies that are about one photo: it was refused, or a worker died of it.
-STATUSES_OF_ONE_PHOTO = (413, 415, 500, 507)
+REQUESTS_UNDER_WAY = 64  # to a server; four of its batches, so that none of them waits for photos
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a photo; a folder of photos; a tar of photos; a .txt or .lst file with a path a line,"
+        " or - for such lines on standard input; a Parquet file; each of them here or at an"
+        " address, s3://, gs:// or file://",
+    )
     captioner = parser.add_mutually_exclusive_group()
     shared.add_checkpoint_argument(captioner)
     captioner.add_argument(
@@ -39,76 +54,173 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " checkpoint, device and precision",
     )
     shared.add_key_file_argument(parser)
+    _add_source_arguments(parser.add_argument_group("the photos"))
+    _add_output_arguments(parser.add_argument_group("what is written"))
     shared.add_decoding_arguments(parser)
     shared.add_device_arguments(parser)
 
 
+def _add_source_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--no-recursive",
+        dest="recursive",
+        action="store_false",
+        help="leave out the photos in the folders of a folder",
+    )
+    group.add_argument(
+        "--image-column",
+        metavar="NAME",
+        help="column of Parquet files that holds the photos, as paths or as the bytes of image"
+        " files (default: image, photo, image_path, file_name, filename, path or jpg)",
+    )
+
+
+def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="table to write, *.csv, *.jsonl or *.parquet, in place of lines",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace the table")
+    group.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="keep the captions that the table has, and add those of other photos",
+    )
+    group.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="X",
+        help="leave out captions of a lower confidence, in 0..1",
+    )
+    group.add_argument(
+        "--tokens",
+        action="store_true",
+        help="add a column of the caption's words and their log-probabilities",
+    )
+    group.add_argument(
+        "--verbose", action="store_true", help="print log-probabilities beside the confidences"
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
+    from captioner.bulk.resumption import check_table
+    from captioner.bulk.sources.listing import Listing
+    from captioner.operations.interrupts import Interrupts
+
+    _check(arguments)
+    listing = Listing(arguments.sources, arguments.recursive, arguments.image_column)
+    listing.check()
+    if arguments.out is not None:
+        check_table(arguments.out, arguments.overwrite or arguments.skip_existing)
+    options = _row_options(arguments)
+    with Interrupts(), _engine(arguments, options) as engine:
+        if arguments.out is None:
+            counts = _print_lines(arguments, listing, engine)
+        else:
+            counts = _write_table(arguments, listing, engine)
+    if counts.failures:
+        of = f"{counts.failures} of {counts.photos} photos could not be captioned"
+        raise ValueError(f"{of}; the column error says why" if arguments.out else of)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` for arguments that do not go together."""
     if arguments.key_file and not arguments.server:
         raise ValueError("--key-file is the key file of a server; name that with --server")
-    results = captions_by_server(arguments) if arguments.server else captions(arguments)
-    failures = 0
-    for path, result in zip(arguments.images, results, strict=True):
-        if isinstance(result, str):
-            failures += 1
-            print_error(f"{path}: {result}")
-        else:
-            for text, log_prob in result:
-                print(f"{path}: {text} ({log_prob:.2f})", flush=True)
-    if failures:
-        raise ValueError(f"{failures} of {len(arguments.images)} files could not be captioned")
-
-
-def captions(arguments: argparse.Namespace) -> Iterator[Captions | str]:
-    """Yield the captions of each file, or why it has none."""
-    from model import InvalidImage
-
-    captioner = shared.load_captioner(arguments)
-    decoding = shared.decoding_options(arguments)
-    for paths in _batches(arguments.images):
-        contents = [_content_or_error(path) for path in paths]
-        photos = [content for content in contents if isinstance(content, bytes)]
-        results = iter(captioner.caption_each(photos, decoding))
-        for content in contents:
-            if isinstance(content, str):
-                yield content
-            elif isinstance(result := next(results), InvalidImage):
-                yield str(result)
-            else:
-                yield [(caption.text, caption.log_prob) for caption in result]
-
-
-def captions_by_server(arguments: argparse.Namespace) -> Iterator[Captions | str]:
-    """Yield what `captions` does, asking a served captioner."""
-    from captioner.client import CaptionClient, CaptionError
-
     for name in ("device", "precision"):
-        if getattr(arguments, name) != "auto":
+        if arguments.server and getattr(arguments, name) != "auto":
             raise ValueError(f"--{name} is the server's to choose; leave it out with --server")
-    keys = shared.read_keys(arguments)
-    decoding = shared.decoding_values(arguments)  # the server checks them
-    with CaptionClient(arguments.server, token=keys.inference if keys else None) as client:
-        for paths in _batches(arguments.images):
-            for reply in client.caption_many(paths, **decoding):
-                if isinstance(reply, OSError):
-                    yield reply.strerror or str(reply)
-                elif isinstance(reply, CaptionError):
-                    if reply.code != "invalid_image" and reply.status not in STATUSES_OF_ONE_PHOTO:
-                        raise reply  # any other photo would meet the same error
-                    yield reply.message
-                else:
-                    others = [(other.caption, other.log_prob) for other in reply.alternatives]
-                    yield [(reply.caption, reply.log_prob), *others]
+    for name in ("tokens", "overwrite", "skip_existing"):
+        if getattr(arguments, name) and arguments.out is None:
+            raise ValueError(f"--{name.replace('_', '-')} is about a table; name that with --out")
+    if arguments.overwrite and arguments.skip_existing:
+        raise ValueError("--overwrite replaces the captions that --skip-existing keeps; give one")
 
 
-def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    for start in range(0, len(paths), PHOTOS_AT_A_TIME):
-        yield paths[start : start + PHOTOS_AT_A_TIME]
+def _row_options(arguments: argparse.Namespace) -> RowOptions:
+    from captioner.bulk.row import RowOptions
+
+    return RowOptions(arguments.num_captions > 1, arguments.tokens, arguments.min_confidence)
 
 
-def _content_or_error(path: Path) -> bytes | str:
-    """Return the bytes of a file, or why it cannot be read."""
-    try:
-        return read_photo(path)
-    except OSError as error:
-        return error.strerror or str(error)
+@contextmanager
+def _engine(arguments: argparse.Namespace, options: RowOptions) -> Iterator[Engine]:
+    """Load the captioner, or connect to the server, that the arguments name."""
+    from captioner.bulk.engines import LocalEngine, ServerEngine
+
+    if arguments.server:
+        from captioner.client import CaptionClient
+
+        keys = shared.read_keys(arguments)
+        with CaptionClient(
+            arguments.server,
+            token=keys.inference if keys else None,
+            concurrency=REQUESTS_UNDER_WAY,
+        ) as client:
+            yield ServerEngine(client, shared.decoding_values(arguments), options)
+    else:
+        from model import checkpoint
+
+        decoding = shared.decoding_options(arguments)
+        captioner = shared.load_captioner(arguments)
+        yield LocalEngine(captioner, decoding, options, checkpoint.digest(arguments.checkpoint))
+
+
+def _print_lines(arguments: argparse.Namespace, listing: Listing, engine: Engine) -> Counts:
+    from captioner.bulk.lines import LineSink
+    from captioner.bulk.run import caption_all
+
+    sink = LineSink(print_error, arguments.verbose)
+    progress = _progress(listing, 0) if sys.stderr.isatty() else iter  # lines are enough elsewhere
+    return caption_all(listing, engine, sink, progress)
+
+
+def _write_table(arguments: argparse.Namespace, listing: Listing, engine: Engine) -> Counts:
+    from captioner.bulk.resumption import TablePlan, open_table
+    from captioner.bulk.run import caption_all
+
+    plan = TablePlan(
+        arguments.out,
+        engine.options.columns,
+        _settings(arguments, engine),
+        arguments.overwrite,
+        arguments.skip_existing,
+    )
+    with open_table(plan) as sink:
+        try:
+            counts = caption_all(listing, engine, sink, _progress(listing, sink.done))
+        except (KeyboardInterrupt, OSError, RuntimeError):
+            if sink.part.rows:
+                there = f"{sink.done} photos are captioned in {sink.part.path}"
+                print_error(f"{there}; the same command goes on from there")
+            raise
+    kept = f" and {sink.kept} that it had" if sink.kept else ""
+    print(f"{plan.path}: {counts.photos} photos{kept}")
+    return counts
+
+
+def _settings(arguments: argparse.Namespace, engine: Engine) -> dict[str, Any]:
+    """Return all that decides what the rows of a table hold, by names for messages."""
+    from captioner import __version__
+    from captioner.bulk.row import encodable
+
+    options = [
+        *("recursive", "image_column", "min_confidence", "tokens", "skip_existing", "precision"),
+        *shared.decoding_values(arguments),
+    ]
+    return {
+        "captioner's version": __version__,
+        "the model": engine.model,
+        "where it runs": engine.place,
+        "the sources": [encodable(source) for source in arguments.sources],
+    } | {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in options}
+
+
+def _progress(listing: Listing, done: int) -> Progress:
+    """Return what shows the progress: a bar on a terminal, elsewhere a line now and then."""
+    from training.reporting.progress import progress
+
+    total = listing.count() if sys.stderr.isatty() else None
+    return lambda rows: progress(rows, total, "captions", done)

@@ -7,6 +7,7 @@ import sys
 from captioner.addresses import redacted
 
 INSTALL_EXTRAS = "pip install 'captioner[serve,train]'"
+INSTALL_BULK = "pip install 'captioner[bulk]'"
 
 
 def print_error(message: str) -> None:
@@ -19,7 +20,9 @@ def describe(error: Exception) -> str:
     from captioner.operations.keys import with_key_hint
 
     if isinstance(error, ModuleNotFoundError):
-        return f"{error.name or error} is not installed, which this needs: {INSTALL_EXTRAS}"
+        name = (error.name or str(error)).partition(".")[0]
+        extra = INSTALL_BULK if name == "pyarrow" else INSTALL_EXTRAS
+        return f"{name} is not installed, which this needs: {extra}"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}"

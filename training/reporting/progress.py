@@ -17,13 +17,13 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterator[T]:
+def progress(items: Iterable[T], total: int | None, what: str, done: int = 0) -> Iterator[T]:
     """Yield the items, and show how many of them have passed.
 
     Parameters
     ----------
     total
-        The number of all items, with those that have passed before.
+        The number of all items, with those that have passed before; None if it is not known.
     what
         Names the work, such as ``epoch 3``.
     done
@@ -35,6 +35,6 @@ def progress(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterat
     last = time.monotonic()
     for passed, item in enumerate(items, done):
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
-            log.info("%s: %d of %d", what, passed, total)
+            log.info("%s: %d%s", what, passed, "" if total is None else f" of {total}")
             last = time.monotonic()
         yield item

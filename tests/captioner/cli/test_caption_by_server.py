@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from captioner.cli import caption
 from captioner.cli.main import main
 from captioner.client import retries
 from model import DecodingOptions
@@ -32,23 +31,26 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def caption_by_content(asked: Any) -> tuple[int, Any]:
     text = asked.body.decode()
-    others = [{"caption": f"no {text}", "log_prob": -2.0}]
-    return 200, {"caption": f"a {text}", "log_prob": -1.256, "alternatives": others}
+    others = [{"caption": f"no {text}", "log_prob": -2.0, "confidence": 0.25}]
+    figures = {"log_prob": -1.256, "confidence": 0.714}
+    return 200, {"caption": f"a {text}", "alternatives": others, **figures}
 
 
 def test_output_and_request_have_all_options(
-    scripted, photos: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch
+    scripted, photos: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
     scripted.answer = caption_by_content
-    options = ["--num-captions", "2", "--beam-size", "5", "--length-penalty", "0.5"]
+    options = ["--num-captions", "2", "--beam-size", "5", "--length-penalty", "0.5", "--verbose"]
     assert main(["caption", *map(str, photos), "--server", scripted.url, *options]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines() == [
         line
         for path in photos
-        for line in (f"{path}: a {path.stem} (-1.26)", f"{path}: no {path.stem} (-2.00)")
+        for line in (
+            f"{path}: a {path.stem} (confidence 0.71, log-probability -1.26)",
+            f"{path}: no {path.stem} (confidence 0.25, log-probability -2.00)",
+        )
     ]
     for asked in scripted.asked:
         sent = {name: text for name, text in asked.headers.items() if name.startswith("x-caption")}
@@ -83,12 +85,12 @@ def test_an_error_of_one_photo_does_not_stop_the_others(
         photos[1].unlink()
     assert main(["caption", *map(str, photos), "--server", scripted.url]) == 1
     out, err = capsys.readouterr()
-    assert [line.split(": ")[0] for line in out.splitlines()][::2] == [
+    assert [line.split(": ")[0] for line in out.splitlines()] == [
         str(path) for path in photos if path.stem != "cat"
     ]
     assert err.splitlines() == [
         f"captioner: {photos[1]}: {message}",
-        "captioner: 1 of 5 files could not be captioned",
+        "captioner: 1 of 5 photos could not be captioned",
     ]
 
 

@@ -33,7 +33,7 @@ def test_a_bad_file_does_not_stop_the_others(
     assert out.startswith(f"{good}: ")
     assert err.splitlines() == [
         f"captioner: {bad}: not an image; accepted: {', '.join(accepted())}",
-        "captioner: 1 of 2 files could not be captioned",
+        "captioner: 1 of 2 photos could not be captioned",
     ]
 
 

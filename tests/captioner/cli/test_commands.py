@@ -88,7 +88,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "arguments are required: COMMAND"),
         (["capton", "x.jpg"], "invalid choice: 'capton' (choose from 'caption', 'explain'"),
-        (["caption"], "captioner caption: error: the following arguments are required: IMAGE"),
+        (["caption"], "captioner caption: error: the following arguments are required: SOURCE"),
         (["caption", "x.jpg", "--colour"], "captioner caption: error: unrecognized arguments"),
         (["caption", "x.jpg", "--beam-size", "two"], "--beam-size: invalid int value: 'two'"),
         (["caption", "x.jpg", "--debug"], "unrecognized arguments: --debug"),

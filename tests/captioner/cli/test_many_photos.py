@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from captioner.cli import caption
-from captioner.cli.main import command_parser, main
+from captioner.bulk.sources import stores
+from captioner.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,15 +45,14 @@ def test_each_file_that_cannot_be_read_has_its_own_error(
     folder.mkdir()
     os.mkfifo(pipe)
     denied.write_bytes(b"")
-    read = Path.read_bytes
+    read = stores.read_photo
 
-    def read_bytes(path: Path) -> bytes:
-        if path == denied:  # the user who runs the tests may be root, who may read everything
-            raise PermissionError(13, "Permission denied", str(path))
+    def read_photo(path: str) -> bytes:
+        if path == str(denied):  # the user who runs the tests may be root, who may read everything
+            raise PermissionError(13, "Permission denied", path)
         return read(path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
+    monkeypatch.setattr(stores, "read_photo", read_photo)
     missing = tmp_path / "missing.jpg"
     files = [photos[0], missing, folder, photos[1], pipe, denied, Path(os.devnull), photos[2]]
     assert main(["caption", *map(str, files), *who]) == 1
@@ -61,25 +60,12 @@ def test_each_file_that_cannot_be_read_has_its_own_error(
     assert [line.split(": ")[0] for line in out.splitlines()] == list(map(str, photos[:3]))
     assert err.splitlines() == [
         f"captioner: {missing}: No such file or directory",
-        f"captioner: {folder}: Is a directory",
+        f"captioner: {folder}: No photo in this folder or below, by the endings of names",
         f"captioner: {pipe}: Not a regular file",
         f"captioner: {denied}: Permission denied",
         f"captioner: {os.devnull}: Not a regular file",
-        "captioner: 5 of 8 files could not be captioned",
+        "captioner: 5 of 8 photos could not be captioned",
     ]
-
-
-def test_photos_are_read_a_few_at_a_time(
-    who: list[str], photos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caption, "PHOTOS_AT_A_TIME", 2)
-    arguments = command_parser("caption").parse_args([*map(str, photos), *who])
-    by_server = bool(arguments.server)
-    results = (caption.captions_by_server if by_server else caption.captions)(arguments)
-    next(results)
-    for path in photos[2:]:
-        path.unlink()
-    assert [isinstance(result, str) for result in results] == [False, True, True, True]
 
 
 def run(
@@ -105,11 +91,11 @@ def test_names_that_are_not_utf8_are_printed_as_they_are(server: list[str], tmp_
     good, missing = os.fsdecode(b"caf\xe9.jpg"), os.fsdecode(b"th\xe9.jpg")
     (tmp_path / good).write_bytes(b"a photo")
     done = run(["caption", good, missing, *server], tmp_path)
-    assert done.stdout == b"caf\xe9.jpg: a dog (-1.00)\n"
+    assert done.stdout == b"caf\xe9.jpg: a dog\n"
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         rb"captioner: th\udce9.jpg: No such file or directory",
-        b"captioner: 1 of 2 files could not be captioned",
+        b"captioner: 1 of 2 photos could not be captioned",
     ]
 
 

@@ -12,9 +12,10 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from model.tar_members import tar_members
 from training.data.formats.folders import composed
 from training.data.formats.listing import Listing, checked_photo, parse_json
 from training.data.photo import TarMember
@@ -82,15 +83,9 @@ def _captions(files: Sample) -> Any:
 def _members(path: Path) -> Iterator[tuple[str, TarMember | None]]:
     """Yield every name but those of folders and hidden files; a link comes with None."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                if info.isdir() or PurePosixPath(info.name).name.startswith("."):
-                    continue
-                member = TarMember(path, info.offset_data, info.size)
-                yield info.name, member if info.isfile() else None
-            # tarfile takes a damaged header for the end, which is a block of zeros.
-            if any(TarMember(path, tar.offset, tarfile.BLOCKSIZE).read_bytes()):
-                raise tarfile.ReadError(f"damaged at byte {tar.offset}")
+        with open(path, "rb") as tar:
+            for name, offset, size, is_link in tar_members(tar):
+                yield name, None if is_link else TarMember(path, offset, size)
     except (OSError, tarfile.TarError) as error:
         wanted = "it must be a whole tar that is not compressed"
         raise InvalidDataset(f"{path}: {error}; {wanted}") from error

@@ -1,0 +1,57 @@
+"""A photo that is to be captioned: its name, and how to read it when its turn comes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import NoReturn, Self
+
+# The endings of the formats that `model.image` reads, in any case. HEIC is always among them: where
+# its decoder is not installed, its photos get an error that says how to install it.
+ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "gif", "tif", "tiff", "bmp", "dib"),
+        *("avif", "heic", "heif"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of a source.
+
+    Attributes
+    ----------
+    name
+        What the user calls it: its path, its address, or its place within a tar or a table.
+    read
+        Returns the bytes of its file; raises `OSError` if it cannot be read.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+    @classmethod
+    def unreadable(cls, name: str, reason: str) -> Self:
+        """Return the stand-in for something that cannot be listed; reading it raises the reason."""
+        return cls(name, partial(_fail, name, reason))
+
+
+def _fail(name: str, reason: str) -> NoReturn:
+    raise OSError(errno.EIO, reason, name)
+
+
+def is_photo(name: str) -> bool:
+    """Return whether a file's name has the ending of a photo and is not hidden."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, on one line and without the path that stands beside it."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

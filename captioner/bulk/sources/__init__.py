@@ -1,0 +1,1 @@
+"""Where photos come from: files, folders, lists, tars, Parquet tables and object stores."""
