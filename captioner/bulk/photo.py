@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -53,5 +54,7 @@ def is_photo(name: str) -> bool:
 
 def reason_of(error: Exception) -> str:
     """Return what an error says, on one line and without the path that stands beside it."""
+    if isinstance(error, FileNotFoundError):
+        return os.strerror(errno.ENOENT)  # pyarrow's own words repeat the path
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
