@@ -32,10 +32,10 @@ def by_content(asked: Any) -> tuple[int, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of 150 photos, some of which are bad."""
+    """A folder of 300 photos, some of which are bad."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    for i in range(150):
+    for i in range(300):
         (folder / f"{i:03}.jpg").write_bytes(b"bad" if i % 50 == 7 else f"photo {i}".encode())
     return folder
 
@@ -52,9 +52,9 @@ def test_a_folder_becomes_a_table(
     arguments = ["caption", str(folder), "none.jpg", "--server", scripted.url, "--out", str(table)]
     assert main([*arguments, "--tokens", "--min-confidence", "0.12"]) == 1
     out, err = capsys.readouterr()
-    assert out == f"{table}: 151 photos\n"
+    assert out == f"{table}: 301 photos\n"
     assert err.splitlines() == [
-        "captioner: 4 of 151 photos could not be captioned; the column error says why"
+        "captioner: 7 of 301 photos could not be captioned; the column error says why"
     ]
     first, *rows = rows_of(table)
     assert first == {
@@ -66,7 +66,7 @@ def test_a_folder_becomes_a_table(
         "model": MODEL["digest"],
         "tokens": '[{"word": "photo 0", "log_prob": -7.0}, {"word": "<end>", "log_prob": 0.0}]',
     }
-    assert [row["photo"] for row in rows[:-1]] == [f"{folder}/{i:03}.jpg" for i in range(1, 150)]
+    assert [row["photo"] for row in rows[:-1]] == [f"{folder}/{i:03}.jpg" for i in range(1, 300)]
     assert rows[6] == dict.fromkeys(first, "") | {
         "photo": f"{folder}/007.jpg",
         "error": "not an image",
@@ -108,12 +108,12 @@ def test_an_interrupted_run_is_gone_on_with_by_the_same_command(
 ) -> None:
     wanted, table = tmp_path / "wanted.csv", tmp_path / "table.csv"
     scripted.answer = by_content
-    assert start(folder, wanted, scripted.url).wait() == 1
+    start(folder, wanted, scripted.url).communicate()
     process: list[subprocess.Popen[str]] = []
     scripted.asked.clear()
 
     def interrupting(asked: Any) -> tuple[int, Any] | None:
-        if asked.body == b"photo 140":
+        if asked.body == b"photo 240":
             process[0].send_signal(number)
         return by_content(asked)
 
@@ -130,9 +130,9 @@ def test_an_interrupted_run_is_gone_on_with_by_the_same_command(
     scripted.answer = by_content
     scripted.asked.clear()
     out, err = start(folder, table, scripted.url).communicate()
-    assert out == f"{table}: 150 photos\n"
+    assert out == f"{table}: 300 photos\n"
     assert table.read_bytes() == wanted.read_bytes()
-    assert len(scripted.asked) == 150 - done
+    assert len(scripted.asked) == 300 - done
 
 
 def test_other_options_are_refused(
@@ -140,7 +140,7 @@ def test_other_options_are_refused(
 ) -> None:
     scripted.answer = lambda asked: (
         (500, {"code": 1, "type": "Broken", "message": "no"}) and (404, {"message": "gone"})
-        if asked.body == b"photo 149"
+        if asked.body == b"photo 299"
         else by_content(asked)
     )
     table = tmp_path / "table.csv"
@@ -153,7 +153,7 @@ def test_other_options_are_refused(
     assert "--beam-size was 5 and is 3" in err
     scripted.answer = by_content
     assert main(arguments) == 1
-    assert len(rows_of(table)) == 150
+    assert len(rows_of(table)) == 300
 
 
 def test_paths_from_standard_input(scripted, folder: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_photo_is_printed_while_others_are_captioned(scripted, folder: Path) -
     printed: list[bytes] = []
 
     def answer(asked: Any) -> tuple[int, Any]:
-        if asked.body == b"photo 149":
+        if asked.body == b"photo 299":
             assert process[0].stdout
             printed.append(process[0].stdout.readline())
         return by_content(asked)
