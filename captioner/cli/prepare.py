@@ -16,7 +16,8 @@ with captioner teach."""
 EXAMPLES = """\
   captioner prepare flickr8k --out DATA
   captioner prepare my_photos --out DATA --image-size 240 --val-share 0.2
-  captioner prepare captions.json --format coco --out DATA
+  captioner prepare coco --out DATA
+  captioner prepare captions.csv --out DATA --image-column photo --caption-column words
   captioner prepare more_photos --uncaptioned --out MORE"""
 
 
@@ -24,13 +25,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from training.data.formats import READERS
 
     parser.add_argument(
-        "source", type=Path, help="folder, JSON file or tar; the documentation lists the forms"
+        "source",
+        type=Path,
+        help="folder, table, JSON file or tar; the documentation lists the forms",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", required=True, help="folder to write")
     parser.add_argument(
         "--format",
         default="auto",
         help=f"form of the source: {', '.join(READERS)}; auto recognises it (default: auto)",
+    )
+    parser.add_argument(
+        "--image-column",
+        metavar="NAME",
+        help="column of a table with the names of photos, or their bytes (default: by its name)",
+    )
+    parser.add_argument(
+        "--caption-column",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="column of a table with captions; may be given several times (default: by its name)",
     )
     parser.add_argument(
         "--image-size",
@@ -79,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from training.data.formats.columns import ColumnChoice
     from training.data.prepare import prepare
 
     if arguments.uncaptioned and arguments.format != "auto":
@@ -86,6 +102,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"--format {arguments.format} and --uncaptioned exclude each other: only formats of"
             " captioned photos have names"
         )
+    columns = ColumnChoice(arguments.image_column, arguments.caption_column)
+    if arguments.uncaptioned and columns:
+        raise ValueError("photos without captions have no columns; leave --uncaptioned out")
     prepared = prepare(
         arguments.source,
         arguments.out,
@@ -97,6 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
         max_words=arguments.max_words,
         overwrite=arguments.overwrite,
         uncaptioned=arguments.uncaptioned,
+        columns=columns,
     )
     counts = ", ".join(f"{len(rows)} {split}" for split, rows in prepared.splits.items())
     taught = "; teach them before a training: captioner teach" if arguments.uncaptioned else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from model.word_map import count_words, tokenize
 from training.data import formats
+from training.data.formats.columns import RECOGNISED, ColumnChoice
+from training.data.formats.file_index import composed
 from training.data.photo import Photo
 from training.data.problems import (
     DUPLICATE,
@@ -41,7 +45,12 @@ class Dataset:
         return found
 
 
-def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Dataset:
+def read(
+    source: str | Path,
+    format: str = "auto",
+    max_words: int = 50,
+    columns: ColumnChoice = RECOGNISED,
+) -> Dataset:
     """Read a dataset in any of the formats of `training.data.formats.READERS`.
 
     Parameters
@@ -52,6 +61,8 @@ def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Datas
         Name of the format; ``auto`` recognises it.
     max_words
         Captions of more words are left out; three characters of Chinese, Thai, ... are a word.
+    columns
+        Columns of a table, where their names are not among the usual ones.
 
     Returns
     -------
@@ -62,15 +73,12 @@ def read(source: str | Path, format: str = "auto", max_words: int = 50) -> Datas
     Raises
     ------
     InvalidDataset
-        The source is in no known format, or not in the one that was named.
+        The source is in no known format or in several, or not in the one that was named.
     """
     source = Path(source)
     if format == "auto":
-        format = formats.recognise(source)
-    if format not in formats.READERS:
-        allowed = ", ".join(("auto", *formats.READERS))
-        raise InvalidDataset(f"format is {format!r}; allowed: {allowed}")
-    listing = list(formats.READERS[format].read(source))
+        format = "table" if columns else formats.recognise(source)
+    listing = list(formats.read(source, format, columns))
     if not listing:
         raise InvalidDataset(f"{source} lists no photo in the format {format!r}")
     photos, problems = _judged(listing, max_words)
@@ -93,7 +101,7 @@ def _judged(
         if has_splits and not item.splits:
             problems.append(Problem(IN_NO_SPLIT, item.name))
         elif item.file is None:
-            problems.append(Problem(MISSING, item.name))
+            problems.append(Problem(MISSING, item.name, item.hint))
         elif before and set(item.splits) <= set(before.splits):
             problems.append(Problem(DUPLICATE, item.name))
         elif captions := _usable_captions(item, max_words, problems):
@@ -102,7 +110,33 @@ def _judged(
                 problems.append(Problem(IN_SEVERAL_SPLITS, item.name))
                 photo = _put_together(before, photo)
             photos[item.name] = photo
-    return photos.values(), problems
+    return _of_one_name_each(photos.values(), problems), problems
+
+
+def _of_one_name_each(photos: Iterable[Photo], problems: list[Problem]) -> list[Photo]:
+    """Return the photos whose files have no other name; add the others to ``problems``.
+
+    Of several names of a file the one that is written as the file's counts. Where none is, such as
+    ``a/1.jpg`` and ``b/1.jpg`` for the only ``1.jpg``, nobody knows whose captions are right.
+    """
+    names: dict[Any, list[str]] = defaultdict(list)
+    for photo in photos:
+        names[photo.file].append(photo.name)
+    kept = []
+    for photo in photos:
+        same = names[photo.file]
+        exact = [name for name in same if isinstance(photo.file, Path) and _ends(photo.file, name)]
+        if len(same) == 1 or photo.name == next(iter(exact), None):
+            kept.append(photo)
+        else:
+            others = ", ".join(name for name in same if name != photo.name)
+            problems.append(Problem(DUPLICATE, photo.name, f"its file is that of {others}"))
+    return kept
+
+
+def _ends(file: Path, name: str) -> bool:
+    """Return whether a path ends in a name, as it is written."""
+    return f"/{composed(file.as_posix())}".endswith(f"/{name}")
 
 
 def _put_together(one: Photo, other: Photo) -> Photo:

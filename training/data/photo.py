@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from training.data.parquet_cells import ParquetCell
+
 
 @dataclass(frozen=True)
 class TarMember:
@@ -14,6 +16,11 @@ class TarMember:
     path: Path  # of the tar
     offset: int  # bytes
     size: int  # bytes
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the file lies in the tar."""
+        return self.offset, self.size
 
     def read_bytes(self) -> bytes:
         with open(self.path, "rb") as file:
@@ -32,7 +39,8 @@ class Photo:
     name: str  # in Unicode's composed form (NFC); unique in its dataset
     captions: tuple[str, ...]
     splits: tuple[str, ...] = ()  # some of SPLITS, in the source's order; () if it has no splits
-    file: Path | TarMember | None = None  # None: there is none, or its pixels are prepared
+    file: Path | TarMember | ParquetCell | None = None  # None: none, or its pixels are prepared
+    hint: str = ""  # which file may be meant, if there is none
 
     def read_bytes(self) -> bytes:
         """Return the encoded photo, as its file holds it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model import image
-from training.data.photo import Photo, TarMember
+from training.data.photo import Photo
 from training.data.prepared import VERSION
 from training.data.problems import InvalidDataset
 
@@ -34,7 +34,7 @@ def _digest(photos: Iterable[Photo]) -> str:
     for photo in photos:
         file = photo.file
         assert file is not None
-        place = (file.offset, file.size) if isinstance(file, TarMember) else file.stat().st_size
+        place = file.stat().st_size if isinstance(file, Path) else file.place
         digest.update(json.dumps([place, photo.description()]).encode())
     return digest.hexdigest()
 

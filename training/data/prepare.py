@@ -10,6 +10,7 @@ from typing import Any
 
 from model.files import check_place, locked, write_whole
 from training.data import datasets
+from training.data.formats.columns import RECOGNISED, ColumnChoice
 from training.data.photo import Photo
 from training.data.pixels import PART, STATE, write_pixels
 from training.data.plan import Plan, is_other, make_plan, require_same
@@ -33,6 +34,7 @@ def prepare(
     threads: int | None = None,
     overwrite: bool = False,
     uncaptioned: bool = False,
+    columns: ColumnChoice = RECOGNISED,
 ) -> Prepared:
     """Decode every photo of a source once and write a folder that trainings read.
 
@@ -41,7 +43,7 @@ def prepare(
 
     Parameters
     ----------
-    source, format, max_words
+    source, format, max_words, columns
         The dataset, for `training.data.datasets.read`.
     out
         Folder to write.
@@ -81,7 +83,7 @@ def prepare(
     if uncaptioned:
         dataset, val_share = read_uncaptioned(source), 0.0
     else:
-        dataset = datasets.read(source, format, max_words)
+        dataset = datasets.read(source, format, max_words, columns)
     # The order of the listing must not matter.
     listed = sorted(dataset.photos, key=lambda photo: photo.name)
     names = {photo.name for photo in listed}

@@ -14,11 +14,13 @@ NO_CAPTION = "photo without a caption"
 EMPTY_CAPTION = "caption without a word"
 LONG_CAPTION = "overlong caption"
 UNREADABLE = "photo that cannot be decoded"
+NOT_CAPTIONED = "row with an error in place of a caption"
+NO_PHOTO = "text without a photo"
 IN_NO_SPLIT = "photo in no split"
 IN_SEVERAL_SPLITS = "photo in several splits"
-# Which photos a split leaves out or shares is a decision of whoever made it, so these are reported
-# but do not count as faults.
-NOTICES = frozenset({IN_NO_SPLIT, IN_SEVERAL_SPLITS})
+# Which photos a split leaves out or shares is a decision of whoever made it, and so is what has no
+# caption or photo on purpose: these are reported but do not count as faults.
+NOTICES = frozenset({NOT_CAPTIONED, NO_PHOTO, IN_NO_SPLIT, IN_SEVERAL_SPLITS})
 
 
 class InvalidDataset(ValueError):

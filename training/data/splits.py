@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,16 +15,24 @@ SPLITS = ("train", "val", "test")
 # Other names of a split; "restval" is what Karpathy's COCO calls further training photos.
 SYNONYMS = {"restval": "train", "validation": "val", "valid": "val", "dev": "val"}
 SPLIT_FOLDERS = (*SPLITS, *SYNONYMS)
+_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_FOLDERS)})(?![a-z])")
 
 
 def canonical_split(name: Any) -> Any:
-    """Return the name in `SPLITS` for any name of a split; None for an empty one."""
+    """Return the name in `SPLITS` for any name of a split, in any case; None for an empty one."""
+    name = name.strip().lower() if isinstance(name, str) else name
     return SYNONYMS.get(name, name) or None
 
 
 def drawing_order(seed: int, name: str) -> bytes:
     """Return a key that sorts photos into a random order, which a seed and their names fix."""
     return hashlib.sha256(json.dumps([seed, name]).encode()).digest()
+
+
+def split_in(name: str) -> str | None:
+    """Return the split that a file's name has as a word, such as ``shapes-train-0``, if any."""
+    word = _SPLIT_WORD.search(name.lower())
+    return SYNONYMS.get(word.group(), word.group()) if word else None
 
 
 def with_validation(photos: Sequence[Photo], seed: int, share: float) -> list[Photo]:

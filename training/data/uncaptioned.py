@@ -6,18 +6,13 @@ import logging
 from pathlib import Path
 
 from training.data.datasets import Dataset
-from training.data.formats.folders import composed
+from training.data.formats.file_index import PHOTO_ENDINGS, composed, is_photo_name
 from training.data.photo import Photo
 from training.data.problems import DUPLICATE, InvalidDataset, Problem
 
 log = logging.getLogger("captioner")
 
 FORMAT = "uncaptioned"
-# Endings of names of photos in the formats that are read, see `model.image.formats`.
-ENDINGS = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff"),
-    *(".bmp", ".dib", ".avif", ".heic", ".heif", ".hif"),
-}
 
 
 def read_uncaptioned(source: str | Path) -> Dataset:
@@ -45,7 +40,7 @@ def read_uncaptioned(source: str | Path) -> Dataset:
         if any(part.startswith(".") for part in inner.parts) or not path.is_file():
             continue
         name = composed(inner.as_posix())
-        if path.suffix.lower() not in ENDINGS:
+        if not is_photo_name(path.name):
             others.append(name)
         elif name in photos:
             problems.append(Problem(DUPLICATE, name, "in another form of Unicode"))
@@ -53,7 +48,7 @@ def read_uncaptioned(source: str | Path) -> Dataset:
             photos[name] = Photo(name, (), ("train",), path)
     if not photos:
         raise InvalidDataset(
-            f"{source} holds no file that is named like a photo ({', '.join(sorted(ENDINGS))})"
+            f"{source} holds no file that is named like a photo ({', '.join(sorted(PHOTO_ENDINGS))})"
         )
     if others:
         first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")

@@ -72,7 +72,8 @@ def test_a_source_of_no_known_form_is_named(dataset: Path, tmp_path: Path) -> No
     ("form", "message"),
     [
         ("karpathy", "shapes: Is a directory"),
-        ("coco", "shapes: Is a directory"),
+        ("coco", r"shapes has no captions_train2017\.json or the like"),
+        ("table", "shapes has no table with columns of photos and captions"),
         ("flickr8k-token", r"token\.txt: No such file"),
         ("imagefolder", "lists no photo in the format 'imagefolder'"),
         ("webdataset", "lists no photo in the format 'webdataset'"),
@@ -82,3 +83,32 @@ def test_a_source_not_of_the_form_it_was_said_to_be(dataset: Path, form: str, me
     assert datasets.read(dataset, format="kaggle").format == "kaggle"
     with pytest.raises(InvalidDataset, match=message):
         datasets.read(dataset, format=form)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (["red_circle.jpg", "old/red_circle.jpg"], ["red_circle.jpg"]),
+        (["old/red_circle.jpg", "red_circle.jpg"], ["red_circle.jpg"]),
+        (["old/red_circle.jpg", "new/red_circle.jpg"], []),
+        (["old/red_circle.jpg", "new/red_circle.jpg", "red_circle.jpg"], ["red_circle.jpg"]),
+    ],
+)
+def test_a_file_belongs_to_one_name(dataset: Path, names: list[str], kept: list[str]) -> None:
+    without_lists(dataset)
+    lines = ["image,caption", "blue_circle.jpg,blue", *(f"{name},red" for name in names)]
+    (dataset / "captions.txt").write_text("\n".join(lines) + "\n")
+    read = datasets.read(dataset)
+    assert list(split_of(read)) == ["blue_circle.jpg", *kept]
+    left_out = [name for name in names if name not in kept]
+    assert [(p.kind, p.name) for p in read.problems] == [(problems.DUPLICATE, n) for n in left_out]
+
+
+def test_a_missing_photo_comes_with_the_likeliest_name(dataset: Path) -> None:
+    without_lists(dataset)
+    (dataset / "captions.txt").write_text("image,caption\nRED_circle.JPG,red\nred_cirle.jpg,red\n")
+    read = datasets.read(dataset)
+    assert list(split_of(read)) == ["red_circle.jpg"]
+    assert problems_of(read) == [
+        (problems.MISSING, "red_cirle.jpg (the likeliest is red_circle.jpg)")
+    ]

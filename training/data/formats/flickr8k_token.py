@@ -10,8 +10,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from training.data.formats.file_index import composed
 from training.data.formats.flickr_splits import in_splits
-from training.data.formats.folders import composed
 from training.data.formats.listing import Listing, read_text
 from training.data.problems import BAD_ROW, Problem
 
@@ -19,8 +19,8 @@ CAPTIONS = "Flickr8k.token.txt"
 LAYOUT = f"a folder with {CAPTIONS}"
 
 
-def recognises(source: Path) -> bool:
-    return (source / CAPTIONS).is_file()
+def recognised_by(source: Path) -> list[Path]:
+    return [path for path in [source / CAPTIONS] if path.is_file()]
 
 
 def read(source: Path) -> Listing:

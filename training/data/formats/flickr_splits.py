@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.data.formats.folders import PhotoFolders, composed, folders_beside
+from training.data.formats.file_index import composed
+from training.data.formats.folders import PhotoFolders, folders_beside
 from training.data.formats.listing import Listing, checked_photo, each_row, read_text
 
 _LISTS = {name: f"Flickr_8k.{name}Images.txt" for name in ("train", "dev", "test")}

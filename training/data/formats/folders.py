@@ -1,16 +1,13 @@
-"""Photos found in folders by name, in whichever form of Unicode the name is written."""
+"""Photos found in folders by name, in whichever way the name is written."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from unicodedata import normalize
 
-
-def composed(name: str) -> str:
-    """Return the name in Unicode's composed form (NFC), in which equal names are equal strings."""
-    return normalize("NFC", name)
+from training.data.formats.file_index import FileIndex, FoundPhoto, composed
 
 
 def folders_beside(folder: Path) -> list[Path]:
@@ -22,17 +19,26 @@ class PhotoFolders:
     """Folders that photos lie in; the first one that has a photo counts.
 
     A name may be written in another form than the file's: Unicode has a composed (NFC) and a
-    decomposed one (NFD) for most letters with accents, which are the same to people.
+    decomposed one (NFD) for most letters with accents, which are the same to people. Case, slashes
+    and the folder may differ too, as long as one photo alone can be meant.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = list(folders)
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
-    def find(self, name: str) -> Path | None:
-        """Return the photo of this name, if there is one; raises `ValueError` for several."""
+    def find(self, name: str) -> FoundPhoto:
+        """Return the photo of this name; raises `ValueError` for several in one folder."""
+        while name.startswith("./"):
+            name = name[2:]
         paths = (self._path(folder, name) for folder in self._folders)
-        return next((path for path in paths if path and path.is_file()), None)
+        file = next((path for path in paths if path and path.is_file()), None)
+        return FoundPhoto(name, file) if file else self._index.find(name)
+
+    @cached_property
+    def _index(self) -> FileIndex:
+        """All photos in the folders; they are listed when a name is not found as it stands."""
+        return FileIndex(self._folders)
 
     def _path(self, folder: Path, name: str) -> Path | None:
         if name.isascii():

@@ -23,8 +23,8 @@ from training.data.photo import Photo
 LAYOUT = "a JSON file with the list images, and sentences in each image"
 
 
-def recognises(source: Path) -> bool:
-    return is_json(source)
+def recognised_by(source: Path) -> list[Path]:
+    return [source] if is_json(source) and "annotations" not in read_document(source) else []
 
 
 def read(source: Path) -> Listing:

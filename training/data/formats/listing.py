@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.data.formats.folders import PhotoFolders, composed
+from training.data.formats.file_index import FoundPhoto, composed
+from training.data.formats.folders import PhotoFolders
 from training.data.photo import Photo
 from training.data.problems import InvalidDataset, Problem
 from training.data.splits import SPLITS, canonical_split
@@ -37,12 +39,13 @@ def checked_photo(
     split = canonical_split(split)
     if split not in (None, *SPLITS):
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    file = folders.find(name) if folders else None
-    return Photo(composed(name), tuple(captions), (split,) if split else (), file)
+    found = folders.find(name) if folders else FoundPhoto(name, None)
+    splits = (split,) if split else ()
+    return Photo(composed(found.name), tuple(captions), splits, found.file, found.hint)
 
 
-def each_row(rows: Iterable[tuple[str, Any]], photo: Callable[[Any], Photo]) -> Listing:
-    """Yield the photo of every row, or the problem that its reading raised.
+def each_row(rows: Iterable[tuple[str, Any]], photo: Callable[[Any], Photo | Problem]) -> Listing:
+    """Yield the photo of every row, or the problem that its reading returned or raised.
 
     Parameters
     ----------
@@ -56,6 +59,20 @@ def each_row(rows: Iterable[tuple[str, Any]], photo: Callable[[Any], Photo]) -> 
             yield photo(row)
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             yield Problem.of_row(where, error)
+
+
+def merged(rows: Listing) -> Listing:
+    """Yield the problems of a table, then its photos, each with the captions of all its rows."""
+    photos: dict[tuple[str, tuple[str, ...]], Photo] = {}
+    for item in rows:
+        if isinstance(item, Problem):
+            yield item
+            continue
+        key = item.name, item.splits
+        if key in photos:
+            item = replace(item, captions=photos[key].captions + item.captions)
+        photos[key] = item
+    yield from photos.values()
 
 
 def numbered(name: str, rows: list[Any]) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,6 @@ folder's name contains.
 
 from __future__ import annotations
 
-import re
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,22 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from model.tar_members import tar_members
-from training.data.formats.folders import composed
+from training.data.formats.file_index import composed
 from training.data.formats.listing import Listing, checked_photo, parse_json
 from training.data.photo import TarMember
 from training.data.problems import BAD_ROW, DUPLICATE, InvalidDataset, Problem
-from training.data.splits import SPLIT_FOLDERS
+from training.data.splits import split_in
 
 LAYOUT = "a .tar or a folder of them"
-_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_FOLDERS)})(?![a-z])")
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 # The files of one photo, by their suffix.
 Sample = dict[str, TarMember]
 
 
-def recognises(source: Path) -> bool:
-    return bool(_tars(source))
+def recognised_by(source: Path) -> list[Path]:
+    return _tars(source)
 
 
 def read(source: Path) -> Listing:
@@ -43,7 +41,7 @@ def read(source: Path) -> Listing:
 
 
 def _read_tar(path: Path, shard: str) -> Listing:
-    word = _SPLIT_WORD.search(shard.lower())
+    split = split_in(shard)
     samples: dict[str, Sample] = defaultdict(dict)
     for name, member in _members(path):
         key, dot, kind = name.rpartition(".")
@@ -64,7 +62,7 @@ def _read_tar(path: Path, shard: str) -> Listing:
         try:
             if len(photos) > 1:
                 raise ValueError(f"it has several photos, {', '.join(photos)}")
-            photo = checked_photo(name, _captions(files), word.group() if word else None)
+            photo = checked_photo(name, _captions(files), split)
             yield replace(photo, file=files.get(suffix))
         except (KeyError, TypeError, ValueError) as error:
             yield Problem.of_row(name, error)

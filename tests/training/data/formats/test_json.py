@@ -93,7 +93,7 @@ def test_coco_json(dataset: Path, folder: str, render: Callable[..., bytes]) -> 
         (dataset / "Images" / name).rename(source.parent / folder / name)
     read = datasets.read(source)
     assert_reads(read, "coco", render)
-    assert split_of(read) == dict.fromkeys(NAMES)
+    assert split_of(read) == dict.fromkeys(NAMES, "val")
 
     annotations += [{"image_id": 9, "caption": "Nobody's"}, {"caption": "Of what?"}]
     assert problems_of(datasets.read(write(source, document))) == [
