@@ -47,9 +47,8 @@ def read_uncaptioned(source: str | Path) -> Dataset:
         else:
             photos[name] = Photo(name, (), ("train",), path)
     if not photos:
-        raise InvalidDataset(
-            f"{source} holds no file that is named like a photo ({', '.join(sorted(PHOTO_ENDINGS))})"
-        )
+        endings = ", ".join(sorted(PHOTO_ENDINGS))
+        raise InvalidDataset(f"{source} holds no file that is named like a photo ({endings})")
     if others:
         first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         log.warning("%s: %d files are not named like photos: %s", source, len(others), first)

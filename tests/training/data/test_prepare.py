@@ -75,7 +75,7 @@ def test_rows_with_surplus_fields_stop_it_or_are_listed(source: Path, tmp_path: 
     prepared = prepare(source / "Images", tmp_path / "out", SIZE)
     assert len(prepared.photos) == COUNT - 3
     [name] = described(tmp_path / "out")["problems"]["row that cannot be read"]["names"]
-    assert name.startswith("metadata.csv line 2 (it has 2 fields more")
+    assert name.startswith("metadata.csv line 2 (its fields are 4")
 
 
 def test_too_many_problems(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from model import image
 from model.image.formats import FORMATS
+from training.data.formats.file_index import PHOTO_ENDINGS
 from training.data.prepare import prepare
 from training.data.prepared import Prepared
 from training.data.problems import InvalidDataset
-from training.data.uncaptioned import ENDINGS, read_uncaptioned
+from training.data.uncaptioned import read_uncaptioned
 from training.scoring.split import Split
 
 SIZE = 32
@@ -98,7 +99,7 @@ def test_endings_of_every_format_are_known() -> None:
     registered = Image.registered_extensions().items()
     known = {ending for ending, name in registered if name in (*FORMATS, "MPO", "HEIF")}
     unusual = {".apng", ".avifs", ".heics", ".heifs", ".j2k"}  # moving pictures
-    assert known - unusual <= ENDINGS
+    assert known - unusual <= set(PHOTO_ENDINGS)
 
 
 def test_prepared_folders_with_captions_are_captioned(prepared: Prepared) -> None:

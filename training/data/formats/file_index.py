@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ class FileIndex:
         if self._guesses_left == 0:
             return ""
         self._guesses_left -= 1
-        likely = get_close_matches(base, self._by_base, 1, _MIN_LIKENESS)
+        others = [other for other in self._by_base if _numbers(other) == _numbers(base)]
+        likely = get_close_matches(base, others, 1, _MIN_LIKENESS)
         return f"the likeliest is {self._names[self._by_base[likely[0]][0]]}" if likely else ""
 
 
@@ -117,6 +119,11 @@ def _different(folders: Iterable[Path]) -> list[Path]:
 def _key(name: str) -> str:
     """Return a name as it is compared: case, slashes and a leading ``./`` do not matter."""
     return str(PurePosixPath(composed(name).strip().replace("\\", "/"))).casefold()
+
+
+def _numbers(name: str) -> list[int]:
+    """Return the numbers in a name; where they differ, another photo is meant."""
+    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
 
 
 def _agreeing_best(wanted: str, files: Sequence[Path]) -> list[Path]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,8 @@ def _tables(folder: Path, choice: ColumnChoice = RECOGNISED) -> list[Path]:
 
 def _has_columns(path: Path, choice: ColumnChoice) -> bool:
     """Return whether a table has such columns; reading it tells what else is wrong with it."""
-    kind = path.suffix.lower()
     try:
-        if kind == ".parquet":
-            parquet.columns_of(path, choice)
-        elif kind == ".jsonl":
-            Columns.among(_keys(read_text(path)), choice, path)
-        else:
-            delimited.header_of(path, read_text(path), choice)
+        _opened(path, choice)
     except UnknownColumns:
         return False
     except (InvalidDataset, ModuleNotFoundError):
@@ -110,29 +104,42 @@ def _belong_together(paths: list[Path]) -> bool:
     return len(parts) == 1 or all(split_in(path.stem) for path in paths)
 
 
+@dataclass(frozen=True)
+class _Table:
+    """The columns of a table, and its rows with their places, which are read when used."""
+
+    columns: Columns
+    rows: Iterable[tuple[str, Any]]
+    fields_of: Callable[[Any], Mapping[str, Any]]  # of a row, by the names of the columns
+
+
+def _opened(path: Path, choice: ColumnChoice) -> _Table:
+    """Return a table; raises `InvalidDataset` if it cannot be read or has other columns."""
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        return _Table(*parquet.read_parquet(path, choice), dict)
+    text = read_text(path)
+    if kind == ".jsonl":
+        columns = Columns.among(_keys(text), choice, path)
+        return _Table(columns, _placed(path, _lines(text)), parse_json)
+    header = delimited.header_of(path, text, choice)
+    rows = _placed(path, header.rows(path, text))
+    return _Table(header.columns, rows, partial(delimited.fields_of, names=header.names))
+
+
+def _placed(path: Path, rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield each row with its place in the file, for messages."""
+    return ((f"{path.name} line {number}", row) for number, row in rows)
+
+
 def _rows(
     path: Path, choice: ColumnChoice, split_of_name: str | None, folders: PhotoFolders
 ) -> Listing:
-    rows: Iterable[tuple[str, Any]]
-    read_fields: Callable[[Any], Mapping[str, Any]]
-    kind = path.suffix.lower()
-    if kind == ".parquet":
-        columns, rows = parquet.read_parquet(path, choice)
-        read_fields = dict
-    elif kind == ".jsonl":
-        text = read_text(path)
-        columns = Columns.among(_keys(text), choice, path)
-        rows = ((f"{path.name} line {n}", line) for n, line in _lines(text))
-        read_fields = parse_json
-    else:
-        text = read_text(path)
-        header = delimited.header_of(path, text, choice)
-        columns = header.columns
-        rows = ((f"{path.name} line {n}", row) for n, row in header.rows(path, text))
-        read_fields = partial(delimited.fields_of, names=header.names)
+    table = _opened(path, choice)
+    columns = table.columns
 
     def photo(row: Any) -> Photo | Problem:
-        fields = read_fields(row)
+        fields = table.fields_of(row)
         name = fields[columns.photo]
         if error := _text(fields, columns.error):
             return Problem(NOT_CAPTIONED, str(name), error)
@@ -142,7 +149,7 @@ def _rows(
             return replace(checked_photo(name.name, texts, split), file=name)
         return checked_photo(name.strip() if isinstance(name, str) else name, texts, split, folders)
 
-    return each_row(rows, photo)
+    return each_row(table.rows, photo)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -93,7 +93,8 @@ def _tars(source: Path) -> list[Path]:
     """Return the tar itself, or the tars in a folder and in the folders of that."""
     if source.suffix == ".tar" and source.is_file():
         return [source]
-    return sorted([*source.glob("*.tar"), *source.glob("*/*.tar")])
+    paths = sorted([*source.glob("*.tar"), *source.glob("*/*.tar")])
+    return [path for path in paths if path.is_file()]
 
 
 def _compressed(source: Path) -> list[Path]:

@@ -45,6 +45,7 @@ def test_a_photo_is_found_where_one_alone_can_be_meant(
         ("c/lamp", "2 photos can be meant: a/lamp.jpg, b/lamp.jpg"),
         ("Rod.jpg", "2 photos can be meant: ROD.jpg, rod.jpg"),
         ("photos/chiar.jpg", "the likeliest is a/Chair.jpg"),
+        ("chair1.jpg", ""),
         ("zebra.png", ""),
     ],
 )
@@ -71,6 +72,6 @@ def test_a_photo_in_nested_folders_is_one(tmp_path: Path) -> None:
 def test_the_likeliest_name_is_looked_for_a_limited_number_of_times(tmp_path: Path) -> None:
     touch(tmp_path, "chair.jpg")
     index = FileIndex([tmp_path])
-    hints = [index.find(f"chair{i}.jpg").hint for i in range(100)]
+    hints = [index.find("chiar.jpg").hint for _ in range(100)]
     assert hints[0] == "the likeliest is chair.jpg"
     assert hints[99] == ""
