@@ -104,3 +104,13 @@ def test_endings_of_every_format_are_known() -> None:
 
 def test_prepared_folders_with_captions_are_captioned(prepared: Prepared) -> None:
     assert prepared.captioned
+
+
+def test_photos_without_captions_have_no_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from captioner.cli.main import main
+
+    arguments = ["--uncaptioned", "--image-column", "pic", "--out", str(tmp_path / "out")]
+    assert main(["prepare", str(tmp_path), *arguments]) == 1
+    assert "leave --uncaptioned out" in capsys.readouterr().err
