@@ -7,7 +7,6 @@ and calls ``initialize`` once and ``handle`` with every batch.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -21,13 +20,13 @@ if (ARCHIVE / "MAR-INF").is_dir():
     sys.path.insert(0, str(ARCHIVE))
 
 import torch  # noqa: E402
-from PIL import Image  # noqa: E402
 
 import handler  # noqa: E402
 import model  # noqa: E402
 from handler import budget  # noqa: E402
 from handler.metrics import Metrics  # noqa: E402
 from handler.options import RequestOptions  # noqa: E402
+from handler.process import end_worker, is_fatal, set_up_worker  # noqa: E402
 from handler.replies import Reply  # noqa: E402
 from handler.request_log import log_batch, log_failed_batch  # noqa: E402
 from handler.routes import torchserve_route  # noqa: E402
@@ -35,13 +34,8 @@ from handler.service import AnsweredBatch, CaptionService, IncomingRequest  # no
 from handler.shadow import AnsweredPhoto, Shadow  # noqa: E402
 from handler.workers import Workers  # noqa: E402
 from model import Captioner, checkpoint  # noqa: E402
-from model.process import set_up_process  # noqa: E402
 
 logger = logging.getLogger(__name__)
-
-# Pillow's default blocks of 16 MiB stay with glibc, for every thread that has ever decoded a photo:
-# 1 GiB was seen. Blocks of over 32 MiB always go back to the system.
-PILLOW_BLOCK_SIZE = 64 * 2**20  # bytes
 
 
 class CaptionerHandler:
@@ -66,8 +60,7 @@ class CaptionerHandler:
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         _check_code(folder)
-        set_up_process()
-        Image.core.set_block_size(PILLOW_BLOCK_SIZE)  # type: ignore[attr-defined]
+        set_up_worker()
         config = context.model_yaml_config or {}
         settings = config.get("handler", {})
         self.cores = torch.get_num_threads()
@@ -105,8 +98,8 @@ class CaptionerHandler:
         try:
             batch = self.service.answer(requests)
         except Exception as error:  # TorchServe answers all requests of the batch with an error
-            if _is_fatal(error):
-                _end_worker()
+            if is_fatal(error):
+                end_worker()
             log_failed_batch([each.id for each in requests], error, self.service.model)
             raise
         for i, each in enumerate(batch.requests):
@@ -178,17 +171,3 @@ def _answered_photos(batch: AnsweredBatch) -> Iterator[AnsweredPhoto]:
             ):
                 if isinstance(captions, list):
                     yield AnsweredPhoto(photo, options, captions[0].text)
-
-
-def _is_fatal(error: Exception) -> bool:
-    """Whether an error leaves a GPU that this process cannot use again; lack of memory does not."""
-    if not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError):
-        return False
-    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-
-
-def _end_worker() -> None:
-    """End this process, in which no GPU computes any more; TorchServe starts another worker."""
-    logger.critical("the GPU has failed, ending this worker", exc_info=True)
-    logging.shutdown()
-    os._exit(1)

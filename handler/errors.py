@@ -43,3 +43,11 @@ def quoted(value: Any) -> str:
     """Return a value that a client sent as Python writes it, cut to `MAX_QUOTED` characters."""
     text = _REPR.repr(value)
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 3]}..."
+
+
+def failure_status(error: Exception) -> int:
+    """Return the status with which a server answers the requests of a batch that failed whole.
+
+    TorchServe decides by the same text.
+    """
+    return 507 if isinstance(error, MemoryError) or "CUDA" in str(error) else 503

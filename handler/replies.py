@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handler.caption_request import CaptionRequest, WireFormat
 from handler.errors import RETRY_AFTER, RequestError
 from handler.options import RequestOptions
-from model import Caption
-from model.captioner import Timings
-from model.image import ImageInfo
+
+if TYPE_CHECKING:  # a process that only passes replies on needs no torch
+    from model import Caption
+    from model.captioner import Timings
+    from model.image import ImageInfo
 
 JSON, PNG = "application/json", "image/png"
 EXPLANATION = ("tokens", "attention")  # the keys of a reply that explain a caption

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from handler.errors import failure_status
 from handler.service import AnsweredBatch
 
 # The server's log configuration recognises the lines by this.
@@ -36,11 +37,11 @@ def log_batch(batch: AnsweredBatch, model: Mapping[str, str]) -> None:
 def log_failed_batch(ids: Sequence[str], error: Exception, model: Mapping[str, str]) -> None:
     """Log a line for each request of a batch that failed as a whole.
 
-    The status is the one with which TorchServe answers them.
+    The status is the one with which the server answers them.
     """
-    no_memory = isinstance(error, MemoryError) or "CUDA" in str(error)
+    status = failure_status(error)
     for request_id in ids:
-        _log(request_id, 507 if no_memory else 503, "failed", 0, model, _batch(len(ids), 0, {}))
+        _log(request_id, status, "failed", 0, model, _batch(len(ids), 0, {}))
 
 
 def _batch(requests: int, photos: int, timing_ms: Mapping[str, float]) -> dict[str, Any]:

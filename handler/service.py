@@ -34,7 +34,7 @@ class IncomingRequest(NamedTuple):
 
     id: str
     route: Route
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any] | RequestError  # the error of a body that the server cannot read
     headers: Mapping[str, Any]
 
 
@@ -120,6 +120,8 @@ class CaptionService:
             description = describe(self.captioner, self.defaults, self.model, self.folder)
             return Reply(replies.to_json(description), outcome="description")
         try:
+            if isinstance(fields, RequestError):
+                raise fields
             explain = route is Route.EXPLAIN
             return budget.with_cost(parse(fields, headers, self.defaults, explain))
         except RequestError as error:

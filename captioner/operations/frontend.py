@@ -15,6 +15,7 @@ from pathlib import Path
 from captioner.operations.record import StoreRecord
 from captioner.operations.store import Store
 from captioner.paths import PACKAGES, ROOT
+from captioner.properties import read_properties
 from captioner.threads import limit_spinning
 from handler import shadow
 
@@ -45,9 +46,7 @@ def java_options(config: str) -> list[str]:
 
     TorchServe's launcher reads that line; the frontend itself does not.
     """
-    lines = [line.partition("=") for line in config.splitlines() if not line.startswith("#")]
-    values = [value for name, _, value in lines if name.strip() == "vmargs"]
-    return " ".join(values).split()
+    return read_properties(config).get("vmargs", "").split()
 
 
 def command(java: Path, config: Path, store: Store, temp: Path) -> list[str]:

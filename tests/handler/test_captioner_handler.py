@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from handler.captioner_handler import CaptionerHandler, _is_fatal
+from handler.captioner_handler import CaptionerHandler
+from handler.process import is_fatal
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings
 from handler.workers import Workers
 from tests.handler.fakes import ABOUT, FakeContext, answers
@@ -117,7 +118,7 @@ def test_a_broken_gpu_ends_the_worker(
     fail(torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         answers(handler, [{"body": render()}])
-    assert not _is_fatal(RuntimeError("shapes do not match"))
+    assert not is_fatal(RuntimeError("shapes do not match"))
 
 
 def test_answered_photos_are_copied_for_a_deploy(handler: CaptionerHandler, render) -> None:
