@@ -25,6 +25,7 @@ NEVER = {
     "captioner/tutorial": "training",
     "captioner/client": "training",
     "captioner/bulk": "training",
+    "captioner/web": "training",
 }
 # `captioner bench` runs what only a checkout has, and imports it when it runs.
 EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
@@ -132,6 +133,13 @@ def test_the_shipped_captioner_imports_nothing_slow_that_it_does_not_use() -> No
 def test_what_is_imported_first_is_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_web_server_is_without_torch_and_torchserve() -> None:
+    """Its workers have torch; the process that speaks HTTP starts faster and is smaller without."""
+    code = "import sys, captioner.web.run; print(*{'torch', 'PIL', 'ts'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
 
 def test_help_comes_without_torch_and_only_from_its_command() -> None:

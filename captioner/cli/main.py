@@ -44,6 +44,7 @@ COMMANDS = {
     "import-tutorial": "Convert a checkpoint of the image-captioning tutorial.",
     "package": "Write the TorchServe archive of a checkpoint.",
     "serve": "Package a checkpoint and serve it on this machine.",
+    "web": "Serve a checkpoint on this machine without TorchServe.",
     "deploy": "Put a new version behind live traffic without losing a request.",
     "rollback": "Make the previous version the default again.",
     "undeploy": "Remove a version that is not the default.",

@@ -6,7 +6,7 @@ import sys
 
 from captioner.addresses import redacted
 
-INSTALL_EXTRAS = "pip install 'captioner[serve,train]'"
+INSTALL_EXTRAS = "pip install 'captioner[serve,train,web]'"
 INSTALL_BULK = "pip install 'captioner[bulk]'"
 
 

@@ -19,6 +19,7 @@ import yaml
 MANIFEST = "MAR-INF/MANIFEST.json"
 MODEL_CONFIG = "model-config.yaml"
 GOLDEN = "golden.json"
+VERSION = r"\d+(\.\d+){0,2}"  # a regular expression
 DRY_RUN_SECONDS = 300.0
 
 # The files that a checkpoint must have. `model.checkpoint` has their names too, but importing it

@@ -20,7 +20,7 @@ import yaml
 from model_archiver import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
-from captioner.operations.archive import GOLDEN, MANIFEST, MODEL_CONFIG
+from captioner.operations.archive import GOLDEN, MANIFEST, MODEL_CONFIG, VERSION
 from captioner.operations.golden import golden_json
 from captioner.operations.store import MODEL, RECORD_FILE, Store
 from captioner.paths import PACKAGES
@@ -29,7 +29,6 @@ from model.calibration import CALIBRATION
 from model.files import check_new, write_whole
 
 HANDLER = "captioner_handler.py"
-VERSION = r"\d+(\.\d+){0,2}"  # a regular expression
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file, for every file of an archive
 CREATED_ON = "01/01/1980 00:00:00"  # the same, in the form of the archiver's manifest
 

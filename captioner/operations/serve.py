@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from captioner.operations.archive import MANIFEST
+from captioner.operations.archive import MANIFEST, VERSION
 from captioner.operations.interrupts import Interrupts
-from captioner.operations.package import VERSION, build
+from captioner.operations.package import build
 from captioner.operations.ports import Ports
 from captioner.operations.record import RecordedVersion, StoreRecord
 from captioner.operations.store import MODEL, Store, archive_name

@@ -179,5 +179,5 @@ def test_a_package_that_is_not_installed_is_named(
     assert main(["serve", "--stop"]) == 1
     assert capsys.readouterr().err == (
         "captioner: psutil is not installed, which this needs:"
-        " pip install 'captioner[serve,train]'\n"
+        " pip install 'captioner[serve,train,web]'\n"
     )

@@ -1,0 +1,46 @@
+"""The table of addresses; whoever adds a form of another system adds its rows here."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from captioner.web.endpoints import Endpoints
+
+
+def routes(of: Endpoints) -> list[BaseRoute]:
+    """Return what is answered at each address, and by which methods."""
+    send, get = ["POST", "PUT"], ["GET"]
+    v1, v2 = "/v1/models/{model}", "/v2/models/{model}"
+    version = "/versions/{version}"
+    rows = [
+        # Captions. TorchServe has the same addresses.
+        ("/predictions/{model}", send, of.predict),
+        ("/predictions/{model}/{version}", send, of.predict),
+        ("/explanations/{model}", send, of.explain),
+        ("/explanations/{model}/{version}", send, of.explain),
+        (f"{v1}:predict", send, of.predict),
+        (f"{v1}:explain", send, of.explain),
+        (f"{v2}/infer", send, of.predict),
+        (f"{v2}/explain", send, of.explain),
+        (f"{v2}{version}/infer", send, of.predict),
+        (f"{v2}{version}/explain", send, of.explain),
+        ("/invocations", send, of.predict),  # SageMaker
+        # What is served.
+        ("/models/{model}", get, of.describe),
+        ("/models/{model}/{version}", get, of.describe),
+        ("/v1/models", get, of.models),
+        (v1, get, of.model_ready),
+        ("/v2", get, of.server),
+        (v2, get, of.model),
+        (f"{v2}/ready", get, of.model_ready),
+        (f"{v2}{version}", get, of.model),
+        (f"{v2}{version}/ready", get, of.model_ready),
+        # The server.
+        ("/ping", get, of.ping),
+        ("/v2/health/live", get, of.live),
+        ("/v2/health/ready", get, of.ready),
+        ("/metrics", get, of.metrics),
+        ("/openapi.json", get, of.openapi),
+        ("/docs", get, of.docs),
+    ]
+    return [Route(path, endpoint, methods=methods) for path, methods, endpoint in rows]

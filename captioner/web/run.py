@@ -1,0 +1,133 @@
+"""Run the web server until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from captioner.paths import SHIPPED, shown
+from captioner.web.app import create_app
+from captioner.web.keys import open_key_file
+from captioner.web.models import Models
+from captioner.web.server import Server
+from captioner.web.settings import Computing, Limits
+from captioner.web.versions import open_version
+
+log = logging.getLogger("captioner")
+
+BACKLOG = 2048  # connections that the system accepts before the server does
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """What to serve and where.
+
+    Attributes
+    ----------
+    checkpoint
+        A checkpoint folder or an archive.
+    version
+        The version that a folder is served as; None is 1.0. An archive has its own.
+    host, port
+        Where to listen; port 0 is one that is free.
+    key_file
+        The file with the key that callers must send, which is made if it is missing; None answers
+        everyone.
+    """
+
+    checkpoint: Path = SHIPPED
+    version: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    computing: Computing = field(default_factory=Computing)
+    key_file: Path | None = None
+
+
+def run(options: WebOptions) -> None:
+    """Serve until SIGINT or SIGTERM; then answer what has come and return.
+
+    Raises
+    ------
+    ValueError
+        The checkpoint, the version, the key file or the port cannot be used.
+    RuntimeError
+        The captioner does not load.
+    """
+    with (
+        open_version(options.checkpoint, options.version) as served,
+        listen(options.host, options.port) as listener,
+    ):
+        key = open_key_file(options.key_file) if options.key_file else None
+        _allow_connections()
+        limits = Limits.read()
+        models = Models([served], options.computing, limits)
+        asyncio.run(_serve(models, key, listener, options))
+
+
+async def _serve(
+    models: Models, key: str | None, listener: socket.socket, options: WebOptions
+) -> None:
+    log.info("loading %s, version %s", shown(options.checkpoint), models.default)
+    await models.start()
+    try:
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:  # somebody has begun to listen meanwhile
+            raise _unusable(options.host, options.port, error) from error
+        _print_how_to_ask(listener, options)
+        await Server(create_app(models, key), models.limits).serve([listener])
+    finally:
+        await models.stop()
+    log.info("stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket with that address, which does not listen yet.
+
+    Raises
+    ------
+    ValueError
+        The address is taken, or is none of this machine.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ValueError(f"--host {host}: {error.strerror}") from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _unusable(host, port, error) from error
+    return listener
+
+
+def _unusable(host: str, port: int, error: OSError) -> ValueError:
+    return ValueError(
+        f"port {port} of {host} cannot be used ({error.strerror}); stop what listens there or"
+        " choose another with --port"
+    )
+
+
+def _print_how_to_ask(listener: socket.socket, options: WebOptions) -> None:
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    url = f"http://{where}:{port}"
+    header = ' -H "Authorization: Bearer KEY"' if options.key_file else ""
+    command = f"curl -T photo.jpg{header} {url}/predictions/captioner"
+    print(f"Serving. Try a photo of yours:\n\n    {command}\n", flush=True)
+    if options.key_file:
+        print(f"The key is in {options.key_file}, which only you can read.", flush=True)
+    print(f"What else can be asked: {url}/docs", flush=True)
+
+
+def _allow_connections() -> None:
+    """Let the process have as many open files as the system allows: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

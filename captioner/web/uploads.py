@@ -1,0 +1,79 @@
+"""Bodies of requests as they arrive: bounded in size, together and in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+
+from captioner.web.errors import too_slow, unavailable
+from captioner.web.settings import Limits
+from handler.errors import RequestError
+
+
+class Uploads:
+    """The bodies that a server holds."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = 0  # bytes
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the body of a request, and count its bytes as held for the block.
+
+        Raises
+        ------
+        RequestError
+            It is too large.
+        ServerError
+            It came too slowly, or the bodies of all requests together are too large.
+        ClientDisconnect
+            The caller has gone.
+        """
+        size = request.headers.get("content-length", "")
+        if size.isdecimal():
+            self._check_size(int(size))  # before a byte of it is read
+        chunks: list[bytes] = []
+        held = 0
+        try:
+            async for chunk in self._chunks(request):
+                held += len(chunk)
+                self._held += len(chunk)
+                self._check_size(held)
+                if self._held > self._limits.held_bytes:
+                    raise unavailable("requests take too much memory")
+                chunks.append(chunk)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
+        finally:
+            self._held -= held
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.request_bytes:
+            raise RequestError(
+                "too_large",
+                f"a request may have at most {self._limits.request_bytes / 2**20:g} MiB",
+            )
+
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the parts of a body; the slower they come, the sooner their sender is dropped."""
+        loop, limits = asyncio.get_running_loop(), self._limits
+        started, received = loop.time(), 0
+        request.state.body_is_read = False
+        while not request.state.body_is_read:
+            until = started + limits.silence + received / limits.rate
+            try:
+                async with asyncio.timeout(min(limits.silence, until - loop.time())):
+                    message = await request.receive()
+            except TimeoutError:
+                raise too_slow() from None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            request.state.body_is_read = not message.get("more_body", False)
+            chunk: bytes = message.get("body", b"")
+            received += len(chunk)
+            yield chunk

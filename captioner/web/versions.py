@@ -1,0 +1,74 @@
+"""The version of a captioner that is served, from a checkpoint folder or an archive."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from captioner.operations.archive import CHECKPOINT, MODEL_CONFIG, VERSION, Archive
+from captioner.paths import PACKAGES
+
+FIRST_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A checkpoint folder, the version that it is served as, and its model-config.yaml."""
+
+    version: str
+    folder: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def open_version(path: Path, version: str | None = None) -> Iterator[ServedVersion]:
+    """Make a checkpoint folder or an archive ready to be served, for the block.
+
+    The checkpoint of an archive is unpacked into a temporary folder. Its code is not used: this
+    installation's is.
+
+    Parameters
+    ----------
+    path
+        A checkpoint folder, or a ``.mar`` file of ``captioner package``.
+    version
+        The version of a checkpoint folder; None is 1.0. An archive has its own.
+
+    Raises
+    ------
+    ValueError
+        There is no checkpoint or archive of that name, it is damaged, or the version is not one.
+    """
+    if version is not None and not re.fullmatch(VERSION, version):
+        raise ValueError(f"version is {version!r}; it must be like 1, 1.0 or 1.0.2")
+    if path.suffix == ".mar":
+        with _unpacked(Archive.open(path), version) as served:
+            yield served
+        return
+    if missing := [name for name in CHECKPOINT if not (path / name).is_file()]:
+        raise ValueError(
+            f"{path} is no checkpoint, it lacks {', '.join(missing)}; name a checkpoint folder or"
+            " an archive of captioner package"
+        )
+    settings = yaml.safe_load((PACKAGES / "handler" / MODEL_CONFIG).read_text())
+    yield ServedVersion(version or FIRST_VERSION, path, settings)
+
+
+@contextmanager
+def _unpacked(archive: Archive, version: str | None) -> Iterator[ServedVersion]:
+    if version not in (None, archive.version):
+        raise ValueError(f"{archive.path} is version {archive.version}, not {version}")
+    with tempfile.TemporaryDirectory(prefix="captioner-web-") as folder:
+        with zipfile.ZipFile(archive.path) as file:
+            for name in file.namelist():
+                if "/" not in name and not name.endswith(".py"):  # no code, no metadata
+                    file.extract(name, folder)
+        yield ServedVersion(archive.version, Path(folder), archive.settings)

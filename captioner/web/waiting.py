@@ -1,0 +1,136 @@
+"""The requests that wait for a worker, in the order in which they came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from captioner.web.errors import unavailable
+from captioner.web.messages import Question
+from captioner.web.settings import Batching
+from handler.replies import Reply
+
+MAX_BATCH_BYTES = 128 * 2**20  # of the bodies of a batch; a larger body is a batch of its own
+
+
+@dataclass(eq=False)
+class Job:
+    """A request and its reply to come.
+
+    Attributes
+    ----------
+    reply
+        Cancelled if the caller has gone.
+    arrived, taken
+        When it came into the queue and when a worker took it, in seconds of the event loop.
+    retried
+        Whether a worker died while it answered.
+    """
+
+    question: Question
+    reply: asyncio.Future[Reply]
+    arrived: float
+    taken: float = 0.0
+    retried: bool = False
+
+    def answer(self, reply: Reply) -> None:
+        """Give the reply to the caller, if that still waits."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+@dataclass
+class WaitingJobs:
+    """A bounded queue, from which each worker takes batches.
+
+    Parameters
+    ----------
+    limit
+        The number of jobs that may wait.
+    """
+
+    batching: Batching
+    limit: int
+    _jobs: deque[Job] = field(default_factory=deque)
+    _waiters: set[asyncio.Event] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def check_room(self) -> None:
+        """Raise a `ServerError` with status 503 if the queue is full."""
+        if len(self._jobs) >= self.limit:
+            raise unavailable(f"{self.limit} requests wait already")
+
+    def put(self, job: Job) -> None:
+        """Add a job at the end; raises as `check_room` does."""
+        self.check_room()
+        self._jobs.append(job)
+        self._wake()
+
+    def put_back(self, job: Job) -> None:
+        """Add a job at the beginning, to be answered alone."""
+        job.retried = True
+        self._jobs.appendleft(job)
+        self._wake()
+
+    def discard(self, job: Job) -> None:
+        """Remove a job whose caller has gone, unless a worker has it."""
+        if job in self._jobs:
+            self._jobs.remove(job)
+
+    def clear(self) -> Iterator[Job]:
+        """Remove and yield all jobs."""
+        while self._jobs:
+            yield self._jobs.popleft()
+
+    async def take(self) -> list[Job]:
+        """Return the next batch: full, or all that came within the delay after its first job.
+
+        Jobs stay in the queue until the batch is whole, so a worker that dies meanwhile costs
+        nothing.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._jobs:
+                await self._wait()
+            deadline = loop.time() + self.batching.delay
+            while 0 < len(self._jobs) < self.batching.size and not self._jobs[0].retried:
+                if (seconds := deadline - loop.time()) <= 0 or not await self._wait(seconds):
+                    break
+            if batch := self._pop(loop.time()):
+                return batch
+
+    def _pop(self, now: float) -> list[Job]:
+        batch: list[Job] = []
+        size = 0
+        while self._jobs and len(batch) < self.batching.size:
+            job = self._jobs[0]
+            size += len(job.question.body)
+            # One that was there when a worker died may be the reason: no other is with it.
+            if batch and (job.retried or size > MAX_BATCH_BYTES):
+                break
+            job.taken = now
+            batch.append(self._jobs.popleft())
+            if job.retried:
+                break
+        return batch
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+    async def _wait(self, seconds: float | None = None) -> bool:
+        """Wait until a job comes; return False if none came in time."""
+        waiter = asyncio.Event()
+        self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
