@@ -32,8 +32,8 @@ class WorkerTask:
         The version that it is served as.
     settings
         The part ``handler`` of model-config.yaml.
-    time_limit
-        Seconds after the start of a batch when no further photo is begun.
+    response_timeout
+        Seconds for a batch, after which the worker is replaced.
     device, precision
         See `model.inference.devices`.
     place, workers
@@ -43,7 +43,7 @@ class WorkerTask:
     folder: Path
     version: str
     settings: Mapping[str, Any]
-    time_limit: float
+    response_timeout: float
     device: str
     precision: str
     place: int

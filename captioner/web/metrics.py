@@ -27,7 +27,8 @@ class ServerMetrics:
     """What the workers of a server observe, and how long its requests take."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which TorchServe does not have
+        # They would be a second series for each, which TorchServe does not have.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._host = socket.gethostname()
         self._metrics = {

@@ -13,7 +13,6 @@ from captioner.web.settings import Batching, Computing
 from captioner.web.versions import ServedVersion
 from captioner.web.waiting import Job, WaitingJobs
 from captioner.web.worker_process import WorkerDied, WorkerProcess
-from handler.budget import TIMEOUT_SHARE
 from handler.replies import Reply
 
 log = logging.getLogger("captioner")
@@ -149,7 +148,7 @@ class Pool:
             folder=self._served.folder,
             version=self.version,
             settings=settings,
-            time_limit=TIMEOUT_SHARE * self._batching.response_timeout,
+            response_timeout=self._batching.response_timeout,
             device=self._computing.device,
             precision=self._computing.precision or settings.get("precision", "auto"),
             place=place,

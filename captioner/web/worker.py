@@ -21,6 +21,7 @@ from captioner.web.messages import (
     WorkerTask,
 )
 from captioner.web.observations import Observations
+from handler.budget import TIMEOUT_SHARE
 from handler.errors import RequestError, failure_status
 from handler.metrics import Metrics
 from handler.options import RequestOptions
@@ -78,7 +79,8 @@ class Worker:
         captioner.warm_up(defaults.decoding)
         digest = checkpoint.digest(task.folder)
         model = {"name": MODEL, "version": task.version, "digest": digest}
-        self.service = CaptionService(captioner, defaults, model, task.folder, task.time_limit)
+        limit = TIMEOUT_SHARE * task.response_timeout
+        self.service = CaptionService(captioner, defaults, model, task.folder, limit)
         self._observations = Observations()
         self._metrics = Metrics(self._observations, MODEL, task.version)
 
