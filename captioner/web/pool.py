@@ -60,6 +60,11 @@ class Pool:
         """The process ids of the workers that are loaded."""
         return [worker.pid for worker in self._workers.values()]
 
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for a worker."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Start the workers and return once the first has loaded.
 

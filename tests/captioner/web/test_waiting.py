@@ -1,0 +1,153 @@
+"""Requests that wait for a worker, or lose theirs."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from captioner.web.settings import Limits
+from tests.captioner.web.fakes import SECONDS, RunningApp, request, running_app, wait_until
+
+ONE_BY_ONE = {"batchSize": 1, "maxBatchDelay": 1}
+
+
+def send(app: RunningApp, body: bytes) -> requests.Response:
+    headers = {"Content-Type": "image/jpeg"}
+    return requests.post(app.predictions, data=body, headers=headers, timeout=SECONDS)
+
+
+def test_requests_that_come_together_are_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_app(monkeypatch, settings={"batchSize": 4, "maxBatchDelay": 2}) as app:
+        app.script.gate.clear()
+        bodies = [f"photo {i}".encode() for i in range(9)]
+        with ThreadPoolExecutor(9) as pool:
+            first = pool.submit(send, app, bodies[0])
+            wait_until(lambda: len(app.script.batches) == 1)
+            others = [pool.submit(send, app, body) for body in bodies[1:]]
+            wait_until(lambda: app.models.pool().waiting == 8)
+            app.script.gate.set()
+            replies = [each.result() for each in (first, *others)]
+        assert [reply.json()["body"].encode() for reply in replies] == bodies
+        assert [len(batch) for batch in app.script.batches] == [1, 4, 4]
+        assert len({reply.headers["x-request-id"] for reply in replies}) == 9
+
+
+def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(waiting=2)
+    with running_app(monkeypatch, limits, ONE_BY_ONE) as app, ThreadPoolExecutor(3) as pool:
+        app.script.gate.clear()
+        asked = [pool.submit(send, app, b"photo")]
+        wait_until(lambda: len(app.script.batches) == 1)
+        asked += [pool.submit(send, app, b"photo") for _ in range(2)]
+        wait_until(lambda: app.models.pool().waiting == 2)
+        refused = send(app, b"photo")
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert refused.json()["code"] == 503
+        app.script.gate.set()
+        assert [each.result().status_code for each in asked] == [200] * 3
+
+
+def test_nothing_is_computed_for_a_caller_who_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_app(monkeypatch, settings=ONE_BY_ONE) as app, ThreadPoolExecutor(1) as pool:
+        app.script.gate.clear()
+        first = pool.submit(send, app, b"first")
+        wait_until(lambda: len(app.script.batches) == 1)
+        with app.connect() as gone:
+            gone.sendall(request(b"gone"))
+            wait_until(lambda: app.models.pool().waiting == 1)
+        wait_until(lambda: app.models.pool().waiting == 0)
+        app.script.gate.set()
+        assert first.result().status_code == 200
+        assert send(app, b"last").status_code == 200
+        assert app.script.batches == [[b"first"], [b"last"]]
+
+
+def test_requests_of_a_worker_that_dies_are_answered_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each alone and once: what ends workers takes nothing with it."""
+    with running_app(monkeypatch, settings={"batchSize": 4}) as app, ThreadPoolExecutor(4) as pool:
+        app.script.gate.clear()
+        block = pool.submit(send, app, b"block")
+        wait_until(lambda: len(app.script.batches) == 1)
+        bodies = [b"one", b"poison", b"two"]
+        asked = [pool.submit(send, app, body) for body in bodies]
+        wait_until(lambda: app.models.pool().waiting == 3)
+        app.script.gate.set()
+        assert block.result().status_code == 200
+        replies = [each.result() for each in asked]
+        assert [reply.status_code for reply in replies] == [200, 500, 200]
+        assert "worker died" in replies[1].json()["message"]
+        assert sorted(app.script.batches[1]) == sorted(bodies)
+        assert sorted(app.script.batches[2:]) == sorted([body] for body in bodies)
+        assert len(app.script.tasks) == 3  # the first, and one after each death
+
+
+def test_a_worker_that_takes_too_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_app(monkeypatch, settings={"responseTimeout": 0.05}) as app:
+        app.script.gate.clear()
+        reply = send(app, b"photo")
+        assert reply.status_code == 500
+        assert "0.05 s" in reply.json()["message"]
+        app.script.gate.set()
+        assert send(app, b"photo").status_code == 200
+        assert len(app.script.tasks) == 2
+
+
+def test_a_batch_that_fails_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_app(monkeypatch) as app:
+        reply = send(app, b"memory")
+        assert (reply.status_code, reply.json()["code"]) == (507, 507)
+        assert send(app, b"photo").status_code == 200
+
+
+def test_without_a_worker_it_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captioner.web.pool.FIRST_PAUSE", 0.01)
+    addresses = {"/ping": 500, "/v2/health/ready": 503, "/v2/models/captioner/ready": 503}
+    with running_app(monkeypatch) as app:
+
+        def statuses() -> dict[str, int]:
+            return {
+                path: requests.get(app.url + path, timeout=SECONDS).status_code
+                for path in addresses
+            }
+
+        assert statuses() == dict.fromkeys(addresses, 200)
+        app.script.starts.clear()
+        died = send(app, b"poison")  # which is not given to a worker that does not start
+        assert died.status_code == 503
+        assert statuses() == addresses
+        assert send(app, b"photo").status_code == 503
+        assert requests.get(f"{app.url}/v2/health/live", timeout=SECONDS).status_code == 200
+        app.script.starts.set()
+        wait_until(lambda: app.models.pool().ready)
+        assert statuses() == dict.fromkeys(addresses, 200)
+        assert send(app, b"photo").status_code == 200
+
+
+def test_what_is_under_way_is_answered_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_app(monkeypatch, settings=ONE_BY_ONE) as app, ThreadPoolExecutor(3) as pool:
+        idle = requests.Session()
+        assert idle.get(f"{app.url}/ping", timeout=SECONDS).status_code == 200
+        app.script.gate.clear()
+        asked = [pool.submit(send, app, b"photo") for _ in range(3)]
+        wait_until(lambda: app.models.pool().waiting == 2)
+        stopping = threading.Thread(target=app.thread.join)
+        app.stop()
+        stopping.start()
+        wait_until(lambda: not app.server.servers[0].is_serving())
+        with pytest.raises(requests.ConnectionError, match="refused"):
+            requests.get(f"{app.url}/ping", timeout=SECONDS)
+        # A connection that is open may have sent its next request already.
+        last = idle.get(f"{app.url}/ping", timeout=SECONDS)
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
+        app.script.gate.set()
+        replies = [each.result() for each in asked]
+        assert [reply.status_code for reply in replies] == [200] * 3
+        assert {reply.headers["connection"] for reply in replies} == {"close"}
+        stopping.join(SECONDS)
+        assert not stopping.is_alive()
