@@ -1,0 +1,69 @@
+"""Servers that tests start by ``captioner web``, with real workers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from captioner.paths import ROOT
+
+SECONDS = 180.0  # for a start or an end on a busy machine
+
+
+@dataclass
+class RunningWeb:
+    """A server of one checkpoint, which is its version 1.0."""
+
+    process: subprocess.Popen[str]
+    checkpoint: Path
+    log: Path
+    url: str = ""
+    printed: str = ""
+
+    @property
+    def predictions(self) -> str:
+        return f"{self.url}/predictions/captioner"
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+
+@contextmanager
+def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
+    with tempfile.NamedTemporaryFile("w", prefix="captioner-web-", suffix=".log") as log:
+        command = [sys.executable, "-m", "captioner", "web", "--checkpoint", checkpoint]
+        process = subprocess.Popen(
+            [*map(str, command), "--port", "0", "--device", "cpu", *map(str, options)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        web = RunningWeb(process, checkpoint, Path(log.name))
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                web.printed += line
+                if line.startswith("What else"):
+                    break
+            found = re.search(r"(http://[0-9.:]+)/predictions/captioner", web.printed)
+            assert found, web.logged()
+            web.url = found[1]
+            yield web
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+            assert process.stdout
+            process.stdout.close()
