@@ -32,8 +32,8 @@ class ServedVersion:
 def open_version(path: Path, version: str | None = None) -> Iterator[ServedVersion]:
     """Make a checkpoint folder or an archive ready to be served, for the block.
 
-    The checkpoint of an archive is unpacked into a temporary folder. Its code is not used: this
-    installation's is.
+    A folder is served as its own model-config.yaml says, if it has one. The checkpoint of an archive
+    is unpacked into a temporary folder. Its code is not used: this installation's is.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ def open_version(path: Path, version: str | None = None) -> Iterator[ServedVersi
             f"{path} is no checkpoint, it lacks {', '.join(missing)}; name a checkpoint folder or"
             " an archive of captioner package"
         )
-    settings = yaml.safe_load((PACKAGES / "handler" / MODEL_CONFIG).read_text())
+    own = path / MODEL_CONFIG
+    shared = PACKAGES / "handler" / MODEL_CONFIG
+    settings = yaml.safe_load((own if own.is_file() else shared).read_text())
     yield ServedVersion(version or FIRST_VERSION, path, settings)
 
 

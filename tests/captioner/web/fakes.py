@@ -24,7 +24,7 @@ from captioner.web.versions import ServedVersion
 from captioner.web.worker_process import WorkerDied, WorkerProcess
 from handler.replies import Reply, to_json
 
-SECONDS = 60.0  # in which what must happen happens
+SECONDS = 180.0  # in which what must happen happens
 LABELS = ("1.0", "captioner", "Model")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import yaml
 
-from captioner.paths import ROOT
+from captioner.operations.archive import MODEL_CONFIG
+from captioner.paths import PACKAGES, ROOT
 
-SECONDS = 180.0  # for a start or an end on a busy machine
+SECONDS = 300.0  # for an answer or an end on a busy machine
 
 
 @dataclass
@@ -42,7 +45,10 @@ class RunningWeb:
 
 @contextmanager
 def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
-    with tempfile.NamedTemporaryFile("w", prefix="captioner-web-", suffix=".log") as log:
+    with (
+        tempfile.NamedTemporaryFile("w", prefix="captioner-web-", suffix=".log") as log,
+        _patient(checkpoint) as checkpoint,
+    ):
         command = [sys.executable, "-m", "captioner", "web", "--checkpoint", checkpoint]
         process = subprocess.Popen(
             [*map(str, command), "--port", "0", "--device", "cpu", *map(str, options)],
@@ -67,3 +73,18 @@ def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
             process.wait(SECONDS)
             assert process.stdout
             process.stdout.close()
+
+
+@contextmanager
+def _patient(checkpoint: Path) -> Iterator[Path]:
+    """Copy a checkpoint folder, with settings that let a worker load on a busy machine."""
+    if not checkpoint.is_dir():
+        yield checkpoint
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, checkpoint.name)
+        shutil.copytree(checkpoint, copy)
+        shared = yaml.safe_load((PACKAGES / "handler" / MODEL_CONFIG).read_text())
+        settings = shared | {"startupTimeout": 900}
+        (copy / MODEL_CONFIG).write_text(yaml.safe_dump(settings))
+        yield copy
