@@ -32,8 +32,8 @@ class ServedVersion:
 def open_version(path: Path, version: str | None = None) -> Iterator[ServedVersion]:
     """Make a checkpoint folder or an archive ready to be served, for the block.
 
-    A folder is served as its own model-config.yaml says, if it has one. The checkpoint of an archive
-    is unpacked into a temporary folder. Its code is not used: this installation's is.
+    A folder is served as its own model-config.yaml says, if it has one. The checkpoint of an
+    archive is unpacked into a temporary folder. Its code is not used: this installation's is.
 
     Parameters
     ----------
