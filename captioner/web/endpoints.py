@@ -56,8 +56,22 @@ class Endpoints:
         async with self._uploads.body(request) as body:
             return respond(await self.ask(request, pool, route, body))
 
-    async def ask(self, request: Request, pool: Pool, route: Route, body: bytes) -> Reply:
+    async def ask(
+        self,
+        request: Request,
+        pool: Pool,
+        route: Route,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Have the captioner answer, unless the caller goes before.
+
+        Parameters
+        ----------
+        request
+            The request of the caller.
+        body, headers
+            The request to the captioner; without headers, it has those of the caller.
 
         Raises
         ------
@@ -66,7 +80,9 @@ class Endpoints:
         ClientDisconnect
             The caller has gone; nothing is computed for it.
         """
-        question = Question(request.state.request_id, route, _headers(request), body)
+        if headers is None:
+            headers = _headers(request)
+        question = Question(request.state.request_id, route, headers, body)
         answering = asyncio.create_task(pool.answer(question))
         gone = asyncio.create_task(_disconnected(request))
         try:

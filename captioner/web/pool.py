@@ -126,7 +126,7 @@ class Pool:
                 worker = await WorkerProcess.start(
                     self._task(place), self._batching.startup_timeout
                 )
-            except WorkerDied as error:
+            except (WorkerDied, OSError) as error:  # the system may have no room for a process
                 if not loaded.is_set():
                     raise
                 log.error("a worker of version %s does not start: %s", self.version, error)
@@ -149,13 +149,16 @@ class Pool:
 
     def _task(self, place: int) -> WorkerTask:
         settings = self._served.settings.get("handler", {})
+        precision = self._computing.precision
+        if precision == "auto":
+            precision = settings.get("precision", "auto")
         return WorkerTask(
             folder=self._served.folder,
             version=self.version,
             settings=settings,
             response_timeout=self._batching.response_timeout,
             device=self._computing.device,
-            precision=self._computing.precision or settings.get("precision", "auto"),
+            precision=precision,
             place=place,
             workers=self._computing.workers,
         )

@@ -102,12 +102,12 @@ class Computing:
     workers
         The number of worker processes; they share the cores, and the GPUs if there are several.
     device, precision
-        See `model.inference.devices`.
+        See `model.inference.devices`. The precision ``auto`` is that of model-config.yaml.
     """
 
     workers: int = 1
     device: str = "auto"
-    precision: str | None = None  # None is that of model-config.yaml
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.workers < 1:

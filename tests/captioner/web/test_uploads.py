@@ -117,3 +117,13 @@ def test_bodies_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
             app.script.gate.set()
             assert [answer(each)[0] for each in (first, second)] == [200, 200]
             assert answer(send(3000))[0] == 200
+
+
+def test_a_caller_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captioner.web.server.SEND_SECONDS", 0.1)
+    with running_app(monkeypatch) as app, app.connect() as deaf:
+        pages = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 300  # more than buffers hold
+        deaf.sendall(pages)
+        wait_until(lambda: len(app.server.server_state.connections) == 1)
+        wait_until(lambda: not app.server.server_state.connections)
+        assert is_answered(app)

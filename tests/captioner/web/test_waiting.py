@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,15 @@ import pytest
 import requests
 
 from captioner.web.settings import Limits
-from tests.captioner.web.fakes import SECONDS, RunningApp, request, running_app, wait_until
+from tests.captioner.web.fakes import (
+    SECONDS,
+    RunningApp,
+    answer,
+    echoed,
+    request,
+    running_app,
+    wait_until,
+)
 
 ONE_BY_ONE = {"batchSize": 1, "maxBatchDelay": 1}
 
@@ -151,3 +160,24 @@ def test_what_is_under_way_is_answered_before_the_end(monkeypatch: pytest.Monkey
         assert {reply.headers["connection"] for reply in replies} == {"close"}
         stopping.join(SECONDS)
         assert not stopping.is_alive()
+
+
+def test_a_connection_that_is_not_accepted_yet_is_answered_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sender is connected already: the system has accepted it for the server."""
+    late = []
+    with running_app(monkeypatch) as app:
+        shutdown = app.server.shutdown
+
+        async def connect_and_shut_down(sockets: list[socket.socket] | None = None) -> None:
+            late.append(app.connect())
+            late[0].sendall(request(b"late", more="Content-Type: image/jpeg\r\n"))
+            await shutdown(sockets)
+
+        monkeypatch.setattr(app.server, "shutdown", connect_and_shut_down)
+        app.stop()
+        app.thread.join(SECONDS)
+    with late[0] as connection:
+        status, headers, body = answer(connection)
+    assert (status, echoed(body), headers["connection"]) == (200, "late", "close")
