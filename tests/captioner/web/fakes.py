@@ -28,8 +28,8 @@ SECONDS = 180.0  # in which what must happen happens
 LABELS = ("1.0", "captioner", "Model")
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
+def wait_until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.005)

@@ -18,6 +18,7 @@ import yaml
 from captioner.operations.archive import MODEL_CONFIG
 from captioner.paths import PACKAGES, ROOT
 
+START_SECONDS = 900.0  # for a worker to load
 SECONDS = 300.0  # for an answer or an end on a busy machine
 
 
@@ -85,6 +86,6 @@ def _patient(checkpoint: Path) -> Iterator[Path]:
         copy = Path(folder, checkpoint.name)
         shutil.copytree(checkpoint, copy)
         shared = yaml.safe_load((PACKAGES / "handler" / MODEL_CONFIG).read_text())
-        settings = shared | {"startupTimeout": 900}
+        settings = shared | {"startupTimeout": START_SECONDS}
         (copy / MODEL_CONFIG).write_text(yaml.safe_dump(settings))
         yield copy

@@ -17,9 +17,15 @@ from captioner.paths import ROOT
 from captioner.web.run import listen
 from tests.captioner.operations.load import Load
 from tests.captioner.web.fakes import wait_until
-from tests.captioner.web.servers import SECONDS, RunningWeb, running_web
+from tests.captioner.web.servers import SECONDS, START_SECONDS, RunningWeb, running_web
 
 pytestmark = pytest.mark.slow
+
+
+def is_healthy(web: RunningWeb) -> bool:
+    """Whether all workers have loaded."""
+    reply = requests.get(f"{web.url}/ping", timeout=SECONDS)
+    return bool(reply.json()["status"] == "Healthy")
 
 
 def wait_for_answers(load: Load, more: int) -> None:
@@ -35,17 +41,19 @@ def captions_of(web: RunningWeb, render) -> tuple[bytes, str]:
 
 def test_a_killed_worker_costs_no_request(tiny_checkpoint: Path, render) -> None:
     with running_web(tiny_checkpoint, "--workers", 2) as web:
+        wait_until(lambda: is_healthy(web), START_SECONDS)
         photo, caption = captions_of(web, render)
         with Load(web.predictions, photo) as load:
-            for _ in range(2):
-                wait_for_answers(load, 20)
-                killed = web.workers[0]
-                killed.kill()
-                wait_for_answers(load, 20)
-                wait_until(lambda killed=killed: killed.pid not in {w.pid for w in web.workers})
+            wait_for_answers(load, 20)
+            killed, other = web.workers
+            killed.kill()
+            wait_for_answers(load, 20)
         assert load.faults == []
         assert set(load.answers) == {(200, "1.0", caption)}
-        wait_until(lambda: requests.get(f"{web.url}/ping").json()["status"] == "Healthy")
+        wait_until(lambda: is_healthy(web), START_SECONDS)
+        pids = {worker.pid for worker in web.workers}
+        assert other.pid in pids
+        assert killed.pid not in pids
 
 
 def test_sigterm_under_load_loses_nothing(tiny_checkpoint: Path, render) -> None:
