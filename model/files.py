@@ -144,6 +144,49 @@ def write_whole(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file that all may read, in one step, and return whether it is written.
+
+    Whatever has that name already stays as it is. A failure leaves nothing behind; a process that
+    is killed may leave a file named ``.new.*`` beside the path.
+
+    Raises
+    ------
+    OSError
+        Names the path.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=".new.", dir=path.parent)
+        new = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.chmod(0o644)
+            written = _rename_new(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    sync_folder(path.parent)
+    return written
+
+
+def _rename_new(new: Path, path: Path) -> bool:
+    """Give a file its name unless that is taken, and return whether it has it."""
+    try:
+        path.hardlink_to(new)
+        return True
+    except FileExistsError:
+        return False
+    except OSError:  # a file system that knows no links, as of memory cards
+        if os.path.lexists(path):
+            return False
+        new.rename(path)
+        return True
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Rename ``new`` to ``folder``, which lies beside it and is deleted if it exists.
 

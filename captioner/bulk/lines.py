@@ -41,6 +41,9 @@ class LineSink:
             for other in row.more.get(ALTERNATIVES, ()):
                 self._print(name, other["caption"], other["confidence"], other["log_prob"])
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
     def finish(self) -> Counts:
         return self._counts
 

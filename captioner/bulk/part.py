@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from captioner.bulk.tables.jsonl_table import line_of
+from captioner.bulk.tables.jsonl_table import is_whole, line_of
 from model.files import locked, write_whole
 
 SECONDS_BETWEEN_SYNCS = 5.0  # of the file to its disk; a loss of power costs what came since
@@ -110,7 +110,7 @@ class Part:
         ends = [0]  # of the last rows, at most as many as may have to be dropped
         with open(self.path, "rb") as file:
             for line in file:
-                if not _is_whole(line):
+                if not is_whole(line):
                     break
                 self.rows += 1
                 ends = [*ends[-multiple:], ends[-1] + len(line)]
@@ -157,13 +157,3 @@ class Part:
                 line = file.readline()
                 remaining -= len(line)
                 yield json.loads(line)
-
-
-def _is_whole(line: bytes) -> bool:
-    """Return whether a line is a whole row; after a loss of power a file may hold anything."""
-    if not line.endswith(b"}\n"):
-        return False
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NoReturn, Self
 
 # The endings of the formats that `model.image` reads, in any case. HEIC is always among them: where
@@ -31,10 +31,13 @@ class Photo:
         What the user calls it: its path, its address, or its place within a tar or a table.
     read
         Returns the bytes of its file; raises `OSError` if it cannot be read.
+    file
+        Its file on this machine; None if it is elsewhere, or within another file.
     """
 
     name: str
     read: Callable[[], bytes]
+    file: Path | None = None
 
     @classmethod
     def unreadable(cls, name: str, reason: str) -> Self:

@@ -119,12 +119,13 @@ def _begin_anew(plan: TablePlan, part: Part) -> PartState:
 
 def _copy(plan: TablePlan, part: Part, failures: bool) -> None:
     """Copy the rows of the table that is there, with or without those that have no caption."""
-    rows = (row for row in _rows_of(plan) if failures or not is_failure(row))
+    rows = (row for row in rows_of(plan) if failures or not is_failure(row))
     while some := list(islice(rows, ROWS_COPIED_AT_A_TIME)):
         part.append(some)
 
 
-def _rows_of(plan: TablePlan) -> Iterator[Values]:
+def rows_of(plan: TablePlan) -> Iterator[Values]:
+    """Yield the rows of the table that is there; raises `ValueError` if it has other columns."""
     try:
         for row in form_of(plan.path).read(plan.path):
             if tuple(row) != tuple(plan.columns):
@@ -135,17 +136,20 @@ def _rows_of(plan: TablePlan) -> Iterator[Values]:
         raise ValueError(f"{plan.path} cannot be added to: {error}") from error
 
 
-def _check_settings(plan: TablePlan, before: Mapping[str, Any]) -> None:
-    now = plan.settings
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return, in words, the settings that differ from those before; empty if none does."""
     names = [*now, *(name for name in before if name not in now)]
-    changed = [
+    return "; ".join(
         f"{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}"
         for name in names
         if before.get(name) != now.get(name)
-    ]
-    if changed:
+    )
+
+
+def _check_settings(plan: TablePlan, before: Mapping[str, Any]) -> None:
+    if changed := changed_settings(before, plan.settings):
         raise ValueError(
-            f"{part_path(plan.path)} was begun with other settings: {'; '.join(changed)}. Give the"
+            f"{part_path(plan.path)} was begun with other settings: {changed}. Give the"
             f" same ones to go on; {how_to_begin_anew(plan.path)}"
         )
 

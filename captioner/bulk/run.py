@@ -27,6 +27,9 @@ class Sink(Protocol):
     def write(self, row: Row) -> None:
         """Take the row of the next photo that `unwritten` yielded."""
 
+    def flush(self) -> None:
+        """Have all rows that were written so far survive what comes."""
+
     def finish(self) -> Counts:
         """Make what was written final, and return the counts of all its rows."""
 

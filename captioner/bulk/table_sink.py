@@ -49,8 +49,8 @@ class TableSink:
         return self.part.rows - self.kept
 
     def unwritten(self, photos: Iterable[Photo]) -> Iterator[Photo]:
-        known = {_digest(row["photo"]) for row in islice(self.part.read(), self.kept)}
-        remaining = (photo for photo in photos if _digest(encodable(photo.name)) not in known)
+        known = {digest(row["photo"]) for row in islice(self.part.read(), self.kept)}
+        remaining = (photo for photo in photos if digest(encodable(photo.name)) not in known)
         for number, row in enumerate(islice(self.part.read(), self.kept, None), 1):
             self._model_before = row["model"] or self._model_before
             photo = next(remaining, None)
@@ -68,11 +68,15 @@ class TableSink:
             self._check_model(row.model)
         self._waiting.append(row.to_dict(self._columns))
         if len(self._waiting) >= BATCH_SIZE:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        self.part.append(self._waiting)
+        self._waiting = []
 
     def finish(self) -> Counts:
         """Make the table of the rows, and remove the files beside it."""
-        self._flush()
+        self.flush()
         self.part.sync()
         finished = replace(self._state, finished=True)
         finished.write(state_path(self.table))
@@ -90,10 +94,6 @@ class TableSink:
                 f" now has {model}; {how_to_begin_anew(self.table)}"
             )
         self._model_before = None
-
-    def _flush(self) -> None:
-        self.part.append(self._waiting)
-        self._waiting = []
 
     def _make_table(self, rows: Iterator[Values]) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{self.table.name}.", dir=self.table.parent)
@@ -120,6 +120,6 @@ def _counted(rows: Iterator[Values], counts: Counts, kept: int) -> Iterator[Valu
         yield row
 
 
-def _digest(name: str) -> int:
+def digest(name: str) -> int:
     """Return 64 bits that stand for a name, which a set of millions of them has room for."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from captioner.cli.messages import print_error
 
 if TYPE_CHECKING:
     from captioner.bulk.engines import Engine
+    from captioner.bulk.resumption import TablePlan
     from captioner.bulk.row import RowOptions
-    from captioner.bulk.run import Counts, Progress
+    from captioner.bulk.run import Counts, Progress, Sink
     from captioner.bulk.sources.listing import Listing
 
 SUMMARY = "Write captions for photos."
@@ -30,6 +31,8 @@ EXAMPLES = """\
   captioner caption *.jpg --num-captions 3 --beam-size 10
   captioner caption photos --out captions.parquet --tokens --min-confidence 0.3
   captioner caption shard-0.tar list.txt photos.parquet s3://bucket/photos --out captions.jsonl
+  captioner caption photos --sidecar xmp --skip-existing
+  captioner caption inbox --watch --out captions.jsonl
   captioner caption photo.jpg --checkpoint CHECKPOINT --device cuda
   captioner caption photos --server http://127.0.0.1:8080"""
 
@@ -68,6 +71,12 @@ def _add_source_arguments(group: argparse._ArgumentGroup) -> None:
         help="leave out the photos in the folders of a folder",
     )
     group.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on with the photos that appear in the folders, each once it is complete, until"
+        " Ctrl-C; rows are added to FILE.csv or FILE.jsonl, also after a restart",
+    )
+    group.add_argument(
         "--image-column",
         metavar="NAME",
         help="column of Parquet files that holds the photos, as paths or as the bytes of image"
@@ -84,9 +93,16 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--overwrite", action="store_true", help="replace the table")
     group.add_argument(
+        "--sidecar",
+        choices=("txt", "json", "xmp"),
+        help="write a file beside each photo, photo.txt, photo.jpg.json or photo.jpg.xmp; none that"
+        " is there is touched",
+    )
+    group.add_argument(
         "--skip-existing",
         action="store_true",
-        help="keep the captions that the table has, and add those of other photos",
+        help="keep the captions that the table has, and add those of other photos; without --out,"
+        " leave out photos that have a sidecar",
     )
     group.add_argument(
         "--min-confidence",
@@ -105,6 +121,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from captioner.bulk.appended_table import check_appendable
     from captioner.bulk.resumption import check_table
     from captioner.bulk.sources.listing import Listing
     from captioner.operations.interrupts import Interrupts
@@ -112,10 +129,22 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     listing = Listing(arguments.sources, arguments.recursive, arguments.image_column)
     listing.check()
+    if arguments.sidecar:
+        from captioner.bulk.sidecars import check_sources
+
+        check_sources(arguments.sources)
+    if arguments.watch:
+        from captioner.bulk.watching import check_folders
+
+        check_folders(arguments.sources)
     if arguments.out is not None:
-        check_table(arguments.out, arguments.overwrite or arguments.skip_existing)
+        check = check_appendable if arguments.watch else check_table
+        check(arguments.out, arguments.overwrite or arguments.skip_existing)
     options = _row_options(arguments)
     with Interrupts(), _engine(arguments, options) as engine:
+        if arguments.watch:
+            _watch(arguments, listing, engine)
+            return
         if arguments.out is None:
             counts = _print_lines(arguments, listing, engine)
         else:
@@ -132,9 +161,13 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("device", "precision"):
         if arguments.server and getattr(arguments, name) != "auto":
             raise ValueError(f"--{name} is the server's to choose; leave it out with --server")
-    for name in ("tokens", "overwrite", "skip_existing"):
+    for name in ("tokens", "overwrite"):
         if getattr(arguments, name) and arguments.out is None:
             raise ValueError(f"--{name.replace('_', '-')} is about a table; name that with --out")
+    if arguments.skip_existing and arguments.out is None and arguments.sidecar is None:
+        raise ValueError(
+            "--skip-existing is about a table or sidecars; give --out FILE or --sidecar"
+        )
     if arguments.overwrite and arguments.skip_existing:
         raise ValueError("--overwrite replaces the captions that --skip-existing keeps; give one")
 
@@ -172,25 +205,31 @@ def _print_lines(arguments: argparse.Namespace, listing: Listing, engine: Engine
     from captioner.bulk.lines import LineSink
     from captioner.bulk.run import caption_all
 
-    sink = LineSink(print_error, arguments.verbose)
+    sink = _with_sidecars(arguments, engine, LineSink(print_error, arguments.verbose))
     progress = _progress(listing, 0) if sys.stderr.isatty() else iter  # lines are enough elsewhere
     return caption_all(listing, engine, sink, progress)
 
 
+def _with_sidecars(arguments: argparse.Namespace, engine: Engine, sink: Sink) -> Sink:
+    """Return a sink that also writes sidecars if they are asked for."""
+    if arguments.sidecar is None:
+        return sink
+    from captioner.bulk.sidecars import SidecarSink
+
+    # A table knows which photos are done; without one the sidecars say it.
+    skip = arguments.skip_existing and arguments.out is None
+    return SidecarSink(sink, arguments.sidecar, engine.options.columns, skip, print_error)
+
+
 def _write_table(arguments: argparse.Namespace, listing: Listing, engine: Engine) -> Counts:
-    from captioner.bulk.resumption import TablePlan, open_table
+    from captioner.bulk.resumption import open_table
     from captioner.bulk.run import caption_all
 
-    plan = TablePlan(
-        arguments.out,
-        engine.options.columns,
-        _settings(arguments, engine),
-        arguments.overwrite,
-        arguments.skip_existing,
-    )
+    plan = _plan(arguments, engine)
     with open_table(plan) as sink:
         try:
-            counts = caption_all(listing, engine, sink, _progress(listing, sink.done))
+            written = _with_sidecars(arguments, engine, sink)
+            counts = caption_all(listing, engine, written, _progress(listing, sink.done))
         except (KeyboardInterrupt, OSError, RuntimeError):
             if sink.part.rows:
                 there = f"{sink.done} photos are captioned in {sink.part.path}"
@@ -201,13 +240,45 @@ def _write_table(arguments: argparse.Namespace, listing: Listing, engine: Engine
     return counts
 
 
+def _watch(arguments: argparse.Namespace, listing: Listing, engine: Engine) -> None:
+    """Caption what appears in folders until a signal comes; that is no failure."""
+    from captioner.bulk.appended_table import open_appended
+    from captioner.bulk.lines import LineSink
+    from captioner.bulk.watching import StopSignals, Watched, caption_watched
+
+    watched = Watched(listing)
+    sink: AbstractContextManager[Sink] = nullcontext(LineSink(print_error, arguments.verbose))
+    if arguments.out is not None:
+        sink = open_appended(_plan(arguments, engine))
+    with sink as opened, StopSignals(watched.stop):
+        print_error(f"watching {', '.join(listing.sources)}; Ctrl-C ends it")
+        written = _with_sidecars(arguments, engine, opened)
+        counts = caption_watched(watched, engine, written)
+    failed = f", {counts.failures} of them without a caption" if counts.failures else ""
+    print_error(f"stopped after {counts.photos} photos{failed}")
+
+
+def _plan(arguments: argparse.Namespace, engine: Engine) -> TablePlan:
+    from captioner.bulk.resumption import TablePlan
+
+    return TablePlan(
+        arguments.out,
+        engine.options.columns,
+        _settings(arguments, engine),
+        arguments.overwrite,
+        arguments.skip_existing,
+    )
+
+
 def _settings(arguments: argparse.Namespace, engine: Engine) -> dict[str, Any]:
     """Return all that decides what the rows of a table hold, by names for messages."""
     from captioner import __version__
     from captioner.bulk.row import encodable
 
     options = [
-        *("recursive", "image_column", "min_confidence", "tokens", "skip_existing", "precision"),
+        *("recursive", "image_column", "min_confidence", "tokens", "precision"),
+        *(() if arguments.watch else ("skip_existing",)),  # a restart need not give it
+        "sidecar",
         *shared.decoding_values(arguments),
     ]
     return {

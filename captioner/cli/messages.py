@@ -21,7 +21,7 @@ def describe(error: Exception) -> str:
 
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or str(error)).partition(".")[0]
-        extra = INSTALL_BULK if name == "pyarrow" else INSTALL_EXTRAS
+        extra = INSTALL_BULK if name in ("pyarrow", "watchfiles") else INSTALL_EXTRAS
         return f"{name} is not installed, which this needs: {extra}"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "

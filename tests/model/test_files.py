@@ -15,6 +15,7 @@ from model.files import (
     locked,
     locked_folder,
     replace_folder,
+    write_new,
     write_whole,
 )
 
@@ -157,3 +158,21 @@ def test_a_folder_that_was_made_for_a_lock_goes_after_a_failure(tmp_path: Path) 
         locked_folder(tmp_path / "file", ".lock", BUSY),
     ):
         pass
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_new_file_replaces_nothing(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "file"
+    assert write_new(path, b"first")
+    assert not write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(FileNotFoundError, match="none/file"):
+        write_new(tmp_path / "none" / "file", b"")

@@ -34,7 +34,7 @@ def _walk(store: Store, top: str, recursive: bool) -> Iterator[Photo]:
         if not path:
             levels.pop()
         elif not is_folder:
-            yield Photo(path, partial(store.read, path))
+            yield Photo(path, partial(store.read, path), store.file(path))
         else:
             try:
                 if (identity := store.identity(path)) in seen:

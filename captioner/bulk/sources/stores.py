@@ -40,6 +40,9 @@ class Store(Protocol):
     def join(self, folder: str, name: str) -> str:
         """Return the path of something in a folder."""
 
+    def file(self, path: str) -> Path | None:
+        """Return the file of this machine at a path; None in a store that is elsewhere."""
+
     def read(self, path: str) -> bytes:
         """Return a whole file."""
 
@@ -66,6 +69,9 @@ class LocalStore:
 
     def join(self, folder: str, name: str) -> str:
         return f"{folder.rstrip('/')}/{name}"  # pathlib would take the ./ from a path
+
+    def file(self, path: str) -> Path:
+        return Path(path)
 
     def read(self, path: str) -> bytes:
         return read_photo(path)
@@ -107,6 +113,9 @@ class ArrowStore:
 
     def join(self, folder: str, name: str) -> str:
         return f"{folder.rstrip('/')}/{name}"
+
+    def file(self, path: str) -> None:
+        return None
 
     def read(self, path: str) -> bytes:
         with self._files.open_input_stream(self._within(path), compression=None) as file:

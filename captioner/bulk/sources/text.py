@@ -38,6 +38,7 @@ def photos_listed(lines: BinaryIO) -> Iterator[Photo]:
 def photo_at(path: str, name: str | None = None) -> Photo:
     """Return the photo at a path or an address, which is also its name if none is given."""
     try:
-        return Photo(name or path, partial(store_of(path).read, path))
+        store = store_of(path)
     except ValueError as error:
         return Photo.unreadable(name or path, str(error))
+    return Photo(name or path, partial(store.read, path), store.file(path))

@@ -24,11 +24,26 @@ class TableForm(Protocol):
         """Yield the rows of a table that was written; raises `ValueError` for a damaged one."""
 
 
+class AppendableForm(TableForm, Protocol):
+    """A form of tables to which rows can be added."""
+
+    def header(self, columns: Sequence[str]) -> bytes:
+        """Return what stands before the first row."""
+
+    def encoded(self, columns: Sequence[str], row: Values) -> bytes:
+        """Return a row, which ends with a newline."""
+
+    def is_whole(self, lines: bytes) -> bool:
+        """Return whether some lines are one whole row or header, and not the start of one."""
+
+
 FORMS: dict[str, TableForm] = {
     ".csv": csv_table,
     ".jsonl": jsonl_table,
     ".parquet": parquet_table,
 }
+
+APPENDABLE: dict[str, AppendableForm] = {".csv": csv_table, ".jsonl": jsonl_table}
 
 
 def form_of(path: Path) -> TableForm:

@@ -200,7 +200,8 @@ def test_a_photo_is_printed_while_others_are_captioned(scripted, folder: Path) -
     ("options", "message"),
     [
         (["--tokens"], "--tokens is about a table; name that with --out"),
-        (["--skip-existing"], "--skip-existing is about a table; name that with --out"),
+        (["--skip-existing"], "--skip-existing is about a table or sidecars; give --out FILE or"),
+        (["--watch"], "x.jpg is no folder of this machine; --watch watches folders"),
         (["--out", "x.xlsx"], "x.xlsx: the name of a table must end in .csv, .jsonl, .parquet"),
         (["--out", "x.csv", "--overwrite", "--skip-existing"], "give one"),
         (["--min-confidence", "1.5"], "--min-confidence is 1.5; it must be in 0..1"),
