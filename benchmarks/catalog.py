@@ -65,6 +65,16 @@ has for that photo alone, in process, and no request may be lost or fail. Most o
 two processes that import torch; with OMP_NUM_THREADS=1 the server leaves them one of two cores. It
 takes about half an hour."""
 
+BULK = """\
+Measure captioning a folder into a table, as captioner caption FOLDER --out TABLE does.
+
+  speed      5,000 photos from a folder into a table, against the same photos in memory, in turn
+  memory     the peak of a process that captions 20,000 photos, against one that captions 1,000
+  kill -9    of the command, twenty times at random moments; the same command goes on each time, and
+             every table in the end must have the bytes of an undisturbed one
+
+Photos are drawn or taken from --photos; they repeat. It takes about half an hour."""
+
 BENCHMARKS = {
     "search": Benchmark(
         "the beam search alone: cost against photos, beams and words",
@@ -101,6 +111,11 @@ BENCHMARKS = {
         "versions swapped and rolled back under load: no request lost, no wrong caption",
         options=("photos", "swaps"),
         description=SWAP,
+    ),
+    "bulk": Benchmark(
+        "a folder into a table: speed, memory, kill -9",
+        options=("rounds", "photos"),
+        description=BULK,
     ),
     "decoding": Benchmark(
         "decoding photos of every image format, against the estimate from their headers",

@@ -1,9 +1,10 @@
-"""The program that `benchmarks.start` and `benchmarks.threads` run in new processes.
+"""The program that benchmarks run in new processes.
 
     python -m benchmarks.child_process imports
     python -m benchmarks.child_process first CHECKPOINT PHOTOS
     python -m benchmarks.child_process many CHECKPOINT PHOTOS BATCH
     python -m benchmarks.child_process on_demand CHECKPOINT PHOTOS
+    python -m benchmarks.child_process bulk CHECKPOINT PHOTOS TABLE
 
 Each prints its figures and its peak memory as JSON, in one line.
 """
@@ -81,6 +82,16 @@ def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
     return {}
 
 
+def bulk(checkpoint: str, folder: str, table: str) -> dict[str, object]:
+    """Caption a folder into a table, as the command does; return its exit status."""
+    from captioner.cli.main import main
+
+    command = ["caption", folder, "--checkpoint", checkpoint, "--device", "cpu", "--out", table]
+    if status := main(command):
+        sys.exit(status)
+    return {"status": status}
+
+
 def peak_megabytes() -> float:
     """Return the peak resident memory of this process.
 
@@ -97,6 +108,7 @@ PROGRAMS: dict[str, Callable[..., dict[str, object]]] = {
     "first": first,
     "many": many,
     "on_demand": on_demand,
+    "bulk": bulk,
 }
 
 if __name__ == "__main__":

@@ -76,6 +76,23 @@ def test_start(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not (tmp_path / "out" / "start.png").exists()
 
 
+@pytest.mark.slow
+def test_bulk(
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("benchmarks.bulk.MAX_DELAY", 0.0)  # a tiny captioner is soon done
+    command.main(["bulk", *quick, "--rounds", "1"])
+    printed = capsys.readouterr().out
+    assert "times the speed from memory" in printed
+    assert "times the peak memory of 40" in printed
+    figures: Any = written(tmp_path, "bulk")["figures"]["bulk"]
+    assert figures["kills"] >= 2
+    assert figures["equal"] == figures["tables"] > 0
+
+
 def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.main(["decoding", *quick, "--rounds", "1"])
     assert "of the estimate" in capsys.readouterr().out
@@ -184,8 +201,8 @@ def test_help(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert ("--data" in printed) == (name in ([], ["agreement"]))
 
 
-@pytest.mark.parametrize("name", ["serve", "swap"])
-def test_benchmarks_of_a_server_explain_themselves(
+@pytest.mark.parametrize("name", ["serve", "swap", "bulk"])
+def test_benchmarks_that_take_long_explain_themselves(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit:
