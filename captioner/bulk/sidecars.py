@@ -170,9 +170,9 @@ class SidecarSink:
             self._kept += 1
 
     def _summary(self) -> str:
-        kept = f"; {self._kept} that were there are left as they are" if self._kept else ""
-        skipped = f"; {self._skipped} photos have one already" if self._skipped else ""
-        return f"{self._written} sidecars written{kept}{skipped}"
+        kept = f"; there before and left as they are: {self._kept}" if self._kept else ""
+        skipped = f"; have one already: {self._skipped}" if self._skipped else ""
+        return f"sidecars written: {self._written}{kept}{skipped}"
 
 
 def _refuse(photo: Photo, reason: str) -> bytes:

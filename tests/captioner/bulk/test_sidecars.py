@@ -58,7 +58,7 @@ def run(folder: Path, form: str, skip: bool = False, sink: Sink | None = None) -
 )
 def test_photos_with_a_caption_get_one(form: str, names: list[str], folder: Path) -> None:
     photos = contents(folder)
-    assert run(folder, form) == [f"{folder}/b.JPG: not an image", "2 sidecars written"]
+    assert run(folder, form) == [f"{folder}/b.JPG: not an image", "sidecars written: 2"]
     after = contents(folder)
     assert {name: after.pop(name) for name in photos} == photos
     assert sorted(after) == names
@@ -92,10 +92,10 @@ def test_xmp_is_read_by_exiftool(folder: Path) -> None:
 def test_a_sidecar_that_is_there_is_not_touched(folder: Path) -> None:
     (folder / "a.txt").write_text("mine")
     (folder / "below" / "c.txt").symlink_to("nowhere")
-    assert run(folder, "txt", skip=True)[-1] == "0 sidecars written; 2 photos have one already"
+    assert run(folder, "txt", skip=True)[-1] == "sidecars written: 0; have one already: 2"
     (folder / "below" / "c.txt").unlink()
     said = run(folder, "txt")
-    assert said[-1] == "1 sidecars written; 1 that were there are left as they are"
+    assert said[-1] == "sidecars written: 1; there before and left as they are: 1"
     assert (folder / "a.txt").read_text() == "mine"
     assert (folder / "below" / "c.txt").read_text() == "a cow\n"
 
@@ -106,7 +106,7 @@ def test_photos_with_a_sidecar_are_not_captioned_again(
     run(folder, "json")
     (folder / "d.jpg").write_bytes(b"a hen")
     capsys.readouterr()
-    assert run(folder, "json", skip=True)[-1] == "1 sidecars written; 2 photos have one already"
+    assert run(folder, "json", skip=True)[-1] == "sidecars written: 1; have one already: 2"
     assert [line.partition(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
         f"{folder}/d.jpg"
     ]
@@ -131,7 +131,7 @@ def test_a_run_that_is_gone_on_with_writes_all(
     assert not table.exists()
     monkeypatch.undo()
     with open_table(plan) as sink:
-        assert run(folder, "xmp", sink=sink) == ["1 sidecars written"]
+        assert run(folder, "xmp", sink=sink) == ["sidecars written: 1"]
     assert len(table.read_text().splitlines()) == 4
     assert (folder / "below" / "c.png.xmp").exists()
 
@@ -156,4 +156,4 @@ def test_a_folder_that_is_read_only(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.access", lambda path, _mode: path != folder)  # tests may be run by root
     said = run(folder, "txt")
     assert "a.jpg: No sidecar can be written in its folder" in said[0]
-    assert said[-1] == "1 sidecars written"
+    assert said[-1] == "sidecars written: 1"

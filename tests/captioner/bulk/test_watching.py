@@ -143,6 +143,16 @@ def test_a_photo_that_is_being_written_waits(tmp_path: Path) -> None:
     assert {*sink.captions.values()} == {"a cow", "a dog", "not an image"}
 
 
+def test_a_photo_that_stays_open_does_not_wait_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "SECONDS_OPEN", 0.6)
+    with watched(tmp_path) as sink, open(tmp_path / "a.jpg", "wb", buffering=0) as photo:
+        photo.write(b"a dog")
+        wait_until(lambda: len(sink.rows) == 1)
+    assert sink.captions == {f"{tmp_path}/a.jpg": "a dog"}
+
+
 def test_a_photo_that_failed_comes_again_only_when_it_changes(tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     photo.write_bytes(b"bad")
