@@ -158,14 +158,8 @@ def test_a_signal_as_the_server_is_started_stops_it(
 
     monkeypatch.setattr(server_state, "write_whole", interrupted)
     monkeypatch.setattr(torchserve, "find_java", lambda: java)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        options = ServeOptions(
-            model_store=store.folder, port=Ports.find_free().inference, detach=True
-        )
-        serve(server, options)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    options = ServeOptions(model_store=store.folder, port=Ports.find_free().inference, detach=True)
+    serve(server, options)
     assert server.process() is None
     pid = java_of(server)
     assert pid is None or not psutil.pid_exists(pid)
