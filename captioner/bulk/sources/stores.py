@@ -156,7 +156,10 @@ def store_of(path: str) -> Store:
     scheme, place = match.groups()
     if scheme.lower() not in SCHEMES:
         known = ", ".join(f"{each}://" for each in SCHEMES)
-        raise ValueError(f"{scheme}:// is not read; name files of this machine, or use {known}")
+        host = re.split(r"[/?#]", place.rpartition("@")[2])[0]  # the rest may hold a secret
+        raise ValueError(
+            f"{scheme}://{host} is not read; name files of this machine, or use {known}"
+        )
     if "@" in place:
         raise ValueError(
             f"{scheme}:// must be without a user and password; the environment or the"

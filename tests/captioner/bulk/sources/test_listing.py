@@ -119,7 +119,7 @@ def test_a_list_may_name_addresses(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"file://{tmp_path}/a.jpg\nhttp://example.org/b.jpg\n")
     found = contents(tmp_path / "list.txt")
     assert found[f"file://{tmp_path}/a.jpg"] == b"a"
-    assert "http:// is not read" in str(found["http://example.org/b.jpg"])
+    assert "http://example.org is not read" in str(found["http://example.org/b.jpg"])
 
 
 def test_standard_input_is_read_once() -> None:
@@ -187,7 +187,7 @@ def test_a_damaged_or_missing_table_is_an_error_of_its_own(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("http://example.org/a.jpg", "http:// is not read; .* s3://, gs://, file://"),
+        ("http://example.org/a.jpg", "http://example.org is not read; .* s3://, gs://, file://"),
         ("s3://key:secret@bucket/photos", "must be without a user and password"),
     ],
 )
