@@ -142,7 +142,9 @@ def test_says_its_version(installed: Installed, wheel: Path) -> None:
 def test_captions_explains_and_packages(installed: Installed, render: Callable[..., bytes]) -> None:
     photo = installed.folder / "photo.jpg"
     photo.write_bytes(render())
-    found = re.fullmatch(r"photo\.jpg: (.+) \(-[\d.]+\)\n", installed("caption", photo.name))
+    found = re.fullmatch(
+        r"photo\.jpg: (.+) \(confidence 0\.\d+\)\n", installed("caption", photo.name)
+    )
     assert found
     assert installed("explain", photo.name, "--out", "words.png").strip().endswith(found[1])
     assert (installed.folder / "words.png").stat().st_size > 0

@@ -87,7 +87,7 @@ def test_a_training_reads_and_writes_whole_words(
     printed = capsys.readouterr().out
     assert normalize("NFC", printed) == printed
     texts = [
-        line.removeprefix(f"{file}: ").rpartition(" (")[0]
+        line.removeprefix(f"{file}: ")
         for file, line in zip(files, printed.splitlines(), strict=True)
     ]
     assert all(set(tokenize(text)) <= set(said) for text in texts)
