@@ -38,7 +38,7 @@ def printed(cell: Cell) -> str:
 
 
 def kinds(cell: Cell) -> list[tuple[str, ...]]:
-    """What a cell has put out: text, or the forms of each result or picture."""
+    """Return the outputs of a cell: text, or the forms of each result or picture."""
     texts = [("stream",)] if printed(cell) else []
     return texts + [tuple(sorted(output.data)) for output in cell.outputs if "data" in output]
 

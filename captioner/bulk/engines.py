@@ -1,4 +1,4 @@
-"""What captions the photos: a captioner in this process, or a served one."""
+"""Engines that caption photos: a captioner in this process, or a served one."""
 
 from __future__ import annotations
 

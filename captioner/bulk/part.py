@@ -39,7 +39,7 @@ def how_to_begin_anew(table: Path) -> str:
 
 @dataclass(frozen=True)
 class PartState:
-    """What the file beside the rows says of them.
+    """The description of the rows, in a file beside them.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ ROWS_COPIED_AT_A_TIME = 1000
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What is to become of a table.
+    """The plan of a table to write.
 
     Attributes
     ----------

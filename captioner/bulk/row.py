@@ -23,7 +23,7 @@ class ScoredCaption(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one photo.
+    """The caption of one photo, or why it has none.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """What rows hold beside a caption.
+    """The options that decide what rows hold beside a caption.
 
     Attributes
     ----------

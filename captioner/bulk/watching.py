@@ -29,7 +29,7 @@ MAX_PHOTOS = 1024  # that are captioned before the next look
 
 
 class Stamp(NamedTuple):
-    """What changes with a file."""
+    """The properties of a file that change when it is written."""
 
     size: int
     modified: int

@@ -25,7 +25,7 @@ from handler.routes import Route
 
 
 class Endpoints:
-    """What the server answers.
+    """The replies of the server.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 
 
 class ServerMetrics:
-    """What the workers of a server observe, and how long its requests take."""
+    """The observations of a server's workers, and the durations of its requests."""
 
     def __init__(self) -> None:
         # They would be a second series for each, which TorchServe does not have.

@@ -24,7 +24,7 @@ BACKLOG = 2048  # connections that the system accepts before the server does
 
 @dataclass(frozen=True)
 class WebOptions:
-    """What to serve and where.
+    """The options of a server: the checkpoint, the address, the workers.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from captioner.properties import read_properties
 
 @dataclass(frozen=True)
 class Batching:
-    """How a version's requests are put together and answered; times are in seconds.
+    """The settings by which a version's requests are batched and answered; times are in seconds.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Batching:
 
 @dataclass(frozen=True)
 class Limits:
-    """What callers may take from the server.
+    """The limits on what callers may take from the server.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Computing:
-    """Where and with how many workers a version is computed.
+    """The device, the precision and the workers that compute a version.
 
     Attributes
     ----------

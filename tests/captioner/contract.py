@@ -1,4 +1,4 @@
-"""What every server of a captioner answers, TorchServe and the web app alike."""
+"""Requests and replies of every server of a captioner, TorchServe and the web app alike."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly photos are changed at random.
+    """The strength of random changes of photos.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What other captioners teach about the training photos of a prepared folder, and its file."""
+"""Captions and probabilities that captioners teach about photos of a prepared folder, in a file."""
 
 from __future__ import annotations
 

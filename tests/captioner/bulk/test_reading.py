@@ -71,7 +71,7 @@ class CountingSink:
 def test_no_more_photos_are_held_however_many_there_are(
     count: int, tiny_checkpoint, render
 ) -> None:
-    """With the real captioner: a window of reading, a batch that is decoded, one captioned."""
+    """The real captioner holds a window of reading, a batch that is decoded, one captioned."""
     from captioner.bulk.engines import LocalEngine
     from captioner.bulk.row import RowOptions
     from model import Captioner, DecodingOptions

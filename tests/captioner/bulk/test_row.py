@@ -1,4 +1,4 @@
-"""What a row holds for a caption, an error and a caption that is not confident."""
+"""Rows for a caption, an error and a caption that is not confident."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class ScriptedWorker:
 
 @dataclass
 class Script:
-    """What the workers of a server do and have done."""
+    """The scripted work of a server's workers, and a record of it."""
 
     gate: threading.Event = field(default_factory=threading.Event)  # open: batches are answered
     starts: threading.Event = field(default_factory=threading.Event)  # set: workers can load

@@ -1,4 +1,4 @@
-"""What teachers hold likely, in the words of a student."""
+"""The probabilities of teachers, in the words of a student."""
 
 from __future__ import annotations
 

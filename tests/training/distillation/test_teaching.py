@@ -1,4 +1,4 @@
-"""What teachers write about prepared photos."""
+"""The file that teachers write about prepared photos."""
 
 from __future__ import annotations
 
