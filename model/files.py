@@ -130,17 +130,8 @@ def write_whole(path: Path, content: bytes) -> None:
     file named ``.NAME.*`` beside the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.chmod(0o644)
+    with _temporary(path.parent, f".{path.name}.", content) as new:
         new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -156,21 +147,28 @@ def write_new(path: Path, content: bytes) -> bool:
         Names the path.
     """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".new.", dir=path.parent)
-        new = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.chmod(0o644)
+        with _temporary(path.parent, ".new.", content) as new:
             written = _rename_new(new, path)
-        finally:
-            new.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     sync_folder(path.parent)
     return written
+
+
+@contextmanager
+def _temporary(folder: Path, prefix: str, content: bytes) -> Iterator[Path]:
+    """Give a file on disk that all may read, to be renamed; it is deleted if it was not."""
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.chmod(0o644)
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _rename_new(new: Path, path: Path) -> bool:
