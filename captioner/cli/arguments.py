@@ -27,7 +27,7 @@ def add_checkpoint_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_overwrite_argument(parser: argparse.ArgumentParser, what: str) -> None:
+def add_overwrite_argument(parser: argparse._ActionsContainer, what: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 

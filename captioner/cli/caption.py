@@ -91,7 +91,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="table to write, *.csv, *.jsonl or *.parquet, in place of lines",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace the table")
+    shared.add_overwrite_argument(group, "the table")
     group.add_argument(
         "--sidecar",
         choices=("txt", "json", "xmp"),
