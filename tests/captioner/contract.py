@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
+from captioner.paths import ROOT
 from model import Captioner, DecodingOptions, checkpoint
 from tests.conftest import RenderPhoto
 
@@ -140,3 +144,17 @@ def check_header_of_caller(inference: str, render: RenderPhoto, name: str) -> No
     explanations = f"{inference}/explanations/captioner"
     explained = requests.put(explanations, data=render(), headers={name: "False"}, timeout=60)
     assert explained.json().keys() == plain.keys() | {"tokens", "attention"}
+
+
+def check_documented_line(line: str, folder: Path) -> None:
+    """Fail unless a line of a document, with the addresses of a test's server, runs in a folder."""
+    line = re.sub(r"^captioner ", f"{sys.executable} -m captioner ", line)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, (line, done.stderr)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from training.config import TrainingConfig
+from training.loop import epoch
 from training.stage_options import SelfCriticalOptions, StageOptions
-from training.train import train
+from training.train import TrainingStopped, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +40,20 @@ def brief(training: TrainingConfig, **changes: Any) -> TrainingConfig:
         "self_critical": SelfCriticalOptions(),
     }
     return dataclasses.replace(training, save_minutes=60.0, **stages | changes)
+
+
+def train_interrupted(training: TrainingConfig) -> None:
+    """Train until SIGINT, which comes before the first batch, stops the training."""
+    train_one_epoch = epoch.train_one_epoch
+
+    def interrupted(**arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        train_one_epoch(**arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(epoch, "train_one_epoch", interrupted)
+        with pytest.raises(TrainingStopped, match="SIGINT"):
+            train(training)
 
 
 # Pauses once a state is saved, until a line comes: a test can then kill it at a known moment.

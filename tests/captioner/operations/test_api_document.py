@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from captioner.paths import ROOT
+from tests.captioner.contract import check_documented_line
 from tests.captioner.operations.servers import RunningServer
 
 pytestmark = pytest.mark.slow
@@ -32,16 +33,7 @@ def test_every_line_over_http(server: RunningServer, render, tmp_path: Path) -> 
             line = line.replace(f"localhost:{usual}", f"127.0.0.1:{port}")
         line = line.replace("captioner health", health)
         line = line.replace("curl ", "curl -fsS -m 60 ")
-        line = re.sub(r"^captioner ", f"{sys.executable} -m captioner ", line)
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, (line, done.stderr)
+        check_documented_line(line, tmp_path)
     with Image.open(tmp_path / "attention.png") as picture:
         assert picture.format == "PNG"
 

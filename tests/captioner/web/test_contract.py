@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from handler.service import CaptionService, IncomingRequest
 from model import Captioner, checkpoint
 from tests.captioner.contract import (
     check_captions,
+    check_documented_line,
     check_header_of_caller,
     check_json_as_curl_sends_it,
 )
@@ -170,16 +169,7 @@ def test_the_lines_of_the_document(web: RunningWeb, render, tmp_path: Path) -> N
     (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
     for line in lines:
         line = re.sub("(http://)?localhost:8080", web.url, line).replace("curl ", "curl -fsS ")
-        line = re.sub(r"^captioner ", f"{sys.executable} -m captioner ", line)
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, (line, done.stderr)
+        check_documented_line(line, tmp_path)
 
 
 def test_a_line_of_the_log_for_each_request(web: RunningWeb, render) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,15 +14,15 @@ from tests.training.trainings import (
     check_two_processes_train_like_one,
     digest,
     figures,
+    train_interrupted,
 )
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
 from training.data.prepare import prepare
 from training.data.problems import InvalidDataset
 from training.distillation.teaching import teach
-from training.loop import epoch
 from training.network.initial import initial_network
-from training.train import TrainingStopped, train
+from training.train import train
 
 
 @pytest.fixture
@@ -114,20 +111,12 @@ def test_what_is_not_taught_is_refused(training: TrainingConfig, more: Path, tea
 
 
 def test_other_teachers_refuse_to_resume(
-    distilled: TrainingConfig, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    distilled: TrainingConfig, teacher: Path, tmp_path: Path
 ) -> None:
     calm = brief(distilled, out=tmp_path / "calm", run=tmp_path / "calm-run")
     train(calm)
-    stopped, train_one_epoch = brief(distilled), epoch.train_one_epoch
-
-    def interrupted(**arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        train_one_epoch(**arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(epoch, "train_one_epoch", interrupted)
-        with pytest.raises(TrainingStopped):
-            train(stopped)
+    stopped = brief(distilled)
+    train_interrupted(stopped)
     more = stopped.folders[1].path
     before = (more / "taught.npz").read_bytes()
     network, word_map = checkpoint.load(teacher)

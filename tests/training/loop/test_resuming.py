@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from model.network import ShowAttendTell
-from tests.training.trainings import brief, digest, figures, paused, start
+from tests.training.trainings import brief, digest, figures, paused, start, train_interrupted
 from training.config import TrainingConfig
-from training.loop import epoch
 from training.loop.run_folder import RunFolder
 from training.loop.steps import Step
-from training.train import TrainingStopped, train
+from training.train import train
 
 
 def test_killed_four_times_ends_as_if_nothing_had_been(
@@ -70,17 +67,9 @@ def test_resuming_is_asked_for_and_fits(training: TrainingConfig) -> None:
         train(training, resume=True)
 
 
-def test_a_signal_saves_and_stops(training: TrainingConfig, monkeypatch) -> None:
+def test_a_signal_saves_and_stops(training: TrainingConfig) -> None:
     training = dataclasses.replace(training, save_minutes=60.0)
-    train_one_epoch = epoch.train_one_epoch
-
-    def interrupted(**arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        train_one_epoch(**arguments)
-
-    monkeypatch.setattr(epoch, "train_one_epoch", interrupted)
-    with pytest.raises(TrainingStopped, match="SIGINT"):
-        train(training)
+    train_interrupted(training)
     (saved,) = RunFolder(training.run_folder).states()
     assert saved.name == "state-0-0001-000001.pt"
     assert not training.out.exists()
@@ -92,21 +81,14 @@ def test_random_numbers_that_building_a_stage_draws_do_not_change_what_resumes(
     calm = brief(training, out=tmp_path / "calm", run=tmp_path / "calm-run")
     stopped = brief(training)
     train(brief(training, out=tmp_path / "first", run=tmp_path / "first-run"))  # encodes the photos
-    build, train_one_epoch = Step.__init__, epoch.train_one_epoch
+    build = Step.__init__
 
     def drawing(step: Step, network: ShowAttendTell) -> None:
         torch.rand(3)
         build(step, network)
 
-    def interrupted(**arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        train_one_epoch(**arguments)
-
     monkeypatch.setattr(Step, "__init__", drawing)
     train(calm)
-    with monkeypatch.context() as patch:
-        patch.setattr(epoch, "train_one_epoch", interrupted)
-        with pytest.raises(TrainingStopped):
-            train(stopped)
+    train_interrupted(stopped)
     train(stopped, resume=True)
     assert digest(stopped) == digest(calm)

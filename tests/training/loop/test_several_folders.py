@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,14 +15,14 @@ from tests.training.trainings import (
     check_two_processes_train_like_one,
     digest,
     figures,
+    train_interrupted,
 )
 from training.config import TrainingConfig
 from training.data import datasets
-from training.loop import epoch
 from training.reporting.report import read_rows, write_report
 from training.scoring.captions import caption_files
 from training.scoring.metrics import score
-from training.train import TrainingStopped, train
+from training.train import train
 
 
 @pytest.fixture
@@ -74,20 +71,12 @@ def test_every_stage_and_every_dataset_is_scored(mixed: TrainingConfig, tmp_path
 
 
 def test_a_stopped_training_goes_on_only_with_the_same_folders(
-    mixed: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mixed: TrainingConfig, tmp_path: Path
 ) -> None:
     calm = brief(mixed, out=tmp_path / "calm", run=tmp_path / "calm-run")
     train(calm)
-    stopped, train_one_epoch = brief(mixed), epoch.train_one_epoch
-
-    def interrupted(**arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        train_one_epoch(**arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(epoch, "train_one_epoch", interrupted)
-        with pytest.raises(TrainingStopped):
-            train(stopped)
+    stopped = brief(mixed)
+    train_interrupted(stopped)
     first, second = (folder.path for folder in stopped.folders)
     other = dataclasses.replace(stopped, data=[first, Path(f"{second}=3")])
     with pytest.raises(ValueError, match=r"begun with other data: .*greens=2\.5; now .*greens=3"):
