@@ -159,3 +159,83 @@ def test_it_runs_from_a_shell(source: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert len(drawn(tmp_path / "out")) == 10
+
+
+def test_draws_from_the_splits_that_are_named(
+    script: ModuleType, source: Path, tmp_path: Path
+) -> None:
+    before = {photo.name: photo for photo in datasets.read(source).photos}
+    out = tmp_path / "out"
+    given = [*arguments(source, out, train=1, val=1), "--splits", "val"]
+    assert script.main(given) == 0
+    assert {before[name].splits for name in drawn(out)} == {("val",)}
+
+
+def ids(tmp_path: Path, *rows: str) -> Path:
+    file = tmp_path / "ids.csv"
+    file.write_text("\n".join(["id,split", *rows]) + "\n")
+    return file
+
+
+def coco(tmp_path: Path) -> Path:
+    """An image folder with names like COCO's."""
+    names = ["COCO_val2014_000000000042.jpg", "000000000007.jpg", "000000000420.jpg", "cover.jpg"]
+    rows = [{"file_name": f"Images/{name}", "text": [f"this is {name}"]} for name in names]
+    return image_folder(tmp_path / "coco", rows)
+
+
+def test_copies_listed_photos_with_the_splits_of_the_table(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = tmp_path / "out", ids(tmp_path, "42,val", "7,train", "420,uncaptioned")
+    assert script.main([str(coco(tmp_path)), f"--ids={table}", f"--out={out}"]) == 0
+    assert "1 val, 1 train, 1 uncaptioned" in capsys.readouterr().out
+    assert drawn(out) == {
+        "Images/COCO_val2014_000000000042.jpg": "val",
+        "Images/000000000007.jpg": "train",
+    }
+    others = tmp_path / "out-uncaptioned"
+    files = [file for file in others.rglob("*") if file.is_file()]
+    assert [file.name for file in files] == ["000000000420.jpg"]
+    assert files[0].read_bytes() == b"photo Images/000000000420.jpg"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["42,val", "8,train"], "lacks 1 of the 2 photos"),
+        (["42,val", "42,train"], "lists an id twice"),
+        (["42,test"], "line 2: wanted are id,split"),
+        (["x,val"], "line 2: wanted are id,split"),
+        ([], "lists no photo"),
+    ],
+)
+def test_refuses_a_table_that_the_source_does_not_fit(
+    script: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[str],
+    message: str,
+) -> None:
+    out, table = tmp_path / "out", ids(tmp_path, *rows)
+    assert script.main([str(coco(tmp_path)), f"--ids={table}", f"--out={out}"]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_refuses_two_photos_of_one_id(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = coco(tmp_path), tmp_path / "out"
+    row = {"file_name": "Images/COCO_train2014_000000000042.jpg", "text": ["another"]}
+    (source / "Images/COCO_train2014_000000000042.jpg").write_bytes(b"another")
+    with open(source / "metadata.jsonl", "a") as file:
+        file.write("\n" + json.dumps(row))
+    table = ids(tmp_path, "42,val")
+    assert script.main([str(source), f"--ids={table}", f"--out={out}"]) == 1
+    assert "with the same id" in capsys.readouterr().err
+
+
+def test_the_shipped_list_is_readable(script: ModuleType) -> None:
+    splits = script.read_ids(SCRIPT.parents[1] / "training" / "recipes" / "coco-photos.csv")
+    assert sorted(set(splits.values())) == ["train", "uncaptioned", "val"]
