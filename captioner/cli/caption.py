@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captioner.cli import arguments as shared
+from captioner.cli import caption_parts
+from captioner.cli.caption_settings import table_settings
 from captioner.cli.messages import print_error
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ EXAMPLES = """\
   captioner caption shard-0.tar list.txt photos.parquet s3://bucket/photos --out captions.jsonl
   captioner caption photos --sidecar xmp --skip-existing
   captioner caption inbox --watch --out captions.jsonl
+  captioner caption s3://bucket/photos --out s3://bucket/captions/ --part 0/4
+  captioner caption photos --out captions/ --ray
   captioner caption photo.jpg --checkpoint CHECKPOINT --device cuda
   captioner caption photos --server http://127.0.0.1:8080"""
 
@@ -59,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_key_file_argument(parser)
     _add_source_arguments(parser.add_argument_group("the photos"))
     _add_output_arguments(parser.add_argument_group("what is written"))
+    caption_parts.add_arguments(parser.add_argument_group("by many processes"))
     shared.add_decoding_arguments(parser)
     shared.add_device_arguments(parser)
 
@@ -87,9 +92,10 @@ def _add_source_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--out",
-        type=Path,
+        type=caption_parts.place_to_write,
         metavar="FILE",
-        help="table to write, *.csv, *.jsonl or *.parquet, in place of lines",
+        help="table to write, *.csv, *.jsonl or *.parquet, in place of lines; or a folder for its"
+        " parts, FOLDER/ or s3://bucket/folder",
     )
     shared.add_overwrite_argument(group, "the table")
     group.add_argument(
@@ -137,21 +143,31 @@ def run(arguments: argparse.Namespace) -> None:
         from captioner.bulk.watching import check_folders
 
         check_folders(arguments.sources)
-    if arguments.out is not None:
+    if isinstance(arguments.out, Path):
         check = check_appendable if arguments.watch else check_table
         check(arguments.out, arguments.overwrite or arguments.skip_existing)
     options = _row_options(arguments)
-    with Interrupts(), _engine(arguments, options) as engine:
+    with Interrupts():
         if arguments.watch:
-            _watch(arguments, listing, engine)
+            with _engine(arguments, options) as engine:
+                _watch(arguments, listing, engine)
             return
-        if arguments.out is None:
-            counts = _print_lines(arguments, listing, engine)
-        else:
-            counts = _write_table(arguments, listing, engine)
+        counts = _caption(arguments, listing, options)
     if counts.failures:
         of = f"{counts.failures} of {counts.photos} photos could not be captioned"
         raise ValueError(f"{of}; the column error says why" if arguments.out else of)
+
+
+def _caption(arguments: argparse.Namespace, listing: Listing, options: RowOptions) -> Counts:
+    """Caption all photos to where the arguments say."""
+    if arguments.ray is not None:
+        return caption_parts.write_by_ray(arguments, listing, options)
+    with _engine(arguments, options) as engine:
+        if arguments.out is None:
+            return _print_lines(arguments, listing, engine)
+        if isinstance(arguments.out, str):
+            return caption_parts.write(arguments, listing, engine)
+        return _write_table(arguments, listing, engine)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -170,6 +186,7 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.overwrite and arguments.skip_existing:
         raise ValueError("--overwrite replaces the captions that --skip-existing keeps; give one")
+    caption_parts.check(arguments)
 
 
 def _row_options(arguments: argparse.Namespace) -> RowOptions:
@@ -264,29 +281,10 @@ def _plan(arguments: argparse.Namespace, engine: Engine) -> TablePlan:
     return TablePlan(
         arguments.out,
         engine.options.columns,
-        _settings(arguments, engine),
+        table_settings(arguments, engine.model, engine.place),
         arguments.overwrite,
         arguments.skip_existing,
     )
-
-
-def _settings(arguments: argparse.Namespace, engine: Engine) -> dict[str, Any]:
-    """Return all that decides what the rows of a table hold, by names for messages."""
-    from captioner import __version__
-    from captioner.bulk.row import encodable
-
-    options = [
-        *("recursive", "image_column", "min_confidence", "tokens", "precision"),
-        *(() if arguments.watch else ("skip_existing",)),  # a restart need not give it
-        "sidecar",
-        *shared.decoding_values(arguments),
-    ]
-    return {
-        "captioner's version": __version__,
-        "the model": engine.model,
-        "where it runs": engine.place,
-        "the sources": [encodable(source) for source in arguments.sources],
-    } | {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in options}
 
 
 def _progress(listing: Listing, done: int) -> Progress:

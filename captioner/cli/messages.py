@@ -7,7 +7,12 @@ import sys
 from captioner.addresses import redacted
 
 INSTALL_EXTRAS = "pip install 'captioner[serve,train,web]'"
-INSTALL_BULK = "pip install 'captioner[bulk]'"
+INSTALL = {
+    "pyarrow": "pip install 'captioner[bulk]'",
+    "watchfiles": "pip install 'captioner[bulk]'",
+    "ray": "pip install 'captioner[ray]'",
+    "pandas": "pip install 'captioner[ray]'",  # by Ray Data alone
+}
 
 
 def print_error(message: str) -> None:
@@ -21,8 +26,8 @@ def describe(error: Exception) -> str:
 
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or str(error)).partition(".")[0]
-        extra = INSTALL_BULK if name in ("pyarrow", "watchfiles") else INSTALL_EXTRAS
-        return f"{name} is not installed, which this needs: {extra}"
+        how = INSTALL.get(name, INSTALL_EXTRAS)
+        return f"{name} is not installed, which this needs: {how}"
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"{where}{error.strerror}"

@@ -130,6 +130,21 @@ class ArrowStore:
         # Its many small reads would each be a request.
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, file), READ_AHEAD_BYTES))
 
+    def is_file(self, path: str) -> bool:
+        """Return whether there is a file of that name."""
+        (info,) = self._files.get_file_info([self._within(path)])
+        return bool(info.type == self._fs.FileType.File)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder, none if it does not exist."""
+        selector = self._fs.FileSelector(self._within(folder), allow_not_found=True)
+        return [str(each.base_name) for each in self._files.get_file_info(selector)]
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file, which in an object store appears in one step."""
+        with self._files.open_output_stream(self._within(path), compression=None) as file:
+            file.write(content)
+
     def _within(self, path: str) -> str:
         return self._base + path.removeprefix(self._root).rstrip("/")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from captioner.bulk.arrow import arrow_module
 from captioner.bulk.row import ALTERNATIVES, TOKENS
@@ -18,7 +18,7 @@ def check() -> None:
     arrow_module("pyarrow.parquet")
 
 
-def write(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+def write(path: Path | IO[bytes], columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     arrow, parquet = arrow_module("pyarrow"), arrow_module("pyarrow.parquet")
     schema = arrow.schema([(name, _type(arrow, name)) for name in columns])
     remaining = iter(rows)
@@ -27,7 +27,7 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) ->
             writer.write_table(arrow.Table.from_pylist(group, schema))
 
 
-def read(path: Path) -> Iterator[dict[str, Any]]:
+def read(path: Path | IO[bytes]) -> Iterator[dict[str, Any]]:
     arrow, parquet = arrow_module("pyarrow"), arrow_module("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as table:

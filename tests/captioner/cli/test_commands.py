@@ -19,7 +19,7 @@ from model import DecodingOptions
 from training.options import parse_arguments
 
 ROOT = Path(__file__).resolve().parents[3]
-NO_COMMANDS = {"__init__", "main", "arguments", "messages"}
+NO_COMMANDS = {"__init__", "main", "arguments", "messages", "caption_parts", "caption_settings"}
 
 
 def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,245 @@
+"""Writing parts by Ray Data: a pool of actors, each of which holds a captioner.
+
+Ray hands out the numbers of the parts that are missing, and no photo, caption or model goes through
+it: an actor reads its photos and writes its parts itself. So a worker or a node that is lost costs
+the parts that it was at; Ray gives their numbers to another actor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.bulk.engines import LocalEngine
+from captioner.bulk.parts.division import Division
+from captioner.bulk.parts.folder import part_folder
+from captioner.bulk.parts.run import PartsRun
+from captioner.bulk.parts.share import Share
+from captioner.bulk.row import RowOptions
+from captioner.bulk.sources.listing import Listing
+from model.decoding_options import DecodingOptions
+
+# Bytes of memory for Ray's store where this process starts Ray. It would take 30 % of the memory,
+# and only numbers go through it here.
+STORE_BYTES = 2**27
+
+
+def check_address(address: str, here: str) -> None:
+    """Raise `ValueError` unless an address is one of a cluster that can be joined, or ``here``."""
+    if address != here and re.fullmatch(r"[^/\s]+:\d+", address) is None:
+        raise ValueError(
+            f"--ray {address}: the address of a cluster is HOST:PORT; without an address, --ray"
+            " must not stand before a SOURCE, and with a cluster far away, run the command on its"
+            " head node, by `ray job submit`"
+        )
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """What each actor takes of the cluster; None finds the number of GPUs out."""
+
+    num_cpus: float = 1
+    num_gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("--num-cpus", self.num_cpus), ("--num-gpus", self.num_gpus)):
+            if value is not None and value < 0:
+                raise ValueError(f"{name} is {value}; it must not be negative")
+
+
+@dataclass(frozen=True)
+class EngineRecipe:
+    """How an actor loads its captioner: from a checkpoint folder that every node has."""
+
+    checkpoint: Path
+    model: str | None
+    device: str
+    precision: str
+    decoding: DecodingOptions
+    options: RowOptions
+
+    def load(self) -> LocalEngine:
+        """Load the captioner; raises `ValueError` if another checkpoint lies there."""
+        from model import Captioner, checkpoint
+        from model.inference.devices import choose_device
+
+        if (found := checkpoint.digest(self.checkpoint)) != self.model:
+            raise ValueError(
+                f"{self.checkpoint} is the model {found} on a node, and {self.model} where the run"
+                " began; put the same checkpoint on every node"
+            )
+        device = choose_device(self.device)
+        captioner = Captioner.load(self.checkpoint, device, self.precision)
+        return LocalEngine(captioner, self.decoding, self.options, self.model)
+
+
+@dataclass(frozen=True)
+class RayJob:
+    """All that an actor knows of the run; it is sent to every actor once."""
+
+    listing: Listing
+    out: str
+    settings: Mapping[str, Any]
+    division: Division
+    recipe: EngineRecipe
+    current_folder: str  # relative paths are relative to it
+
+    def run(self) -> PartsRun:
+        """Return the run that the actor takes part in."""
+        columns = self.recipe.options.columns
+        return PartsRun(part_folder(self.out), columns, self.settings, self.division)
+
+
+class PartWriter:
+    """An actor: captions the parts whose numbers it is given, and writes them."""
+
+    def __init__(self, job: RayJob, threads: int) -> None:
+        self._job, self._threads = job, threads
+        self._engine: LocalEngine | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Write the parts of a batch of one number.
+
+        An error that the same command would meet again is returned, for Ray to pass on in one line;
+        everything else ends the actor, and another does the part again.
+        """
+        photos = failures = 0
+        error = ""
+        try:
+            run, engine = self._job.run(), self._loaded()
+            for row in run.write(map(int, batch["item"]), self._job.listing, engine):
+                photos += 1
+                failures += row.failed
+        except (ValueError, OSError, ModuleNotFoundError) as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        return {"photos": [photos], "failures": [failures], "error": [error]}
+
+    def _loaded(self) -> LocalEngine:
+        if self._engine is None:
+            import torch
+
+            from model.process import set_up_process
+
+            set_up_process()
+            torch.set_num_threads(self._threads)
+            if Path(self._job.current_folder).is_dir():
+                os.chdir(self._job.current_folder)
+            self._engine = self._job.recipe.load()
+        return self._engine
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A cluster of Ray, and what each actor takes of it.
+
+    Attributes
+    ----------
+    resources
+        What the cluster has now, by Ray's names: ``CPU``, ``GPU``.
+    """
+
+    num_cpus: float
+    num_gpus: float
+    resources: Mapping[str, float]
+
+    @property
+    def room(self) -> int:
+        """The number of actors that the cluster has room for now.
+
+        They may take all of its CPUs: threads of the actors read the photos, and no task of Ray
+        waits for a CPU beside them.
+        """
+        wanted = (("CPU", self.num_cpus), ("GPU", self.num_gpus))
+        room = (self.resources.get(name, 0) // each for name, each in wanted if each)
+        return int(min(room, default=1))
+
+    def write(self, job: RayJob, missing: list[int]) -> Iterator[dict[str, Any]]:
+        """Write parts, and yield the counts of each part as it is done.
+
+        Raises
+        ------
+        ValueError
+            What an actor met.
+        RuntimeError
+            Parts are missing nevertheless.
+        """
+        if not missing:
+            return
+        data = _module("ray.data")
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = False
+        parts = data.from_items(missing, override_num_blocks=len(missing))
+        written = parts.map_batches(
+            PartWriter,
+            fn_constructor_args=(job, max(1, int(self.num_cpus))),
+            batch_size=1,
+            compute=data.ActorPoolStrategy(
+                min_size=1,
+                max_size=len(missing),
+                initial_size=min(len(missing), max(1, self.room)),
+                max_tasks_in_flight_per_actor=1,  # no part waits for an actor while another is idle
+            ),
+            num_cpus=self.num_cpus,
+            num_gpus=self.num_gpus,
+            max_restarts=-1,
+            max_task_retries=-1,
+        )
+        for counts in written.iter_rows():
+            if counts["error"]:
+                raise ValueError(f"a captioner of Ray ended: {counts['error']}")
+            yield counts
+        if left := job.run().missing(Share()):
+            raise RuntimeError(f"{len(left)} parts are not written; give the same command again")
+
+
+@contextmanager
+def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
+    """Join a cluster of Ray for the block, or begin one.
+
+    Parameters
+    ----------
+    address
+        Of the cluster; None finds the one that this machine belongs to, or else begins one on this
+        machine alone.
+
+    Raises
+    ------
+    ValueError
+        There is no such cluster, or no actor has room on this machine.
+    """
+    ray = _module("ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        is_begun = False
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError as error:
+            if address is not None:
+                raise ValueError(f"--ray {address}: no cluster of Ray is there") from error
+            is_begun = True
+            ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        resources = ray.cluster_resources()
+        gpus = options.num_gpus
+        if gpus is None:
+            gpus = 1 if resources.get("GPU") else 0
+        pool = Pool(options.num_cpus, gpus, resources)
+        if is_begun and pool.room < 1:
+            raise ValueError(
+                f"this machine has no room for a captioner of {pool.num_cpus:g} CPUs and"
+                f" {pool.num_gpus:g} GPUs; ask for fewer by --num-cpus and --num-gpus"
+            )
+        yield pool
+    finally:
+        ray.shutdown()
+
+
+def _module(name: str) -> Any:
+    """Import a module of Ray, which takes seconds."""
+    return importlib.import_module(name)
