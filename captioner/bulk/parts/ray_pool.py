@@ -8,8 +8,10 @@ the parts that it was at; Ray gives their numbers to another actor.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from model.decoding_options import DecodingOptions
 # Bytes of memory for Ray's store where this process starts Ray. It would take 30 % of the memory,
 # and only numbers go through it here.
 STORE_BYTES = 2**27
+SECONDS_TO_CONNECT = 10.0
 
 
 def check_address(address: str, here: str) -> None:
@@ -172,6 +175,7 @@ class Pool:
         if not missing:
             return
         data = _module("ray.data")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         parts = data.from_items(missing, override_num_blocks=len(missing))
@@ -183,13 +187,11 @@ class Pool:
                 min_size=1,
                 max_size=len(missing),
                 initial_size=min(len(missing), max(1, self.room)),
-                max_tasks_in_flight_per_actor=1,  # no part waits for an actor while another is idle
+                max_tasks_in_flight_per_actor=2,  # with one, the pool would never grow
             ),
             num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
-            max_restarts=-1,
-            max_task_retries=-1,
-        )
+        )  # Ray Data restarts its actors, and repeats what they were at, without limit
         for counts in written.iter_rows():
             if counts["error"]:
                 raise ValueError(f"a captioner of Ray ended: {counts['error']}")
@@ -215,6 +217,9 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
     """
     ray = _module("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its libraries log to the terminal
+    if address is not None:
+        _check_reached(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         is_begun = False
@@ -238,6 +243,15 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
         yield pool
     finally:
         ray.shutdown()
+
+
+def _check_reached(address: str) -> None:
+    """Raise `ValueError` if nothing listens at an address, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray {address}: no cluster of Ray is there: {error}") from error
 
 
 def _module(name: str) -> Any:

@@ -85,6 +85,7 @@ def rows_of(part: Path) -> list[dict[str, str]]:
         ("--out new/ --ray --server http://x", "leave out --server"),
         ("--out new/ --ray --num-gpus -1", "--num-gpus is -1.0; it must not be negative"),
         ("--out new/ --ray more.jpg", "without an address, --ray must not stand before a SOURCE"),
+        ("--out new/ --ray 127.0.0.1:1", "no cluster of Ray is there"),
         ("--out new/ --ray ray://head:10001", "the address of a cluster is HOST:PORT"),
     ],
 )
