@@ -94,6 +94,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def _check_parts(arguments: argparse.Namespace) -> None:
+    from captioner.bulk.parts.folder import part_folder
     from captioner.bulk.parts.ray_pool import check_address
     from captioner.bulk.sources.listing import STANDARD_INPUT
     from captioner.bulk.tables import FORMS, parquet_table
@@ -115,6 +116,10 @@ def _check_parts(arguments: argparse.Namespace) -> None:
         check_address(arguments.ray, THIS_MACHINE)
         _pool_options(arguments)
     parquet_table.check()
+    try:
+        part_folder(arguments.out)
+    except ValueError as error:
+        raise ValueError(f"--out {arguments.out}: {error}") from error
 
 
 def _share(arguments: argparse.Namespace) -> Share:

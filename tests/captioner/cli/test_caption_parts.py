@@ -80,6 +80,7 @@ def rows_of(part: Path) -> list[dict[str, str]]:
         ("--out new/ --part 2/2", "must be in 0..1"),
         ("--out new/ --part auto", "this is no array job"),
         ("--out s3://bucket/t.csv", "a table in one file is written to this machine"),
+        ("--out ftp://host/new", "--out ftp://host/new: ftp://host is not read"),
         ("- --out new/", "standard input (-) can be read once"),
         ("--out new/ --ray --part 0/2", "leave out --part"),
         ("--out new/ --ray --server http://x", "leave out --server"),
