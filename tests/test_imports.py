@@ -33,7 +33,8 @@ EXCEPTIONS = {("captioner/cli/bench.py", "benchmarks")}
 # A module of the model may import those in the rows above its own.
 ORDER = [
     ["english"],
-    ["config", "word_map", "files", "process", "decoding_options", "decoding_step", "tar_members"],
+    ["config", "word_map", "files", "process", "decoding_options", "decoding_step"],
+    ["photo_names", "tar_members"],
     ["lettering", "attention_overlay"],
     ["inference.devices", "inference.products", "inference.efficientnet_lite"],
     ["inference.folding", "calibration", "consensus"],

@@ -7,18 +7,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NoReturn, Self
-
-# The endings of the formats that `model.image` reads, in any case. HEIC is always among them: where
-# its decoder is not installed, its photos get an error that says how to install it.
-ENDINGS = frozenset(
-    f".{ending}"
-    for ending in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "gif", "tif", "tiff", "bmp", "dib"),
-        *("avif", "heic", "heif"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -47,12 +37,6 @@ class Photo:
 
 def _fail(name: str, reason: str) -> NoReturn:
     raise OSError(errno.EIO, reason, name)
-
-
-def is_photo(name: str) -> bool:
-    """Return whether a file's name has the ending of a photo and is not hidden."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
 def reason_of(error: Exception) -> str:

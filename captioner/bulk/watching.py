@@ -12,13 +12,14 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from captioner.bulk.engines import Engine
-from captioner.bulk.photo import Photo, is_photo
+from captioner.bulk.photo import Photo
 from captioner.bulk.reading import read_ahead
 from captioner.bulk.run import Counts, Sink
 from captioner.bulk.sources.folder import photos_in
 from captioner.bulk.sources.listing import Listing
 from captioner.bulk.sources.stores import LOCAL, is_address
 from captioner.bulk.sources.text import photo_at
+from model.photo_names import is_photo_name
 
 SECONDS_UNCHANGED = 2.0  # of a photo that is complete
 # How long a photo waits for a program that has it open for writing. File systems of a network may
@@ -162,7 +163,7 @@ class Watched:
                 continue
             name = LOCAL.join(source, "/".join(below))
             if not Path(path).is_dir():
-                yield from [photo_at(name)] if is_photo(path) else []
+                yield from [photo_at(name)] if is_photo_name(path) else []
             elif self.listing.recursive:
                 yield from photos_in(LOCAL, name)
 

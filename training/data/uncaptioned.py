@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from model.photo_names import PHOTO_ENDINGS, is_photo_name
 from training.data.datasets import Dataset
-from training.data.formats.file_index import PHOTO_ENDINGS, composed, is_photo_name
+from training.data.formats.file_index import composed
 from training.data.photo import Photo
 from training.data.problems import DUPLICATE, InvalidDataset, Problem
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from functools import partial
 
-from captioner.bulk.photo import Photo, is_photo, reason_of
+from captioner.bulk.photo import Photo, reason_of
 from captioner.bulk.sources.stores import Entry, Store
+from model.photo_names import is_photo_name
 
 
 def photos_in(store: Store, folder: str, recursive: bool = True) -> Iterator[Photo]:
@@ -51,7 +52,7 @@ def _walk(store: Store, top: str, recursive: bool) -> Iterator[Photo]:
 def _is_wanted(entry: Entry, recursive: bool) -> bool:
     if entry.is_folder:
         return recursive and not entry.name.startswith(".")
-    return is_photo(entry.name)
+    return is_photo_name(entry.name)
 
 
 def _paths(store: Store, folder: str, entries: list[Entry]) -> Iterator[tuple[str, bool]]:

@@ -6,8 +6,9 @@ import tarfile
 from collections.abc import Iterator
 from functools import partial
 
-from captioner.bulk.photo import Photo, is_photo, reason_of
+from captioner.bulk.photo import Photo, reason_of
 from captioner.bulk.sources.stores import Store
+from model.photo_names import is_photo_name
 from model.tar_members import tar_members
 
 ENDING = ".tar"
@@ -26,7 +27,7 @@ def photos_in(store: Store, path: str) -> Iterator[Photo]:
         with store.open(path) as file:
             for member in tar_members(file):
                 name = f"{path}/{member.name}"
-                if not is_photo(member.name):
+                if not is_photo_name(member.name):
                     continue
                 if member.is_link:
                     reason = "It is a link; put the file itself into the tar (tar --dereference)"

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model import image
-from model.image.formats import FORMATS
-from training.data.formats.file_index import PHOTO_ENDINGS
 from training.data.prepare import prepare
 from training.data.prepared import Prepared
 from training.data.problems import InvalidDataset
@@ -92,14 +89,6 @@ def test_one_name_in_two_forms_of_unicode_is_one_photo(photos: Path, render) -> 
     names = [photo.name for photo in dataset.photos]
     assert names.count("é.jpg") == 1
     assert [problem.kind for problem in dataset.problems] == ["photo listed twice"]
-
-
-def test_endings_of_every_format_are_known() -> None:
-    Image.init()
-    registered = Image.registered_extensions().items()
-    known = {ending for ending, name in registered if name in (*FORMATS, "MPO", "HEIF")}
-    unusual = {".apng", ".avifs", ".heics", ".heifs", ".j2k"}  # moving pictures
-    assert known - unusual <= set(PHOTO_ENDINGS)
 
 
 def test_prepared_folders_with_captions_are_captioned(prepared: Prepared) -> None:

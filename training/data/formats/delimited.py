@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from model.photo_names import is_photo_name
 from training.data.formats.columns import ColumnChoice, Columns, UnknownColumns
-from training.data.formats.file_index import is_photo_name
 from training.data.problems import InvalidDataset
 
 Row = tuple[int, list[str]]  # with the number of its last line

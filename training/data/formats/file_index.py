@@ -11,12 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-# The endings of the formats that `model.image` reads. HEIC is always among them: where its decoder
-# is not installed, its photos get an error that says how to install it.
-PHOTO_ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
-    *(".dib", ".avif", ".heic", ".heif", ".hif"),
-)
+from model.photo_names import is_photo_name
+
 _MAX_GUESSES = 20  # the likeliest name is looked for this often; each time takes all names
 _MIN_LIKENESS = 0.7  # of a guess, 0..1
 
@@ -24,11 +20,6 @@ _MIN_LIKENESS = 0.7  # of a guess, 0..1
 def composed(name: str) -> str:
     """Return the name in Unicode's composed form (NFC), in which equal names are equal strings."""
     return normalize("NFC", name)
-
-
-def is_photo_name(name: str) -> bool:
-    """Return whether a file's name has the ending of a photo, in any case, and is not hidden."""
-    return name.lower().endswith(PHOTO_ENDINGS) and not name.startswith(".")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from training.data.formats.file_index import files_below, is_photo_name
+from model.photo_names import is_photo_name
+from training.data.formats.file_index import files_below
 from training.data.formats.listing import Listing, checked_photo, each_row, read_text
 from training.data.photo import Photo
 from training.data.problems import NO_PHOTO, Problem

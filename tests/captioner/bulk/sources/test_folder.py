@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from captioner.bulk.photo import ENDINGS, is_photo
 from captioner.bulk.sources.folder import photos_in
 from captioner.bulk.sources.stores import LOCAL
-from model.image import accepted
 
 
 def make(folder: Path, *names: str) -> None:
@@ -122,12 +120,3 @@ def test_a_folder_without_photos_is_an_error(tmp_path: Path) -> None:
     (photo,) = photos_in(LOCAL, str(tmp_path))
     with pytest.raises(OSError, match="No photo in this folder or below"):
         photo.read()
-
-
-def test_every_format_that_is_read_has_an_ending() -> None:
-    aliases = {"JPEG": "jpg", "TIFF": "tif"}
-    for name in (*accepted(), "HEIC"):
-        assert f".{aliases.get(name, name).lower()}" in ENDINGS
-    assert is_photo("a.b.JPeG")
-    assert not is_photo("jpg")
-    assert not is_photo(".jpg")
