@@ -95,6 +95,8 @@ class ArrowStore:
         self._fs: Any = arrow_module("pyarrow.fs")
         self._root = root
         start = f"{root}/" if root == "file://" else root
+        if root.startswith("s3:"):
+            start += "?allow_delayed_open=true"  # a small file is one request to write, not three
         self._files: Any
         self._files, base = self._fs.FileSystem.from_uri(start)
         self._base = str(base).rstrip("/")
