@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from captioner.bulk.parts.share import Share
+from captioner.cli.caption_parts import THIS_MACHINE
 from captioner.cli.main import command_parser
 from captioner.paths import ROOT
 from tests.deploy.linters import assert_no_findings
@@ -53,6 +56,15 @@ def test_the_cluster_has_the_version_that_is_tested() -> None:
         line for line in (ROOT / "requirements-dev.txt").read_text().split() if line[:5] == "ray=="
     ]
     assert f"ray[default]=={version[5:]}" in RAY["setup_commands"][-1]
+
+
+def test_the_cluster_runs_the_documented_command() -> None:
+    document = (ROOT / "docs" / "bulk.md").read_text()
+    (command,) = re.findall(r"ray exec deploy/bulk/ray\.yaml \\\n +'(.+)'", document)
+    program, name, *arguments = shlex.split(command)
+    assert f"{Path(program).parent}/pip install" in RAY["setup_commands"][-1]
+    assert name == "caption"
+    assert command_parser("caption").parse_args(arguments).ray == THIS_MACHINE
 
 
 def test_the_job_has_a_pod_for_each_share() -> None:
