@@ -1,8 +1,9 @@
 """A folder of photos captioned into a table: its speed, its memory, and what `kill -9` does to it.
 
 The baseline of the speed is `Captioner.caption_each` on the same photos in memory. Memory and kills
-are those of ``captioner caption FOLDER --out TABLE`` in processes of their own. Photos may repeat,
-as further names of the same file, because neither the decoder nor the captioner remembers one.
+are those of ``captioner caption FOLDER --out TABLE`` in processes of their own, and so is the speed
+of Ray. Photos may repeat, as further names of the same file, because neither the decoder nor the
+captioner remembers one.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import in_new_process, in_turn, ratio
+from benchmarks.measure import available_cores, in_new_process, in_turn, ratio
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, columns
 
-MIN_SPEED, MAX_MEMORY = 0.95, 1.1  # times the baseline's
+MIN_SPEED, MAX_MEMORY, MIN_RAY_SPEED = 0.95, 1.1, 0.85  # times the baseline's
 MAX_DELAY = 0.3  # seconds from a row's appearance to a kill, less than a batch takes
 SMALL_PHOTO = (64, 48)  # pixels; memory does not depend on them, and they are soon decoded
 
@@ -36,9 +37,10 @@ class Counts:
     many: int = 20_000
     killed: int = 600
     kills: int = 20
+    parts: int = 20  # of those for the speed, by Ray; many, so that none is waited for long
 
 
-QUICK = Counts(speed=40, different=8, few=40, many=80, killed=160, kills=2)
+QUICK = Counts(speed=40, different=8, few=40, many=80, killed=160, kills=2, parts=4)
 
 
 def bench(options: Options) -> Report:
@@ -46,7 +48,7 @@ def bench(options: Options) -> Report:
     counts = QUICK if options.quick else Counts()
     report = Report()
     with tempfile.TemporaryDirectory() as name:
-        for measured in (_speed, _memory, _kills):
+        for measured in (_speed, _ray, _memory, _kills):
             report.add(measured(options, counts, Path(name)))
     return report
 
@@ -81,6 +83,33 @@ def _speed(options: Options, counts: Counts, folder: Path) -> Report:
     name = f"bulk, folder of {counts.speed} photos"
     line = Line(name, speed, "times the speed from memory", at_least=MIN_SPEED)
     return Report({"photos": counts.speed, "seconds": seconds}, [line])
+
+
+def _ray(options: Options, counts: Counts, folder: Path) -> Report:
+    """Write a table in parts by one process of all cores, and by two of Ray's actors, half each.
+
+    Whole commands are timed: starting Ray and loading a captioner for each actor count.
+    """
+    from benchmarks.inputs import photos
+
+    drawn = photos(min(counts.different, counts.speed), options.photos)
+    source = _folder(folder / "ray", drawn, counts.speed)
+    numbers = itertools.count()
+
+    def caption(*by: str) -> None:
+        size = ("--part-size", str(counts.speed // counts.parts))
+        table = f"{folder}/parts{next(numbers)}/"
+        in_new_process([*_command(options, source, table), *size, *by])
+
+    cpus = str(max(1, available_cores() // 2))
+    runs = {"one process": caption, "Ray": lambda: caption("--ray", "--num-cpus", cpus)}
+    seconds = in_turn(runs, options.rounds, warm_up=False)
+    for name, each in seconds.items():
+        print(f"{name}: {counts.speed / min(each):.1f} photos a second")
+    speed = ratio(seconds, "one process", "Ray")
+    name = f"bulk, {counts.speed} photos by Ray"
+    line = Line(name, speed, "times the speed of one process", at_least=MIN_RAY_SPEED)
+    return Report({"ray_seconds": seconds}, [line])
 
 
 def _memory(options: Options, counts: Counts, folder: Path) -> Report:
@@ -140,7 +169,7 @@ def _folder(folder: Path, drawn: Sequence[bytes], count: int) -> Path:
     return folder
 
 
-def _command(options: Options, source: Path, table: Path) -> list[str]:
+def _command(options: Options, source: Path, table: Path | str) -> list[str]:
     """Return the arguments of Python that caption a folder into a table."""
     checkpoint = str(options.checkpoint)
     return ["-m", "benchmarks.child_process", "bulk", checkpoint, str(source), str(table)]

@@ -69,11 +69,14 @@ BULK = """\
 Measure captioning a folder into a table, as captioner caption FOLDER --out TABLE does.
 
   speed      5,000 photos from a folder into a table, against the same photos in memory, in turn
+  Ray        the same photos into parts by two of Ray's actors with half of the cores each, against
+             one process with all of them; whole commands, in turn
   memory     the peak of a process that captions 20,000 photos, against one that captions 1,000
   kill -9    of the command, twenty times at random moments; the same command goes on each time, and
              every table in the end must have the bytes of an undisturbed one
 
-Photos are drawn or taken from --photos; they repeat. It takes about half an hour."""
+Photos are drawn or taken from --photos; they repeat. It takes about three quarters of an
+hour."""
 
 BENCHMARKS = {
     "search": Benchmark(
@@ -113,7 +116,7 @@ BENCHMARKS = {
         description=SWAP,
     ),
     "bulk": Benchmark(
-        "a folder into a table: speed, memory, kill -9",
+        "a folder into a table: speed, also by Ray, memory, kill -9",
         options=("rounds", "photos"),
         description=BULK,
     ),

@@ -4,7 +4,7 @@
     python -m benchmarks.child_process first CHECKPOINT PHOTOS
     python -m benchmarks.child_process many CHECKPOINT PHOTOS BATCH
     python -m benchmarks.child_process on_demand CHECKPOINT PHOTOS
-    python -m benchmarks.child_process bulk CHECKPOINT PHOTOS TABLE
+    python -m benchmarks.child_process bulk CHECKPOINT PHOTOS TABLE [OPTION...]
 
 Each prints its figures and its peak memory as JSON, in one line.
 """
@@ -82,11 +82,12 @@ def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
     return {}
 
 
-def bulk(checkpoint: str, folder: str, table: str) -> dict[str, object]:
+def bulk(checkpoint: str, folder: str, table: str, *options: str) -> dict[str, object]:
     """Caption a folder into a table, as the command does; return its exit status."""
     from captioner.cli.main import main
 
     command = ["caption", folder, "--checkpoint", checkpoint, "--device", "cpu", "--out", table]
+    command += options
     if status := main(command):
         sys.exit(status)
     return {"status": status}
