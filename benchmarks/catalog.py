@@ -35,9 +35,9 @@ class Benchmark:
 SERVE = """\
 Measure captioning over HTTP against captioning in process; overload, killed workers, a restart.
 
-It packages the checkpoint into a temporary folder, starts a TorchServe of its own on free ports of
-the loopback interface, sends it load from the same cores, and stops it at the end. One after the
-other it measures
+It packages the checkpoint into a temporary folder, starts a server of its own on free ports of the
+loopback interface, sends it load from the same cores, and stops it at the end. One after the other
+it measures
 
   throughput   photos a second with 16 and with 64 clients, against the same photos in process,
                in batches of 32, with the server's decoding options
@@ -46,14 +46,26 @@ other it measures
   overload     for a minute, photos arrive twice as fast as the server can caption them: each must
                be answered, with a caption or with 503, and right afterwards the server must be as
                fast as before
-  kill -9      of the worker, ten times under load: requests in its batch may fail, no others
+  kill         kill -9 of the worker, ten times under load: requests in its batch may fail, no
+               others
   restart      the server is stopped and started again
-  captions     of every reply, under every load: each must be the caption that this photo has when
-               it is captioned alone, in process
+
+and, of every reply, under every load, whether it is the caption that this photo has when it is
+captioned alone, in process.
+
+With --server-type web the server is that of captioner web. Beside it a TorchServe of the same
+archive runs, and throughput and latency are compared with it, too, round by round. Then there are
+
+  stop         SIGTERM under load: what was sent before must be answered, and the exit status is 0
+  slow         for a minute, 200 senders begin photos and never end them: each must be dropped in
+               time, other callers must get their captions as fast as before, and the memory must
+               come back
+  start        seconds from the command to the first caption, captioner web against captioner serve
 
 Photos whose caption depends on the other photos in its batch are left out: where two captions are
 equally likely, rounding decides, and that differs between batch sizes. It takes about six minutes,
-with --quick about one."""
+with --server-type web about a quarter of an hour, with --quick about one. --only takes single
+parts, so that a long run can be made in pieces."""
 
 SWAP = """\
 Swap versions and roll back while 32 clients ask without a pause.
@@ -107,7 +119,7 @@ BENCHMARKS = {
     ),
     "serve": Benchmark(
         "captioning over HTTP against in process; overload, killed workers, a restart",
-        options=("rounds", "photos", "requests"),
+        options=("rounds", "photos", "requests", "server_type", "only"),
         description=SERVE,
     ),
     "swap": Benchmark(

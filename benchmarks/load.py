@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-LOST = 0  # in place of a status: the connection broke, or no reply came in time
+# In place of a status: the connection broke, or no reply came in time; nothing listens, so nothing
+# was sent.
+LOST, REFUSED = 0, -1
 OK, BUSY = 200, 503
 PAUSE = 0.05  # seconds that a caller waits after a reply that is no caption
 
@@ -52,7 +54,7 @@ class Reply:
     photo: int  # its position
     start: float  # when it was sent, by `time.perf_counter`
     seconds: float
-    status: int  # of HTTP, or `LOST`
+    status: int  # of HTTP, or `LOST` or `REFUSED`
     caption: str | None  # None unless the status is 200 and the body has a caption
     version: str | None = None  # the version that wrote the caption, as the body says
 
@@ -84,11 +86,13 @@ class Caller:
             async with asyncio.timeout(self._target.timeout):
                 answer = await self._http.put(self._target.path, content=self._target.photos[photo])
             status, body = answer.status_code, answer.content
+        except httpx2.ConnectError:
+            status, body = REFUSED, b""
         except (httpx2.HTTPError, TimeoutError):
             status, body = LOST, b""
         seconds = time.perf_counter() - start
         # TorchServe closes the connection after an error and does not always say so.
-        if status == LOST or status >= 400:
+        if status in (LOST, REFUSED) or status >= 400:
             await self.close()
         caption, version = _caption_and_version(body) if status == OK else (None, None)
         return Reply(photo, start, seconds, status, caption, version)
@@ -195,9 +199,10 @@ def count_by_status(replies: Iterable[Reply]) -> Counter[int]:
 
 def described(statuses: Counter[int]) -> str:
     """Return counts by status as text, such as ``120 x 200, 3 x 503, 1 lost``."""
+    words = {LOST: "lost", REFUSED: "refused"}
+    answered = [f"{n} x {status}" for status, n in sorted(statuses.items()) if status not in words]
     return ", ".join(
-        f"{count} lost" if status == LOST else f"{count} x {status}"
-        for status, count in sorted(statuses.items(), key=lambda each: each[0] or math.inf)
+        [*answered, *(f"{statuses[each]} {words[each]}" for each in words if statuses[each])]
     )
 
 

@@ -63,6 +63,14 @@ class Options:
     other_search: str = field(
         default="", metadata=_argument(str, "its decoding options (the defaults)", "OPTIONS")
     )
+    server_type: str = field(
+        default="torchserve",
+        metadata=_argument(str, "server to measure: torchserve or web (torchserve)", "TYPE"),
+    )
+    only: str = field(
+        default="",
+        metadata=_argument(str, "parts to run, such as throughput,overload (all)", "PARTS"),
+    )
     swaps: int = field(default=100, metadata=_argument(int, "how often versions are swapped (100)"))
     quick: bool = field(
         default=False, metadata=_argument(bool, "measure next to nothing, only see that it runs")

@@ -1,4 +1,4 @@
-"""The faults of ``captioner bench serve``: overload, killed workers, a restart of the server."""
+"""The faults of ``captioner bench serve``: overload, killed workers, stops and restarts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.load import (
     BUSY,
     OK,
+    REFUSED,
     Reply,
     closed_loop,
     count_by_status,
@@ -100,7 +101,7 @@ class Kill:
     back: float  # seconds until a photo that was sent after the kill had its caption
 
 
-def killed_workers(setup: Setup, batch_size: int) -> Report:
+def killed_workers(setup: Setup) -> Report:
     """Kill the worker again and again while many clients ask."""
     times, replies = asyncio.run(_kill(setup))
     setup.load.keep(replies)
@@ -116,7 +117,7 @@ def killed_workers(setup: Setup, batch_size: int) -> Report:
                 "kill -9, failed with the worker",
                 max(kill.failed for kill in kills),
                 "requests at most",
-                at_most=batch_size,
+                at_most=setup.server.settings["batchSize"],
                 digits=0,
             ),
             Line(
@@ -184,7 +185,7 @@ def cost_of_kills(replies: Sequence[Reply], killed: Sequence[float]) -> list[Kil
 
 def restart(setup: Setup) -> Report:
     """Stop the server and start it again; send it some load."""
-    setup.server.server.stop()
+    setup.server.stop()
     first = setup.server.start(setup.photos.photos[0])
     replies = setup.load.send(2 * MAX_CLIENTS, MAX_CLIENTS)
     failed = sum(reply.status != OK for reply in replies)
@@ -196,3 +197,45 @@ def restart(setup: Setup) -> Report:
             Line("started again, failed", failed, f"of {len(replies)}", at_most=0, digits=0),
         ],
     )
+
+
+def stopped_under_load(setup: Setup) -> Report:
+    """Stop the server while many clients ask; what was sent before it stopped must be answered.
+
+    Requests that find nothing listening any more were not sent, so they are not lost.
+    """
+    status, replies = asyncio.run(_stop(setup))
+    setup.load.keep(replies)
+    setup.server.start(setup.photos.photos[0])
+    statuses = count_by_status(replies)
+    print(f"stopped under load: {described(statuses)}; exit status {status}")
+    lost = len(replies) - statuses[OK] - statuses[REFUSED]
+    sent = len(replies) - statuses[REFUSED]
+    return Report(
+        {"stop_statuses": dict(statuses), "exit_status": status},
+        [
+            Line(
+                "SIGTERM under load, lost or failed",
+                lost,
+                f"of {sent} requests",
+                at_most=0,
+                digits=0,
+            ),
+            Line("SIGTERM under load, exit status", abs(status or 0), "", at_most=0, digits=0),
+        ],
+    )
+
+
+async def _stop(setup: Setup) -> tuple[int | None, list[Reply]]:
+    """Return the exit status of the server, and all replies before and after its stop."""
+    replies: list[Reply] = []
+    over = False
+    photos = itertools.takewhile(lambda _: not over, setup.load.photos)
+    load = asyncio.create_task(closed_loop(setup.load.target, photos, MAX_CLIENTS, replies))
+    try:
+        await asyncio.sleep(setup.sizes.between)
+        status = await asyncio.to_thread(setup.server.stop)
+    finally:
+        over = True
+        await load
+    return status, replies

@@ -24,14 +24,26 @@ class Sizes(Selection):
     alone: int = 24  # requests of one client in a round
     overload: float = 60.0  # seconds
     kills: int = 10
-    between: float = 1.5  # seconds without a fault before a worker is killed
+    between: float = 1.5  # seconds without a fault before a worker is killed or the server stopped
+    senders: int = 200  # that are slow, at a time
+    slow: float = 60.0  # seconds in which they begin anew when they are dropped
 
     def requests(self, rate: float) -> int:
         """Return the requests of a run at this many photos a second, at least one a client."""
         return max(MAX_CLIENTS, round(rate * self.throughput))
 
 
-QUICK = Sizes(photos=64, candidates=80, batches=2, throughput=1.0, alone=6, overload=5.0, kills=1)
+QUICK = Sizes(
+    photos=64,
+    candidates=80,
+    batches=2,
+    throughput=1.0,
+    alone=6,
+    overload=5.0,
+    kills=1,
+    senders=20,
+    slow=1.0,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,17 @@ class Setup:
     photos: KnownPhotos
     sizes: Sizes
     rounds: int
+    requests: int  # between two looks at the worker's memory
+    reference: Setup | None = None  # another server beside it, that it is compared with
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    @property
+    def servers(self) -> list[Setup]:
+        """This server and the one that it is compared with, if there is one."""
+        return [self, *([self.reference] if self.reference else [])]
 
     @property
     def run_size(self) -> int:

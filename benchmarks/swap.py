@@ -24,7 +24,7 @@ from benchmarks.known_photos import KnownPhotos, Selection, select_photos
 from benchmarks.load import OK, Reply, Target, closed_loop, count_by_status, described, percentile
 from benchmarks.options import Options
 from benchmarks.report import Line, Report
-from benchmarks.server import BenchmarkServer, benchmark_server
+from benchmarks.server import TorchServeServer, benchmark_server
 from captioner.operations.archive import MANIFEST
 from captioner.operations.deploy import deploy, rollback
 from captioner.operations.package import package
@@ -45,7 +45,7 @@ def bench(options: Options) -> Report:
         if options.quick
         else (Selection(), options.swaps, CLIENTS)
     )
-    with benchmark_server(options.checkpoint) as (server, folder):
+    with benchmark_server(TorchServeServer, options.checkpoint) as (server, folder):
         photos = select_photos(*server.load_in_process(), options.photos, selection)
         write_in_capitals(options.checkpoint, folder / "capitals")
         even = folder / "even" / server.archive.name
@@ -98,7 +98,7 @@ def asked_without_pause(target: Target, clients: int) -> Iterator[list[Reply]]:
 
 
 def swap(
-    server: BenchmarkServer, even: Path, swaps: int, new: Path
+    server: TorchServeServer, even: Path, swaps: int, new: Path
 ) -> tuple[list[float], list[float]]:
     """Deploy versions 2, 3, ... and roll back after some of them.
 

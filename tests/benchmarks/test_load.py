@@ -17,6 +17,7 @@ from benchmarks.load import (
     BUSY,
     LOST,
     OK,
+    REFUSED,
     Caller,
     Load,
     Reply,
@@ -131,7 +132,7 @@ def test_without_a_whole_reply_it_is_lost(how: str) -> None:
     assert server.connections == 2
 
 
-def test_without_a_server_it_is_lost() -> None:
+def test_without_a_server_it_is_refused() -> None:
     async def ask() -> Reply:
         listening = await asyncio.start_server(Scripted(), "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
@@ -143,7 +144,7 @@ def test_without_a_server_it_is_lost() -> None:
         finally:
             await caller.close()
 
-    assert asyncio.run(ask()).status == LOST
+    assert asyncio.run(ask()).status == REFUSED
 
 
 @pytest.mark.parametrize(
@@ -182,3 +183,4 @@ def test_a_load_begins_where_the_one_before_ended() -> None:
 
 def test_counts_by_status_as_text() -> None:
     assert described(Counter([OK, OK, BUSY, LOST])) == "2 x 200, 1 x 503, 1 lost"
+    assert described(Counter([REFUSED, LOST, REFUSED])) == "1 lost, 2 refused"
