@@ -39,7 +39,7 @@ def create_app(models: Models, key: str | None = None) -> Starlette:
         finally:
             await models.stop()
 
-    return Starlette(
+    app = Starlette(
         routes=routes(Endpoints(models, key)),
         middleware=[Middleware(Numbered, metrics=models.metrics)],
         exception_handlers={
@@ -52,6 +52,9 @@ def create_app(models: Models, key: str | None = None) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # Who adds a slash would be sent to the host that its own Host header names, without its photo.
+    app.router.redirect_slashes = False
+    return app
 
 
 class Numbered:

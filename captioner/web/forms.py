@@ -12,6 +12,7 @@ from handler.parsing import JSON_TYPE, URLENCODED_TYPE
 
 MULTIPART_TYPE = "multipart/form-data"
 MAX_FIELDS = 100  # of a form; a photo and every option are ten
+MAX_HEADERS = 8 * 2**10  # bytes of a field's headers, which Python parses slowly
 
 
 def read_body(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -35,7 +36,7 @@ def read_body(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, bytes]
     message["content-type"] = headers.get("content-type", "")
     media_type = message.get_content_type()
     if media_type == MULTIPART_TYPE:
-        return _form_fields(body, message.get_boundary()), described
+        return _form_fields(body, _parameter(message, "content-type", "boundary")), described
     if media_type == URLENCODED_TYPE:
         if not looks_like_json(body[:99]):
             return {}, described
@@ -62,6 +63,8 @@ def _form_fields(body: bytes, boundary: str | None) -> dict[str, bytes]:
         head, blank, content = part.partition(b"\r\n\r\n")
         if not blank:
             raise _malformed("a field has no end of its headers")
+        if len(head) > MAX_HEADERS:
+            raise _malformed(f"a field has more than {MAX_HEADERS} bytes of headers")
         fields[_field_name(head)] = content
     return fields
 
@@ -70,10 +73,23 @@ def _field_name(head: bytes) -> str:
     """Return the name of a field from the rest of a boundary's line and the headers after it."""
     _, _, lines = head.partition(b"\r\n")
     headers = HeaderParser().parsestr(lines.decode("latin-1"))
-    name = headers.get_param("name", header="content-disposition")
-    if not isinstance(name, str):
+    name = _parameter(headers, "content-disposition", "name")
+    if name is None:
         raise _malformed("a field has no name")
     return name.encode("latin-1").decode(errors="replace")
+
+
+def _parameter(headers: Message, header: str, name: str) -> str | None:
+    """Return a parameter of a header; None if it is missing, malformed or in RFC 2231's form.
+
+    RFC 7578 forbids that form. For some of it that makes no sense, Python's parser raises any of
+    these errors, which would fail the other requests of a batch, too.
+    """
+    try:
+        value = headers.get_param(name, header=header)
+    except (LookupError, TypeError, ValueError):
+        return None
+    return value.rstrip() if isinstance(value, str) else None
 
 
 def _malformed(fault: str) -> RequestError:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -23,6 +24,32 @@ STOP_SECONDS = 90  # for requests under way when the server is stopped
 IDLE_SECONDS = 1.0
 CLOSE = (b"connection", b"close")
 
+MAX_HEAD = 16 * 2**10  # bytes of a request's headers
+# Chunks of a body cost time, however small they are: so many are free, more must be larger.
+FREE_CHUNKS, MIN_CHUNK = 10_000, 256  # bytes of a chunk, on average
+
+
+class Requests(h11.Connection):
+    """The requests that come by a connection; those that are made to be slow are refused."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD)
+        self._chunks = self._received = 0  # of the body that is arriving
+
+    def next_event(self) -> Any:
+        """Return what has come; raises `h11.RemoteProtocolError` if it is no proper HTTP."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._received = 0
+            if sum(len(name) + len(value) for name, value in event.headers) > MAX_HEAD:
+                raise h11.RemoteProtocolError("the headers are too long")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._received += len(event.data)
+            if self._chunks > FREE_CHUNKS + self._received / MIN_CHUNK:
+                raise h11.RemoteProtocolError("the chunks are too small")
+        return event
+
 
 class Connection(H11Protocol):
     """A connection that is dropped if the head of a request or the reading of a reply is slow.
@@ -32,6 +59,7 @@ class Connection(H11Protocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.conn = Requests()
         self._head_since: float | None = None  # when the head of a request began; None between
         self._unsent = 0  # bytes of a reply that the caller has not read
         self._unsent_since = 0.0
@@ -41,11 +69,20 @@ class Connection(H11Protocol):
         self._head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self.conn.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+            return  # more after the last request of a connection, such as the end of a line
         if self._between_requests() and self._head_since is None:
             self._head_since = self.loop.time()
         super().data_received(data)
         if not self._between_requests():
             self._head_since = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; where a reply has begun, only the connection can end."""
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.abort()
 
     def drop_if_slow(self, head_seconds: float) -> None:
         """Drop the connection if its caller is too slow; to be called every second."""
@@ -106,10 +143,18 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # every second
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.drop_if_slow(self._limits.silence)
+            self._drop_slow()
         return await super().on_tick(counter)
+
+    def _drop_slow(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.drop_if_slow(self._limits.silence)
+
+    async def _go_on_dropping(self) -> None:
+        while True:
+            self._drop_slow()
+            await asyncio.sleep(1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, answer what has come, and end."""
@@ -120,7 +165,11 @@ class Server(uvicorn.Server):
             server.close()
         for each in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._connection, each)
-        await super().shutdown(sockets)
+        dropping = asyncio.create_task(self._go_on_dropping())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            dropping.cancel()
 
     def _connection(self) -> Connection:
         return Connection(self.config, self.server_state, self.lifespan.state)

@@ -50,6 +50,7 @@ class Uploads:
             chunks.clear()
             yield body
         finally:
+            chunks.clear()  # an error that is being answered still refers to them
             self._held -= held
 
     def _check_size(self, size: int) -> None:

@@ -6,7 +6,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,21 @@ def open_version(path: Path, version: str | None = None) -> Iterator[ServedVersi
 def _unpacked(archive: Archive, version: str | None) -> Iterator[ServedVersion]:
     if version not in (None, archive.version):
         raise ValueError(f"{archive.path} is version {archive.version}, not {version}")
-    with tempfile.TemporaryDirectory(prefix="captioner-web-") as folder:
-        with zipfile.ZipFile(archive.path) as file:
-            for name in file.namelist():
-                if "/" not in name and not name.endswith(".py"):  # no code, no metadata
-                    file.extract(name, folder)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="captioner-web-"))
+            _unpack(archive.path, folder)
+        except OSError as error:
+            raise ValueError(
+                f"the checkpoint in {archive.path} cannot be unpacked into"
+                f" {tempfile.gettempdir()} ({error.strerror}); make room there, or name another"
+                " folder by the environment variable TMPDIR"
+            ) from error
         yield ServedVersion(archive.version, Path(folder), archive.settings)
+
+
+def _unpack(archive: Path, folder: str) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for name in file.namelist():
+            if "/" not in name and not name.endswith(".py"):  # no code, no metadata
+                file.extract(name, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,11 @@ def test_the_last_of_a_name_wins() -> None:
         (form(("data", b"photo"), end=b""), "its last boundary is missing"),
         (b"--b1\r\nContent-Type: image/jpeg\r\n\r\nx\r\n--b1--", "a field has no name"),
         (b"--b1\r\n\r\nx\r\n--b1--", "a field has no name"),
+        (
+            b"--b1\r\nContent-Disposition: form-data; name*=a; name*1=b\r\n\r\nx\r\n--b1--",
+            "a field has no name",
+        ),
+        (b"--b1\r\n" + 3000 * b"a: b\r\n" + b"\r\n\r\nx\r\n--b1--", "a field has more than"),
         (b"--b1\r\nnothing\r\n--b1--", "a field has no end of its headers"),
         (form(*[("a", b"")] * (MAX_FIELDS + 1)), f"it has more than {MAX_FIELDS} fields"),
         (b"\r\n--b1" * 1_000_000, f"it has more than {MAX_FIELDS} fields"),
@@ -58,9 +65,29 @@ def test_malformed_forms_are_refused(body: bytes, fault: str) -> None:
         read_body(body, FORM)
 
 
-def test_a_form_without_a_boundary_is_refused() -> None:
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "",
+        "; boundary=",
+        "; boundary*=a; boundary*1=b",
+        "; boundary*=idna''b%2e1",
+        f"; boundary*{5000 * '9'}*=b1",
+    ],
+)
+def test_a_form_without_a_boundary_is_refused(parameters: str) -> None:
     with pytest.raises(RequestError, match="has no boundary"):
-        read_body(form(), {"content-type": "multipart/form-data"})
+        read_body(form(), {"content-type": f"multipart/form-data{parameters}"})
+
+
+@given(st.text("abn*=;'\"\\ %01", max_size=40), st.text("abn*=;'\"\\ %01", max_size=40))
+def test_no_header_makes_another_error(boundary: str, name: str) -> None:
+    """Any other would fail the requests that are answered together with this one."""
+    disposition = f"Content-Disposition: form-data; name{name}".encode()
+    body = b"--b1\r\n" + disposition + b"\r\n\r\nx\r\n--b1--"
+    for more in (boundary, "=b1"):
+        with contextlib.suppress(RequestError):
+            read_body(body, {"content-type": f"multipart/form-data; boundary{more}"})
 
 
 @pytest.mark.parametrize("type", ["", "image/jpeg", "application/json", "text/plain", "nonsense"])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import socket
 
 import pytest
 import requests
+from starlette.requests import Request
 
 from captioner.web.settings import Limits
+from captioner.web.uploads import Uploads
+from handler.errors import RequestError
 from tests.captioner.web.fakes import SECONDS, RunningApp, answer, request, running_app, wait_until
 
 
@@ -127,3 +132,23 @@ def test_a_caller_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) 
         wait_until(lambda: len(app.server.server_state.connections) == 1)
         wait_until(lambda: not app.server.server_state.connections)
         assert is_answered(app)
+
+
+def test_a_body_that_is_refused_is_forgotten_before_it_is_answered() -> None:
+    """An answer takes a while, and refused bodies do not count as held."""
+
+    parts = [bytes(400) for _ in range(3)]
+    first = parts[0]
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": True}
+
+    async def read() -> None:
+        request = Request({"type": "http", "headers": []}, receive)
+        async with Uploads(Limits(request_bytes=1000)).body(request):
+            pass
+
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(read())
+    assert caught.value.code == "too_large"
+    assert [each for each in gc.get_referrers(first) if isinstance(each, list)] == []
