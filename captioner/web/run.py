@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import signal
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from captioner.paths import SHIPPED, shown
 from captioner.web.app import create_app
@@ -50,6 +52,8 @@ class WebOptions:
 def run(options: WebOptions) -> None:
     """Serve until SIGINT or SIGTERM; then answer what has come and return.
 
+    To be called in the main thread, which handles signals.
+
     Raises
     ------
     ValueError
@@ -57,6 +61,7 @@ def run(options: WebOptions) -> None:
     RuntimeError
         The captioner does not load.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is unpacked is removed
     with (
         open_version(options.checkpoint, options.version) as served,
         listen(options.host, options.port) as listener,
@@ -72,17 +77,42 @@ async def _serve(
     models: Models, key: str | None, listener: socket.socket, options: WebOptions
 ) -> None:
     log.info("loading %s, version %s", shown(options.checkpoint), models.default)
-    await models.start()
+    server = Server(create_app(models, key), models.limits)
+    if not await _load(models, server):
+        log.info("stopped before it was loaded")
+        return
     try:
         try:
             listener.listen(BACKLOG)
         except OSError as error:  # somebody has begun to listen meanwhile
             raise _unusable(options.host, options.port, error) from error
         _print_how_to_ask(listener, options)
-        await Server(create_app(models, key), models.limits).serve([listener])
+        await server.serve([listener])
     finally:
         await models.stop()
     log.info("stopped")
+
+
+async def _load(models: Models, server: Server) -> bool:
+    """Start the workers; return whether they were started before SIGTERM came.
+
+    From here on SIGTERM stops the server, which handles it itself once it serves.
+    """
+    loading = asyncio.create_task(models.start())
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.handle_exit(number, frame)
+        loop.call_soon_threadsafe(loading.cancel)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        await loading
+    except asyncio.CancelledError:
+        if server.should_exit:
+            return False
+        raise
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -48,7 +49,11 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as stream:
+    with (
+        socket.socket(fileno=descriptor) as connection,
+        connection.makefile("rb") as stream,
+        suppress(EOFError, ConnectionError),  # the server has ended
+    ):
         task: WorkerTask = messages.read(stream)
         try:
             worker = Worker(task)
@@ -57,10 +62,7 @@ def main(descriptor: int) -> None:
             return
         connection.sendall(messages.to_bytes(Ready(dict(worker.service.model))))
         while True:
-            try:
-                batch = messages.read_batch(stream)
-            except (EOFError, ConnectionError):
-                return
+            batch = messages.read_batch(stream)
             connection.sendall(messages.to_bytes(worker.answer(batch)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -87,6 +88,32 @@ def test_an_archive_is_served_as_its_version(tiny_checkpoint: Path, tmp_path: Pa
     with running_web(archive) as web:
         reply = requests.put(f"{web.predictions}/3.1", data=render(), timeout=SECONDS)
         assert reply.json()["model"]["version"] == "3.1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_loads(tiny_checkpoint: Path, tmp_path: Path, number: int) -> None:
+    """Nothing is left behind: no worker, and no unpacked archive."""
+    archive = tmp_path / "captioner.mar"
+    package(tiny_checkpoint, "1.0", archive)
+    (tmp_path / "temporary").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "captioner", "web", "--checkpoint", str(archive), "--port", "0"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = psutil.Process(process.pid)
+    wait_until(lambda: bool(server.children()) or process.poll() is not None, START_SECONDS)
+    workers = server.children()
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == {signal.SIGTERM: 0, signal.SIGINT: 130}[signal.Signals(number)]
+    assert "Traceback" not in printed
+    assert list((tmp_path / "temporary").iterdir()) == []
+    _, alive = psutil.wait_procs(workers, SECONDS)
+    assert not alive
 
 
 def fails(*options: object) -> str:
