@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=port, default=8080, help="port to listen at (default: %(default)s)"
     )
     parser.add_argument(
+        "--reuse-port",
+        action="store_true",
+        help="share the port with other servers that are started so: start the next version, wait"
+        " until it serves, and stop the one before",
+    )
+    parser.add_argument(
         "--key-file",
         type=Path,
         metavar="FILE",
@@ -74,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
             version=arguments.version,
             host=arguments.host,
             port=arguments.port,
+            reuse_port=arguments.reuse_port,
             computing=computing,
             key_file=arguments.key_file,
         )

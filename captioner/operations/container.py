@@ -8,13 +8,11 @@ gate has closed are refused, never accepted and reset.
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from types import FrameType
 from typing import Self
 
 from captioner.addresses import redacted
+from captioner.listening import CONNECT_SECONDS, ignore_new_connections
 from captioner.operations.health import tiny_photo
 from captioner.operations.ports import Ports
 from captioner.operations.store import MODEL, UNVERSIONED_ARCHIVE, Store
@@ -40,21 +39,6 @@ SHARED = ROOT / "deploy" / "nginx" / "captioner"  # limits and errors, used outs
 DRAIN_SECONDS = 22.0  # for accepted requests to be answered
 STOP_SECONDS = 5.0  # for TorchServe to end after that; both together within docker's 30
 POLL_SECONDS = 0.2
-CONNECT_SECONDS = 0.3  # for connections in the making to be completed and accepted by nginx
-
-# Classic BPF, struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand. It
-# drops TCP segments with SYN and without ACK (flags: byte 13 of the header), and keeps all others.
-DROP_NEW_CONNECTIONS = b"".join(
-    struct.pack("HBBI", *instruction)
-    for instruction in (
-        (0x30, 0, 0, 13),  # ldb [13]
-        (0x54, 0, 0, 0x12),  # and #SYN|ACK
-        (0x15, 0, 1, 0x02),  # jeq #SYN, next, else skip one
-        (0x06, 0, 0, 0),  # ret #0: drop
-        (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1: keep
-    )
-)
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
 @dataclass(frozen=True)
@@ -159,13 +143,7 @@ class Gate:
         seconds
             The time for the answers; after that nginx is killed.
         """
-        # Closing a listening socket resets the connections that were made and not yet accepted. So
-        # the kernel first ignores new connections; callers try again, and are refused.
-        program = ctypes.create_string_buffer(DROP_NEW_CONNECTIONS)
-        instructions = len(DROP_NEW_CONNECTIONS) // 8
-        filter_ = struct.pack("HP", instructions, ctypes.addressof(program))
-        with suppress(OSError):  # a kernel without such filters may reset a connection
-            self._listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+        ignore_new_connections(self._listener)
         self._listener.close()
         time.sleep(CONNECT_SECONDS)
         self._nginx.send_signal(signal.SIGQUIT)

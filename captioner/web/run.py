@@ -36,6 +36,8 @@ class WebOptions:
         The version that a folder is served as; None is 1.0. An archive has its own.
     host, port
         Where to listen; port 0 is one that is free.
+    reuse_port
+        Whether other servers of this user may listen at the same port, as for a rolling restart.
     key_file
         The file with the key that callers must send, which is made if it is missing; None answers
         everyone.
@@ -45,8 +47,13 @@ class WebOptions:
     version: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    reuse_port: bool = False
     computing: Computing = field(default_factory=Computing)
     key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.reuse_port and not self.port:
+            raise ValueError("--reuse-port needs a --port that is not 0: others shall find it")
 
 
 def run(options: WebOptions) -> None:
@@ -64,7 +71,7 @@ def run(options: WebOptions) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is unpacked is removed
     with (
         open_version(options.checkpoint, options.version) as served,
-        listen(options.host, options.port) as listener,
+        listen(options.host, options.port, options.reuse_port) as listener,
     ):
         key = open_key_file(options.key_file) if options.key_file else None
         _allow_connections()
@@ -115,8 +122,14 @@ async def _load(models: Models, server: Server) -> bool:
     return True
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, reuse_port: bool = False) -> socket.socket:
     """Return a socket with that address, which does not listen yet.
+
+    Parameters
+    ----------
+    reuse_port
+        Whether other sockets that were made so may listen there at the same time. The system then
+        shares out the connections among them.
 
     Raises
     ------
@@ -130,6 +143,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from captioner.listening import CONNECT_SECONDS, ignore_new_connections
 from captioner.web.settings import Limits
 
 KEEP_ALIVE = 75.0  # seconds of a connection between requests; load balancers usually have 60
@@ -159,6 +160,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more, answer what has come, and end."""
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for listener in sockets or ():
+            ignore_new_connections(listener)
+        await asyncio.sleep(CONNECT_SECONDS)
         # What the system has accepted for us would be reset.
         waiting = [each for listener in sockets or () for each in _accepted(listener)]
         for server in self.servers:
