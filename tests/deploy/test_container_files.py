@@ -45,10 +45,10 @@ def test_shellcheck_has_no_findings(script: str) -> None:
 
 
 def test_the_image_exposes_the_ports_it_listens_on() -> None:
-    exposed = re.search(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert exposed
+    web, torchserve = re.findall(r"^EXPOSE (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     ports = [address.rpartition(":")[2] for address in vars(Addresses()).values()]
-    assert exposed[1].split() == ports
+    assert torchserve.split() == ports
+    assert web == ports[0]
 
 
 def test_scripts_image_names_the_missing_programs(tmp_path: Path) -> None:

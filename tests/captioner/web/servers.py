@@ -48,7 +48,7 @@ class RunningWeb:
 def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
     with (
         tempfile.NamedTemporaryFile("w", prefix="captioner-web-", suffix=".log") as log,
-        _patient(checkpoint) as checkpoint,
+        patient(checkpoint) as checkpoint,
     ):
         command = [sys.executable, "-m", "captioner", "web", "--checkpoint", checkpoint]
         process = subprocess.Popen(
@@ -77,7 +77,7 @@ def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
 
 
 @contextmanager
-def _patient(checkpoint: Path) -> Iterator[Path]:
+def patient(checkpoint: Path) -> Iterator[Path]:
     """Copy a checkpoint folder, with settings that let a worker load on a busy machine."""
     if not checkpoint.is_dir():
         yield checkpoint
