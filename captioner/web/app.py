@@ -67,8 +67,8 @@ class Numbered:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = str(uuid.uuid4())
-        scope.setdefault("state", {})["request_id"] = request_id
+        # A server in front may have given it one.
+        request_id = scope.setdefault("state", {}).setdefault("request_id", str(uuid.uuid4()))
 
         async def send_numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
