@@ -46,7 +46,7 @@ def from_json(body: Any, make_options: MakeOptions) -> CaptionRequest:
         It is no JSON, holds no photo, or has an option that is unknown or out of its range.
     """
     if isinstance(body, bytes | bytearray | str):
-        body = _parsed(body)
+        body = parse_json(body)
     if isinstance(body, dict) and "instances" in body:
         return _from_kserve_v1(body, make_options)
     if isinstance(body, dict) and "inputs" in body:
@@ -55,8 +55,14 @@ def from_json(body: Any, make_options: MakeOptions) -> CaptionRequest:
     return CaptionRequest([photo], [make_options(*asked)])
 
 
-def _parsed(body: bytes | bytearray | str) -> Any:
-    """Return a body's JSON value, in memory that is bounded by `MAX_JSON_VALUES`."""
+def parse_json(body: bytes | bytearray | str) -> Any:
+    """Return a body's JSON value, in memory that is bounded by `MAX_JSON_VALUES`.
+
+    Raises
+    ------
+    RequestError
+        It is no JSON, or has more values.
+    """
     # A value of a few bytes takes fifty and more once parsed: count the values before.
     raw = body.encode() if isinstance(body, str) else body
     if sum(raw.count(mark) for mark in (b"[", b"{", b",", b":")) > MAX_JSON_VALUES:
@@ -82,7 +88,7 @@ def _from_kserve_v1(body: dict[str, Any], make_options: MakeOptions) -> CaptionR
     """
     common = _options_in(body, "the body")
     photos, options = [], []
-    for i, instance in enumerate(_checked_list(body["instances"], "instances")):
+    for i, instance in enumerate(checked_list(body["instances"], "instances")):
         photo, own = _photo_and_options(instance, f"instance {i}")
         photos.append(photo)
         options.append(make_options(*common, *own))
@@ -97,8 +103,8 @@ def _from_kserve_v2(body: dict[str, Any], make_options: MakeOptions) -> CaptionR
     common = _options_in(body, "the body")
     photos: list[bytes] = []
     options: list[RequestOptions] = []
-    for i, tensor in enumerate(_checked_list(body["inputs"], "inputs")):
-        tensor = _checked_object(tensor, "an input")
+    for i, tensor in enumerate(checked_list(body["inputs"], "inputs")):
+        tensor = checked_object(tensor, "an input")
         if tensor.get("datatype") != "BYTES":
             raise RequestError(
                 "invalid_request",
@@ -111,10 +117,10 @@ def _from_kserve_v2(body: dict[str, Any], make_options: MakeOptions) -> CaptionR
             for each in _options_in(tensor, f"input {i}")
         ]
         own = make_options(*common, *asked)
-        for data in _checked_list(tensor.get("data"), "data"):
+        for data in checked_list(tensor.get("data"), "data"):
             photos.append(_from_base64(data, f"image {len(photos)}"))
             options.append(own)
-    _checked_list(photos, "data")  # the limit counts the photos of all inputs together
+    checked_list(photos, "data")  # the limit counts the photos of all inputs together
     return CaptionRequest(photos, options, WireFormat.KSERVE_V2, _checked_id(body.get("id")))
 
 
@@ -133,7 +139,7 @@ def _photo_and_options(body: Any, part: str) -> tuple[bytes, list[dict[str, Any]
 
     TorchServe's own examples of KServe send bytes in the last form.
     """
-    body = _checked_object(body, part)
+    body = checked_object(body, part)
     image = body.get("image")
     for name in ("b64", "data"):
         if image is None and name in body:
@@ -159,7 +165,7 @@ def _options_in(body: dict[str, Any], part: str) -> list[dict[str, Any]]:
             raise RequestError(
                 "invalid_option", f"{name} stands beside the photo in {part}; put it in options"
             )
-    return [_checked_object(body[name], name) for name in ("parameters", "options") if name in body]
+    return [checked_object(body[name], name) for name in ("parameters", "options") if name in body]
 
 
 def _from_base64(data: Any, part: str) -> bytes:
@@ -179,13 +185,15 @@ def _from_base64(data: Any, part: str) -> bytes:
     return photo
 
 
-def _checked_object(value: Any, part: str) -> dict[str, Any]:
+def checked_object(value: Any, part: str) -> dict[str, Any]:
+    """Return a JSON object; raises `RequestError`, which names the part, if it is none."""
     if not isinstance(value, dict):
         raise RequestError("invalid_request", f"{part} must be a JSON object")
     return value
 
 
-def _checked_list(value: Any, name: str) -> list[Any]:
+def checked_list(value: Any, name: str) -> list[Any]:
+    """Return a list of one photo or several; raises `RequestError`, which names it, otherwise."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PHOTOS:
         raise RequestError("invalid_request", f"{name} must be a list of 1 to {MAX_PHOTOS}")
     return value

@@ -31,11 +31,18 @@ class Endpoints:
     ----------
     key
         The key that callers of the captioner must send; None answers everyone.
+
+    Attributes
+    ----------
+    served
+        The versions of the captioner.
+    uploads
+        The bodies of requests.
     """
 
     def __init__(self, models: Models, key: str | None = None) -> None:
-        self._models, self._key = models, key
-        self._uploads = Uploads(models.limits)
+        self.served, self._key = models, key
+        self.uploads = Uploads(models.limits)
 
     async def predict(self, request: Request) -> Response:
         return await self._caption(request, Route.PREDICT)
@@ -45,15 +52,15 @@ class Endpoints:
 
     async def describe(self, request: Request) -> Response:
         """Return the card, options, formats and limits of a model."""
-        self._check_key(request)
+        self.check_key(request)
         reply = await self.ask(request, self._pool(request), Route.DESCRIBE, b"")
         return respond(reply)
 
     async def _caption(self, request: Request, route: Route) -> Response:
-        self._check_key(request)
+        self.check_key(request)
         pool = self._pool(request)
         pool.check_room()  # before the body is read
-        async with self._uploads.body(request) as body:
+        async with self.uploads.body(request) as body:
             return respond(await self.ask(request, pool, route, body))
 
     async def ask(
@@ -81,7 +88,7 @@ class Endpoints:
             The caller has gone; nothing is computed for it.
         """
         if headers is None:
-            headers = _headers(request)
+            headers = headers_of(request)
         question = Question(request.state.request_id, route, headers, body)
         answering = asyncio.create_task(pool.answer(question))
         gone = asyncio.create_task(_disconnected(request))
@@ -96,7 +103,7 @@ class Endpoints:
 
     async def ping(self, request: Request) -> Response:
         """Say in TorchServe's words whether the default version has workers that are loaded."""
-        pool = self._models.pool()
+        pool = self.served.pool()
         if not pool.ready:
             return json_response({"status": "Unhealthy"}, 500)
         return json_response({"status": "Healthy" if pool.all_ready else "Partial Healthy"})
@@ -105,7 +112,7 @@ class Endpoints:
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        ready = self._models.pool().ready
+        ready = self.served.pool().ready
         return json_response({"ready": ready}, 200 if ready else 503)
 
     async def server(self, request: Request) -> Response:
@@ -125,7 +132,7 @@ class Endpoints:
         return json_response(
             {
                 "name": MODEL,
-                "versions": self._models.versions,
+                "versions": self.served.versions,
                 "platform": "pytorch",
                 "inputs": [image],
                 "outputs": outputs,
@@ -137,11 +144,8 @@ class Endpoints:
         ready = self._pool(request).ready
         return json_response({"name": MODEL, "ready": ready}, 200 if ready else 503)
 
-    async def models(self, request: Request) -> Response:
-        return json_response({"models": [MODEL]})
-
     async def metrics(self, request: Request) -> Response:
-        text = self._models.metrics.text()
+        text = self.served.metrics.text()
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, request: Request) -> Response:
@@ -152,9 +156,10 @@ class Endpoints:
 
     def _pool(self, request: Request) -> Pool:
         named: Mapping[str, Any] = request.path_params
-        return self._models.pool(named.get("version"), named.get("model", MODEL))
+        return self.served.pool(named.get("version"), named.get("model", MODEL))
 
-    def _check_key(self, request: Request) -> None:
+    def check_key(self, request: Request) -> None:
+        """Raise a `ServerError` with status 401 unless the caller has sent the key."""
         if self._key is None:
             return
         given = request.headers.get("authorization", "")
@@ -162,7 +167,7 @@ class Endpoints:
             raise unauthorized()
 
 
-def _headers(request: Request) -> dict[str, str]:
+def headers_of(request: Request) -> dict[str, str]:
     """Return the headers by their names; those of one name are one, as RFC 9110 puts them."""
     headers: dict[str, str] = {}
     for name, value in request.headers.items():

@@ -31,14 +31,21 @@ class Pool:
     ----------
     limit
         The number of requests that may wait.
+
+    Attributes
+    ----------
+    served
+        The version and its checkpoint.
+    model
+        Name, version and digest of what is served, once a worker has loaded.
     """
 
     def __init__(
         self, served: ServedVersion, computing: Computing, limit: int, metrics: ServerMetrics
     ) -> None:
         self.version = served.version
-        self.model: dict[str, str] = {}  # name, version and digest, once a worker has loaded
-        self._served, self._computing, self._metrics = served, computing, metrics
+        self.model: dict[str, str] = {}
+        self.served, self._computing, self._metrics = served, computing, metrics
         self._batching = Batching.read(served.settings)
         self._waiting = WaitingJobs(self._batching, limit)
         self._workers: dict[int, WorkerProcess] = {}  # those that are loaded, by their places
@@ -148,12 +155,12 @@ class Pool:
             log.warning("a worker of version %s has ended; starting another", self.version)
 
     def _task(self, place: int) -> WorkerTask:
-        settings = self._served.settings.get("handler", {})
+        settings = self.served.settings.get("handler", {})
         precision = self._computing.precision
         if precision == "auto":
             precision = settings.get("precision", "auto")
         return WorkerTask(
-            folder=self._served.folder,
+            folder=self.served.folder,
             version=self.version,
             settings=settings,
             response_timeout=self._batching.response_timeout,

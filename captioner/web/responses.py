@@ -59,7 +59,11 @@ def json_response(content: Mapping[str, Any], status: int = 200) -> Response:
 
 async def respond_to_error(request: Request, error: Exception) -> Response:
     """Return the response to a request that was refused by an exception."""
-    reply = _error_reply(request, error)
+    return refuse(request, error_reply(request, error))
+
+
+def refuse(request: Request, reply: Reply) -> Response:
+    """Return the response that sends a refusal; the body of the request need not be read yet."""
     headers = {"WWW-Authenticate": "Bearer"} if reply.status == 401 else {}
     if getattr(request.state, "body_is_read", False) or request.method in ("GET", "HEAD"):
         return respond(reply, headers)
@@ -82,7 +86,8 @@ async def caller_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-def _error_reply(request: Request, error: Exception) -> Reply:
+def error_reply(request: Request, error: Exception) -> Reply:
+    """Return the reply to a request that was refused by an exception."""
     if isinstance(error, RequestError):
         return refusal(error, request.state.request_id)
     if isinstance(error, ServerError):

@@ -1,10 +1,11 @@
-"""The table of addresses; whoever adds a form of another system adds its rows here."""
+"""The table of addresses."""
 
 from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
 from captioner.web.endpoints import Endpoints
+from captioner.web.protocols.endpoints import protocol_routes
 
 
 def routes(of: Endpoints) -> list[BaseRoute]:
@@ -28,8 +29,6 @@ def routes(of: Endpoints) -> list[BaseRoute]:
         # What is served.
         ("/models/{model}", get, of.describe),
         ("/models/{model}/{version}", get, of.describe),
-        ("/v1/models", get, of.models),
-        (v1, get, of.model_ready),
         ("/v2", get, of.server),
         (v2, get, of.model),
         (f"{v2}/ready", get, of.model_ready),
@@ -43,4 +42,5 @@ def routes(of: Endpoints) -> list[BaseRoute]:
         ("/openapi.json", get, of.openapi),
         ("/docs", get, of.docs),
     ]
-    return [Route(path, endpoint, methods=methods) for path, methods, endpoint in rows]
+    ours = [Route(path, endpoint, methods=methods) for path, methods, endpoint in rows]
+    return [*ours, *protocol_routes(of)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -43,8 +43,7 @@ class Uploads:
                 held += len(chunk)
                 self._held += len(chunk)
                 self._check_size(held)
-                if self._held > self._limits.held_bytes:
-                    raise unavailable("requests take too much memory")
+                self._check_held()
                 chunks.append(chunk)
             body = b"".join(chunks)
             chunks.clear()
@@ -52,6 +51,26 @@ class Uploads:
         finally:
             chunks.clear()  # an error that is being answered still refers to them
             self._held -= held
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count more bytes as held for the block, of what is made of a body.
+
+        Raises
+        ------
+        ServerError
+            All that is held is too large.
+        """
+        self._held += size
+        try:
+            self._check_held()
+            yield
+        finally:
+            self._held -= size
+
+    def _check_held(self) -> None:
+        if self._held > self._limits.held_bytes:
+            raise unavailable("requests take too much memory")
 
     def _check_size(self, size: int) -> None:
         if size > self._limits.request_bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,21 @@ class ServedVersion:
     version: str
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the checkpoint."""
+        return sum(file.st_size for file in self._files())
+
+    @property
+    def modified(self) -> datetime:
+        """When the checkpoint was last changed."""
+        newest = max((file.st_mtime for file in self._files()), default=0.0)
+        return datetime.fromtimestamp(newest, UTC)
+
+    def _files(self) -> list[os.stat_result]:
+        paths = (self.folder / name for name in CHECKPOINT)
+        return [path.stat() for path in paths if path.is_file()]
 
 
 @contextmanager

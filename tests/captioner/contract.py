@@ -146,6 +146,22 @@ def check_header_of_caller(inference: str, render: RenderPhoto, name: str) -> No
     assert explained.json().keys() == plain.keys() | {"tokens", "attention"}
 
 
+def documented_lines(document: str, heading: str) -> list[str]:
+    """Return the lines of the first block for a shell under a heading, without comments.
+
+    Parameters
+    ----------
+    document
+        Its path below the repository.
+    heading
+        As it stands there, with its marks.
+    """
+    section = (ROOT / document).read_text().split(f"\n{heading}\n")[1]
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert block
+    return [line for line in block[1].splitlines() if line and not line.startswith("#")]
+
+
 def check_documented_line(line: str, folder: Path) -> None:
     """Fail unless a line of a document, with the addresses of a test's server, runs in a folder."""
     line = re.sub(r"^captioner ", f"{sys.executable} -m captioner ", line)

@@ -36,7 +36,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
 
 
 class ScriptedWorker:
-    """A worker that echoes bodies once its gate is open, and dies of the body ``poison``."""
+    """A worker that answers once its gate is open, and dies of the body ``poison``."""
 
     model = {"name": "captioner", "version": "1.0", "digest": "d1"}  # noqa: RUF012
     pid = 1
@@ -55,10 +55,7 @@ class ScriptedWorker:
             raise WorkerDied
         if b"memory" in bodies:
             return BatchFailed(507)
-        replies = [
-            Reply(to_json({"body": each.body.decode(), "route": each.route.value}))
-            for each in batch
-        ]
+        replies = [self._script.reply(each) for each in batch]
         observed = Observation("captioner_requests_total", len(batch), ("ok", *LABELS))
         return BatchAnswered(replies, [observed])
 
@@ -70,6 +67,11 @@ class ScriptedWorker:
         self._ended.set()
 
 
+def echo(question: Question) -> Reply:
+    """Reply with what was asked."""
+    return Reply(to_json({"body": question.body.decode(), "route": question.route.value}))
+
+
 @dataclass
 class Script:
     """The scripted work of a server's workers, and a record of it."""
@@ -78,6 +80,7 @@ class Script:
     starts: threading.Event = field(default_factory=threading.Event)  # set: workers can load
     batches: list[list[bytes]] = field(default_factory=list)  # bodies that workers were given
     tasks: list[WorkerTask] = field(default_factory=list)  # of the workers that were started
+    reply: Callable[[Question], Reply] = echo
 
     async def start(self, task: WorkerTask, seconds: float) -> ScriptedWorker:
         self.tasks.append(task)

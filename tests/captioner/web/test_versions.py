@@ -1,14 +1,17 @@
-"""Archives that cannot be unpacked."""
+"""Archives that cannot be unpacked, and what is known of a checkpoint's files."""
 
 from __future__ import annotations
 
+import os
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from captioner.operations.archive import CHECKPOINT
 from captioner.operations.package import package
-from captioner.web.versions import open_version
+from captioner.web.versions import ServedVersion, open_version
 
 
 def test_without_room_for_an_archive_the_folder_is_named(
@@ -22,3 +25,13 @@ def test_without_room_for_an_archive_the_folder_is_named(
         open_version(archive),
     ):
         pass
+
+
+def test_the_size_and_time_are_the_checkpoints(tmp_path: Path) -> None:
+    for i, name in enumerate(CHECKPOINT, 1):
+        (tmp_path / name).write_bytes(bytes(i))
+        os.utime(tmp_path / name, (i, i))
+    (tmp_path / "report.png").write_bytes(bytes(100))
+    served = ServedVersion("1.0", tmp_path)
+    assert served.size == sum(range(1, len(CHECKPOINT) + 1))
+    assert served.modified == datetime.fromtimestamp(len(CHECKPOINT), UTC)
