@@ -1,4 +1,4 @@
-"""The examples of docs/api.md, run as they are against a real server."""
+"""The examples of docs/api.md and the README, run as they are against a real server."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pytest
 from PIL import Image
 
 from captioner.paths import ROOT
-from tests.captioner.contract import check_documented_line
+from tests.captioner.contract import check_documented_line, documented_lines
 from tests.captioner.operations.servers import RunningServer
 
 pytestmark = pytest.mark.slow
 
 
-def test_every_line_over_http(server: RunningServer, render, tmp_path: Path) -> None:
-    section = (ROOT / "docs" / "api.md").read_text().split("\n## Over HTTP")[1]
-    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert block
-    lines = [line for line in block[1].splitlines() if line and not line.startswith("#")]
-    assert len(lines) > 12
+@pytest.mark.parametrize(
+    ("document", "heading"), [("docs/api.md", "## Over HTTP"), ("README.md", "## With curl")]
+)
+def test_every_line_over_http(
+    server: RunningServer, render, tmp_path: Path, document: str, heading: str
+) -> None:
     (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
     ports = {8080: server.ports.inference, 8081: server.ports.management}
     ports[8082] = server.ports.metrics
     health = f"captioner health --url {server.inference} --management {server.management}"
-    for line in lines:
+    for line in documented_lines(document, heading):
         for usual, port in ports.items():
             line = line.replace(f"localhost:{usual}", f"127.0.0.1:{port}")
         line = line.replace("captioner health", health)

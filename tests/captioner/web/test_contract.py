@@ -24,6 +24,7 @@ from tests.captioner.contract import (
     check_documented_line,
     check_header_of_caller,
     check_json_as_curl_sends_it,
+    documented_lines,
 )
 from tests.captioner.web.servers import RunningWeb
 from tests.handler.openapi_checks import check_against_server
@@ -159,13 +160,16 @@ def test_what_is_served_is_described(web: RunningWeb) -> None:
     assert "X-Caption-Beam-Size" in page.text
 
 
-def test_the_lines_of_the_document(web: RunningWeb, render, tmp_path: Path) -> None:
-    """Those of docs/api.md that ask for captions."""
-    section = (ROOT / "docs" / "api.md").read_text().split("\n## Over HTTP")[1]
-    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert block
-    lines = [line for line in block[1].splitlines() if "localhost:8080" in line]
-    assert len(lines) > 12
+@pytest.mark.parametrize(
+    ("document", "heading"),
+    [("docs/api.md", "## Over HTTP"), ("README.md", "## With curl")],
+)
+def test_the_lines_of_the_documents(
+    web: RunningWeb, render, tmp_path: Path, document: str, heading: str
+) -> None:
+    """Those that ask this server."""
+    lines = [each for each in documented_lines(document, heading) if "localhost:8080" in each]
+    assert lines
     (tmp_path / "photo.jpg").write_bytes(render(size=(300, 200)))
     for line in lines:
         line = re.sub("(http://)?localhost:8080", web.url, line).replace("curl ", "curl -fsS ")
