@@ -119,6 +119,14 @@ def test_the_wheel_holds_every_recipe_and_file_of_the_handler(wheel: Path) -> No
         assert wanted <= names
 
 
+def test_the_wheel_holds_every_file_of_the_page(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    page = ROOT / "captioner" / "web" / "page" / "static"
+    wanted = {path.relative_to(ROOT).as_posix() for path in page.iterdir()}
+    assert "captioner/web/page/static/index.html" in wanted
+    assert wanted <= names
+
+
 def test_a_build_leaves_the_checkout_as_it_was(clone: Path, wheel: Path) -> None:
     assert {path.name for path in clone.iterdir()} == set(PARTS)
     assert not (clone / "captioner" / "shipped").exists()

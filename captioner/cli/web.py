@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from captioner.cli import arguments as shared
 from captioner.paths import SHIPPED
 
-SUMMARY = "Serve a checkpoint on this machine without TorchServe."
+SUMMARY = "Serve a checkpoint on this machine without TorchServe, with a page to drop photos on."
 DESCRIPTION = """\
 Serve a checkpoint or an archive by an ASGI app, on the loopback interface unless --host says
-otherwise. It answers what TorchServe answers at the same addresses, and needs no Java. SIGTERM and
-Ctrl-C end it once what was asked is answered."""
+otherwise. It answers what TorchServe answers at the same addresses, and needs no Java. At / it has
+a page on which to drop photos; with --server the page alone, in front of a captioner that is served
+elsewhere, by TorchServe too. SIGTERM and Ctrl-C end it once what was asked is answered."""
 EXAMPLES = """\
   captioner web
   captioner web --checkpoint CHECKPOINT --workers 2 --port 8000
-  captioner web --checkpoint model_store/captioner-2.0.mar --key-file keys.json"""
+  captioner web --checkpoint model_store/captioner-2.0.mar --key-file keys.json
+  captioner web --port 8000 --server http://127.0.0.1:8080"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="ask every caller for the key in this file, which is made if it is missing",
     )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="load no captioner, and have photos of the page captioned by this server",
+    )
     shared.add_device_arguments(parser)
 
 
@@ -70,6 +78,12 @@ def port(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.server is not None:
+        _check_page_alone(arguments)
+        from captioner.web.page.run import run_page
+
+        run_page(arguments.server, arguments.host, arguments.port)
+        return
     from captioner.web.run import WebOptions, run
     from captioner.web.settings import Computing
 
@@ -85,3 +99,14 @@ def run(arguments: argparse.Namespace) -> None:
             key_file=arguments.key_file,
         )
     )
+
+
+def _check_page_alone(arguments: argparse.Namespace) -> None:
+    """Raise `ValueError` for arguments about a captioner, which the page alone does not load."""
+    defaults: dict[str, Any] = {"checkpoint": SHIPPED, "version": None, "workers": 1}
+    defaults |= {"key_file": None, "device": "auto", "precision": "auto"}
+    for name, default in defaults.items():
+        if getattr(arguments, name) != default:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is the server's to choose; leave it out with --server"
+            )

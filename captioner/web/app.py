@@ -5,21 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from captioner.web import responses
 from captioner.web.endpoints import Endpoints
-from captioner.web.errors import ServerError
 from captioner.web.metrics import ServerMetrics
 from captioner.web.models import Models
 from captioner.web.routes import routes
-from handler.errors import RequestError
 
 
 def create_app(models: Models, key: str | None = None) -> Starlette:
@@ -42,14 +38,7 @@ def create_app(models: Models, key: str | None = None) -> Starlette:
     app = Starlette(
         routes=routes(Endpoints(models, key)),
         middleware=[Middleware(Numbered, metrics=models.metrics)],
-        exception_handlers={
-            RequestError: responses.respond_to_error,
-            ServerError: responses.respond_to_error,
-            ClientDisconnect: responses.caller_gone,
-            HTTPStatus.NOT_FOUND: responses.no_such_address,
-            HTTPStatus.METHOD_NOT_ALLOWED: responses.no_such_method,
-            Exception: responses.respond_to_error,
-        },
+        exception_handlers=responses.exception_handlers(),
         lifespan=lifespan,
     )
     # Who adds a slash would be sent to the host that its own Host header names, without its photo.

@@ -108,3 +108,7 @@ def failed() -> ServerError:
         "InternalServerException",
         "the server failed; its log says why",
     )
+
+
+def bad_gateway(reason: str) -> ServerError:
+    return ServerError(HTTPStatus.BAD_GATEWAY, "BadGatewayException", reason)

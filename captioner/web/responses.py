@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -68,6 +69,18 @@ def refuse(request: Request, reply: Reply) -> Response:
     if getattr(request.state, "body_is_read", False) or request.method in ("GET", "HEAD"):
         return respond(reply, headers)
     return respond(reply, {"Connection": "close", **headers}, RefusedUpload)
+
+
+def exception_handlers() -> Mapping[Any, Any]:
+    """Return the functions that answer requests which were refused, by exception or status."""
+    return {
+        RequestError: respond_to_error,
+        ServerError: respond_to_error,
+        ClientDisconnect: caller_gone,
+        HTTPStatus.NOT_FOUND: no_such_address,
+        HTTPStatus.METHOD_NOT_ALLOWED: no_such_method,
+        Exception: respond_to_error,
+    }
 
 
 async def no_such_address(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from captioner.web.endpoints import Endpoints
+from captioner.web.page.files import PageFiles
 from captioner.web.protocols.endpoints import protocol_routes
 
 
@@ -43,4 +44,4 @@ def routes(of: Endpoints) -> list[BaseRoute]:
         ("/docs", get, of.docs),
     ]
     ours = [Route(path, endpoint, methods=methods) for path, methods, endpoint in rows]
-    return [*ours, *protocol_routes(of)]
+    return [*PageFiles().routes(), *ours, *protocol_routes(of)]

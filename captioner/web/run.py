@@ -74,7 +74,7 @@ def run(options: WebOptions) -> None:
         listen(options.host, options.port, options.reuse_port) as listener,
     ):
         key = open_key_file(options.key_file) if options.key_file else None
-        _allow_connections()
+        allow_connections()
         limits = Limits.read()
         models = Models([served], options.computing, limits)
         asyncio.run(_serve(models, key, listener, options))
@@ -89,10 +89,7 @@ async def _serve(
         log.info("stopped before it was loaded")
         return
     try:
-        try:
-            listener.listen(BACKLOG)
-        except OSError as error:  # somebody has begun to listen meanwhile
-            raise _unusable(options.host, options.port, error) from error
+        start_listening(listener, options.host, options.port)
         _print_how_to_ask(listener, options)
         await server.serve([listener])
     finally:
@@ -152,6 +149,14 @@ def listen(host: str, port: int, reuse_port: bool = False) -> socket.socket:
     return listener
 
 
+def start_listening(listener: socket.socket, host: str, port: int) -> None:
+    """Let callers connect to a socket of `listen`; raises as that does."""
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:  # somebody has begun to listen meanwhile
+        raise _unusable(host, port, error) from error
+
+
 def _unusable(host: str, port: int, error: OSError) -> ValueError:
     return ValueError(
         f"port {port} of {host} cannot be used ({error.strerror}); stop what listens there or"
@@ -159,19 +164,24 @@ def _unusable(host: str, port: int, error: OSError) -> ValueError:
     )
 
 
-def _print_how_to_ask(listener: socket.socket, options: WebOptions) -> None:
+def address_of(listener: socket.socket) -> str:
+    """Return the address at which a socket listens."""
     host, port = listener.getsockname()[:2]
     where = f"[{host}]" if ":" in host else host
-    url = f"http://{where}:{port}"
+    return f"http://{where}:{port}"
+
+
+def _print_how_to_ask(listener: socket.socket, options: WebOptions) -> None:
+    url = address_of(listener)
     header = ' -H "Authorization: Bearer KEY"' if options.key_file else ""
     command = f"curl -T photo.jpg{header} {url}/predictions/captioner"
-    print(f"Serving. Try a photo of yours:\n\n    {command}\n", flush=True)
+    print(f"Serving. Drop a photo on the page {url}/, or send one:\n\n    {command}\n", flush=True)
     if options.key_file:
         print(f"The key is in {options.key_file}, which only you can read.", flush=True)
     print(f"What else can be asked: {url}/docs", flush=True)
 
 
-def _allow_connections() -> None:
+def allow_connections() -> None:
     """Let the process have as many open files as the system allows: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
