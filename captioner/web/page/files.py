@@ -52,18 +52,23 @@ class PageFiles:
     ----------
     docs
         Whether the server has ``/docs``, for a link to it.
+
+    Attributes
+    ----------
+    files
+        What is sent, by the names of the files.
     """
 
     def __init__(self, docs: bool = True) -> None:
-        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
+        self.files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
         filled = (
-            self._files["index.html"]
+            self.files["index.html"]
             .decode()
             .replace("<!-- options -->", option_fields())
             .replace("<!-- docs -->", DOCS_LINK if docs else "")
             .replace("MAX_PHOTO_BYTES", str(MAX_PHOTO_BYTES))
         )
-        self._files["index.html"] = filled.encode()
+        self.files["index.html"] = filled.encode()
 
     def routes(self) -> list[BaseRoute]:
         """Return the addresses of the page."""
@@ -75,9 +80,9 @@ class PageFiles:
     async def file(self, request: Request) -> Response:
         """Return a file of the page; raises a `ServerError` for any other name."""
         name = request.path_params["name"]
-        if name not in self._files:
+        if name not in self.files:
             raise address_not_found()
         return self._response(name)
 
     def _response(self, name: str) -> Response:
-        return Response(self._files[name], headers=HEADERS, media_type=TYPES[Path(name).suffix])
+        return Response(self.files[name], headers=HEADERS, media_type=TYPES[Path(name).suffix])

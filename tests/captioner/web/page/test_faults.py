@@ -16,12 +16,11 @@ PREDICTIONS, DESCRIPTION = "**/predictions/captioner", "**/models/captioner"
 
 def answer_first(page: Page, status: int, body: object, **headers: str) -> None:
     """Have the first request for a caption answered otherwise than by the server."""
-
-    def fulfil(route: Route) -> None:
-        page.unroute(PREDICTIONS, fulfil)
-        route.fulfill(status=status, json=body, headers=headers)
-
-    page.route(PREDICTIONS, fulfil)
+    page.route(
+        PREDICTIONS,
+        lambda route: route.fulfill(status=status, json=body, headers=headers),
+        times=1,
+    )
 
 
 def test_a_busy_server_is_waited_for(visit: Visit, app: RunningApp, render) -> None:

@@ -56,7 +56,7 @@ def test_every_option_of_the_search_has_a_field() -> None:
 
 def test_the_link_to_the_api_is_shown_where_there_is_one() -> None:
     def page(files: PageFiles) -> str:
-        return files._files["index.html"].decode()
+        return files.files["index.html"].decode()
 
     assert 'href="docs"' in page(PageFiles())
     assert "docs" not in page(PageFiles(docs=False))

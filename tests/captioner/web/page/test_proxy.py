@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -139,6 +142,21 @@ def test_replies_are_those_of_the_server_behind(monkeypatch: pytest.MonkeyPatch)
         reply = post(url, Authorization="Bearer key")
         assert reply.json() == {"body": "photo", "route": "predict"}
         assert requests.get(url, timeout=SECONDS).headers["content-security-policy"]
+
+
+@pytest.mark.slow
+def test_the_command_shows_the_page_until_a_signal(scripted) -> None:
+    scripted.answer = lambda asked: (200, {"caption": "a dog"})
+    command = [sys.executable, "-m", "captioner", "web", "--server", scripted.url, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        (url,) = re.findall(r"http://[0-9.:]+", process.stdout.readline())
+        try:
+            assert "<title>Captioner</title>" in requests.get(url, timeout=SECONDS).text
+            assert post(url).json() == {"caption": "a dog"}
+        finally:
+            process.terminate()
+        assert process.wait(SECONDS) == 0
 
 
 @pytest.mark.parametrize(
