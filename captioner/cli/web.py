@@ -9,7 +9,7 @@ from typing import Any
 from captioner.cli import arguments as shared
 from captioner.paths import SHIPPED
 
-SUMMARY = "Serve a checkpoint on this machine without TorchServe, with a page to drop photos on."
+SUMMARY = "Serve a checkpoint on this machine without TorchServe."
 DESCRIPTION = """\
 Serve a checkpoint or an archive by an ASGI app, on the loopback interface unless --host says
 otherwise. It answers what TorchServe answers at the same addresses, and needs no Java. At / it has
