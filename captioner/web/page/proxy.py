@@ -48,7 +48,7 @@ def create_proxy(server: Address, limits: Limits | None = None) -> Starlette:
     """
     proxy = _Proxy(server, limits or Limits.read())
     send, get = ["POST", "PUT"], ["GET"]
-    return Starlette(
+    app = Starlette(
         routes=[
             *PageFiles(docs=False).routes(),
             Route(f"/predictions/{MODEL}", proxy.send, methods=send),
@@ -58,6 +58,8 @@ def create_proxy(server: Address, limits: Limits | None = None) -> Starlette:
         exception_handlers=exception_handlers(),
         lifespan=proxy.lifespan,
     )
+    app.router.redirect_slashes = False  # as in captioner.web.app
+    return app
 
 
 class _Proxy:

@@ -83,7 +83,12 @@ def test_a_busy_server_is_passed_on(scripted) -> None:
 def test_no_other_address_can_be_reached(scripted) -> None:
     scripted.answer = lambda asked: (200, {})
     paths = ["/predictions/other", "/predictions/captioner/..%2f..%2fmodels", "/models", "/metrics"]
-    paths += ["/predictions/captioner/%2e%2e", "/models/captioner?url=x", "/explanations/captioner"]
+    paths += [
+        "/predictions/captioner/",
+        "/predictions/captioner/%2e%2e",
+        "/models/captioner?url=x",
+        "/explanations/captioner",
+    ]
     with proxied(scripted.url) as url:
         for path in paths:
             assert post(url, path).status_code in (404, 405), path
