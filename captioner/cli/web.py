@@ -105,8 +105,9 @@ def _check_page_alone(arguments: argparse.Namespace) -> None:
     """Raise `ValueError` for arguments about a captioner, which the page alone does not load."""
     defaults: dict[str, Any] = {"checkpoint": SHIPPED, "version": None, "workers": 1}
     defaults |= {"key_file": None, "device": "auto", "precision": "auto"}
-    for name, default in defaults.items():
+    for name, default in (defaults | {"reuse_port": False}).items():
         if getattr(arguments, name) != default:
             raise ValueError(
-                f"--{name.replace('_', '-')} is the server's to choose; leave it out with --server"
+                f"--{name.replace('_', '-')} is about a captioner that is loaded here; leave it out"
+                " with --server"
             )

@@ -168,8 +168,9 @@ def test_the_command_shows_the_page_until_a_signal(scripted) -> None:
     ("arguments", "message"),
     [
         (["--server", "localhost"], "it must be like http"),
-        (["--server", "http://a:80", "--workers", "2"], "--workers is the server's to choose"),
-        (["--server", "http://a:80", "--key-file", "k"], "--key-file is the server's to choose"),
+        (["--server", "http://a:80", "--workers", "2"], "--workers is about a captioner"),
+        (["--server", "http://a:80", "--key-file", "k"], "--key-file is about a captioner"),
+        (["--server", "http://a:80", "--reuse-port"], "leave it out with --server"),
     ],
 )
 def test_arguments_that_do_not_go_together(
