@@ -31,6 +31,12 @@ from model.decoding_options import DecodingOptions
 # and only numbers go through it here.
 STORE_BYTES = 2**27
 SECONDS_TO_CONNECT = 10.0
+# Read when Ray is imported. What the user has set stays.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its libraries log to the terminal
+    "RAY_raylet_start_wait_time_s": "300",  # on a busy machine, Ray's 30 seconds are too few
+}
 
 
 def check_address(address: str, here: str) -> None:
@@ -214,10 +220,12 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
     ------
     ValueError
         There is no such cluster, or no actor has room on this machine.
+    RuntimeError
+        Ray cannot be started on this machine.
     """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     ray = _module("ray")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its libraries log to the terminal
     if address is not None:
         _check_reached(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -229,7 +237,7 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
             if address is not None:
                 raise ValueError(f"--ray {address}: no cluster of Ray is there") from error
             is_begun = True
-            ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+            _begin(ray, quiet)
         resources = ray.cluster_resources()
         gpus = options.num_gpus
         if gpus is None:
@@ -243,6 +251,14 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
         yield pool
     finally:
         ray.shutdown()
+
+
+def _begin(ray: Any, quiet: Mapping[str, Any]) -> None:
+    """Begin a cluster on this machine alone."""
+    try:
+        ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+    except Exception as error:  # Ray raises that type itself
+        raise RuntimeError(f"Ray cannot be started on this machine: {error}") from error
 
 
 def _check_reached(address: str) -> None:

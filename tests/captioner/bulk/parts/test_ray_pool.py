@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from captioner.bulk.parts.ray_pool import Pool
+from captioner.bulk.parts import ray_pool
+from captioner.bulk.parts.ray_pool import Pool, PoolOptions
 from captioner.bulk.tables import form_of
 from tests.captioner.bulk.parts.test_parts_run import names, rows_of
 
@@ -32,6 +34,21 @@ def test_the_room_of_a_cluster(
     cpus: float, gpus: float, resources: dict[str, float], room: int
 ) -> None:
     assert Pool(cpus, gpus, resources).room == room
+
+
+def test_a_ray_that_does_not_start_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ray:
+        def init(self, address: str, **_: object) -> None:
+            raise ConnectionError if address == "auto" else Exception("the node timed out")
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.setattr(ray_pool, "_module", lambda name: Ray())
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    message = "Ray cannot be started on this machine: the node timed out"
+    with pytest.raises(RuntimeError, match=message), ray_pool.open_pool(None, PoolOptions()):
+        pass
 
 
 @pytest.fixture
