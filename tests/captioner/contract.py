@@ -171,6 +171,6 @@ def check_documented_line(line: str, folder: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, (line, done.stderr)

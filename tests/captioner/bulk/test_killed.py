@@ -25,9 +25,13 @@ write_table(Path(sys.argv[1]), photos({PHOTOS}))
 """
 
 
-def kill_after(command: Sequence[object], table: Path, rows: int) -> int:
+def kill_after(
+    command: Sequence[object], table: Path, rows: int, folder: Path | None = None
+) -> int:
     """Run a command, kill it once so many bytes of rows are written, and return its status."""
-    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=folder or ROOT, stdout=subprocess.DEVNULL
+    )
     while process.poll() is None:
         time.sleep(0.002)  # leaves the processor to the command
         try:
