@@ -7,7 +7,8 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,21 +140,28 @@ def killed_workers(setup: Setup) -> Report:
 
 async def _kill(setup: Setup) -> tuple[list[float], list[Reply]]:
     """Return when the worker was killed, and all replies before, between and after."""
-    replies: list[Reply] = []
     times: list[float] = []
+    async with _under_load(setup) as replies:
+        for _ in range(setup.sizes.kills):
+            times.append(await asyncio.to_thread(setup.server.kill_worker))
+            await _until_back(replies, times[-1])
+            await asyncio.sleep(setup.sizes.between)
+    return times, replies
+
+
+@asynccontextmanager
+async def _under_load(setup: Setup) -> AsyncIterator[list[Reply]]:
+    """Send photos for the block and a while before; yield all replies, which go on coming."""
+    replies: list[Reply] = []
     over = False
     photos = itertools.takewhile(lambda _: not over, setup.load.photos)
     load = asyncio.create_task(closed_loop(setup.load.target, photos, MAX_CLIENTS, replies))
     try:
         await asyncio.sleep(setup.sizes.between)
-        for _ in range(setup.sizes.kills):
-            times.append(await asyncio.to_thread(setup.server.kill_worker))
-            await _until_back(replies, times[-1])
-            await asyncio.sleep(setup.sizes.between)
+        yield replies
     finally:
         over = True
         await load
-    return times, replies
 
 
 async def _until_back(replies: Sequence[Reply], killed: float) -> None:
@@ -228,14 +236,6 @@ def stopped_under_load(setup: Setup) -> Report:
 
 async def _stop(setup: Setup) -> tuple[int | None, list[Reply]]:
     """Return the exit status of the server, and all replies before and after its stop."""
-    replies: list[Reply] = []
-    over = False
-    photos = itertools.takewhile(lambda _: not over, setup.load.photos)
-    load = asyncio.create_task(closed_loop(setup.load.target, photos, MAX_CLIENTS, replies))
-    try:
-        await asyncio.sleep(setup.sizes.between)
+    async with _under_load(setup) as replies:
         status = await asyncio.to_thread(setup.server.stop)
-    finally:
-        over = True
-        await load
     return status, replies

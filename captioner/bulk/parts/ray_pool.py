@@ -51,7 +51,7 @@ def check_address(address: str, here: str) -> None:
 
 @dataclass(frozen=True)
 class PoolOptions:
-    """What each actor takes of the cluster; None finds the number of GPUs out."""
+    """The share of the cluster that each actor takes; None finds the number of GPUs out."""
 
     num_cpus: float = 1
     num_gpus: float | None = None

@@ -1,4 +1,4 @@
-"""What the image of the web server runs, as `docker run IMAGE ...` and as SageMaker."""
+"""The program of the image of the web server, by `docker run IMAGE ...` and by SageMaker."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def data_url(photo: bytes) -> str:
 
 
 def of_photoprism(images: list[str]) -> Body:
-    """As ``NewApiRequestImages`` of PhotoPrism makes it; suffix and stream are always sent."""
+    """A request as PhotoPrism's ``NewApiRequestImages`` makes it, with suffix and stream."""
     return {
         "id": "b0db2187-7a09-438c-8649-a9c6c0f7b8a1",
         "model": "captioner",

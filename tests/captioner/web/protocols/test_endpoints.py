@@ -1,4 +1,4 @@
-"""What all protocols of other systems have in common: captions, keys, limits, refusals."""
+"""Behaviour that all protocols of other systems share: captions, keys, limits, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PhotoPrism reads of a reply, and what its vision.yml may have it send."""
+"""The replies that PhotoPrism reads, and the requests that its vision.yml may have it send."""
 
 from __future__ import annotations
 
