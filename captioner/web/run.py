@@ -137,7 +137,9 @@ def listen(host: str, port: int, reuse_port: bool = False) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ValueError(f"--host {host}: {error.strerror}") from error
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small packets at once, TCP_NODELAY, only on sockets that name their protocol;
+    # without that the body of a reply waits 40 ms for the caller to acknowledge its head.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
