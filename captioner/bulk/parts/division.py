@@ -60,9 +60,14 @@ def _name_digest(photos: Iterable[Photo]) -> tuple[bytes, int] | None:
     """Return the digest of some photos' names, and their number; None if there is no photo."""
     names, count = sha256(), 0
     for photo in photos:
-        names.update(encodable(photo.name).encode() + b"\0")
+        names.update(_name_bytes(photo))
         count += 1
     return (names.digest(), count) if count else None
+
+
+def _name_bytes(photo: Photo) -> bytes:
+    """Return a photo's name as the digests of parts count it, with its end."""
+    return encodable(photo.name).encode() + b"\0"
 
 
 class PartReader:
@@ -88,7 +93,7 @@ class PartReader:
             pass
         names = sha256()
         for photo in self._take(self._division.part_size):
-            names.update(encodable(photo.name).encode() + b"\0")
+            names.update(_name_bytes(photo))
             yield photo
         if names.digest() != self._division.digests[number]:
             raise ValueError(
