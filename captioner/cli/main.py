@@ -37,6 +37,7 @@ COMMANDS = {
     "prepare": "Decode captioned photos once, into a folder to train on.",
     "teach": "Write what trained captioners teach about prepared photos.",
     "train": "Train a captioner and write its checkpoint folder.",
+    "average": "Write the mean of several checkpoints of the same network.",
     "evaluate": "Caption a split of a data set and print the scores.",
     "ablate": "Train variants of a recipe with several seeds and compare their scores.",
     "report": "Draw the curves of a training.",
