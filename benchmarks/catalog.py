@@ -90,6 +90,14 @@ Measure captioning a folder into a table, as captioner caption FOLDER --out TABL
 Photos are drawn or taken from --photos; they repeat. It takes about three quarters of an
 hour."""
 
+BUSY = """\
+Measure captioning beside processes that compute without a pause, against a quiet machine.
+
+In each round photos are captioned in a batch of 32 and one at a time: beside no process, beside one
+that spins, and beside as many as there are cores. That is done with the captioner's setting of how
+threads wait for work, with OpenMP's own, and with threads that sleep at once. Let nothing else run.
+It takes about three minutes at most: rounds for which there is no time are left out."""
+
 BENCHMARKS = {
     "search": Benchmark(
         "the beam search alone: cost against photos, beams and words",
@@ -136,9 +144,10 @@ BENCHMARKS = {
         "decoding photos of every image format, against the estimate from their headers",
         options=("rounds",),
     ),
-    "threads": Benchmark(
-        "how threads wait for work: what it costs on a quiet machine and on a busy one",
+    "busy": Benchmark(
+        "captioning beside processes that compute without a pause, against a quiet machine",
         options=("rounds", "photos"),
+        description=BUSY,
     ),
     "train": Benchmark(  # its command line is its own, see `benchmarks.train`
         "training, against the tutorial's loop: captions a second, memory", options=()

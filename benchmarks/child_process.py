@@ -66,18 +66,19 @@ def many(checkpoint: str, folder: str, batch: str) -> dict[str, object]:
 
 
 def on_demand(checkpoint: str, folder: str) -> dict[str, object]:
-    """Caption all photos of a folder for each line that is read, and print the seconds it took.
+    """Caption photos of a folder for each line that is read, and print the seconds it took.
 
-    A line is ``alone``, to caption them one by one, or ``batch``, to caption them together.
+    A line says how many photos, and how many of them together, such as ``8 1``.
     """
     from model import Captioner
 
     captioner = Captioner.load(checkpoint)
     photos = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
     for line in sys.stdin:
+        count, together = map(int, line.split())
         start = time.perf_counter()
-        for together in [photos] if line.strip() == "batch" else [[photo] for photo in photos]:
-            captioner.caption(together)
+        for first in range(0, count, together):
+            captioner.caption(photos[first : first + together])
         print(time.perf_counter() - start, flush=True)
     return {}
 

@@ -4,7 +4,7 @@ Torch computes on OpenMP's threads, and importing torch loads OpenMP. A thread t
 first spins: it looks for work again and again without giving up its core. By default it spins for
 milliseconds. Where other processes want the cores, every product of a captioner then waits for
 threads that only wait. Here threads spin for some microseconds and then sleep. ``captioner bench
-threads`` measures what that gains and costs.
+busy`` measures what that gains and costs.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import command, threads
+from benchmarks import command
 from benchmarks.catalog import BENCHMARKS
 from model import checkpoint
 from model.image import accepted
@@ -102,33 +102,6 @@ def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     }
 
 
-@pytest.mark.slow
-def test_threads(
-    quick: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    ways = {name: threads.WAYS[name] for name in (threads.CHOSEN, "spin 0")}
-    monkeypatch.setattr(threads, "WAYS", ways)
-    command.main(["threads", *quick, "--rounds", "1"])
-    printed = capsys.readouterr().out
-    assert "alone, busy machine" in printed
-    figures: Any = written(tmp_path, "threads")["figures"]["threads"]
-    for machine in ("quiet", "busy"):
-        for task in threads.TASKS:
-            assert {
-                way: len(each) for way, each in figures["milliseconds"][machine][task].items()
-            } == dict.fromkeys(ways, 1)
-
-
-@pytest.mark.slow
-def test_threads_of_a_process_that_fails(quick: list[str], tmp_path: Path) -> None:
-    (tmp_path / "tiny" / "config.json").unlink()
-    with pytest.raises(RuntimeError, match="ended by itself"):
-        command.main(["threads", *quick])
-
-
 @pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])
 def test_agreement(
     quick: list[str],
@@ -187,7 +160,7 @@ def test_without_matplotlib_the_figures_are_kept(
 
 
 @pytest.mark.parametrize(
-    "name", [[], ["search"], ["caption"], ["start"], ["agreement"], ["threads"], ["train"]]
+    "name", [[], ["search"], ["caption"], ["start"], ["agreement"], ["busy"], ["train"]]
 )
 def test_help(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
