@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,46 @@ def test_the_limits_are_set_unless_the_user_chose() -> None:
         environment = {name: "the user's"}
         limit_spinning(environment)
         assert environment == {name: "the user's"}
+
+
+# In place of torch: prints how the threads of the process that imports it would wait, and ends it.
+STAND_IN = """
+import os
+print("spins", os.environ.get("GOMP_SPINCOUNT"), flush=True)
+os._exit(0)
+"""
+NOTEBOOK = json.loads((ROOT / "docs" / "own-photos.ipynb").read_text())
+FIRST_CELL = next("".join(c["source"]) for c in NOTEBOOK["cells"] if c["cell_type"] == "code")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["-m", "captioner", "caption", "photo.jpg"],
+        ["-m", "captioner", "train", "--data", "data", "--out", "out"],
+        ["-m", "captioner", "web", "--port", "0"],
+        ["-m", "captioner.web.container", "--port", "0"],
+        ["-m", "benchmarks", "search"],
+        ["-c", f"{FIRST_CELL}\nimport torch"],
+    ],
+    ids=["caption", "train", "web", "container", "benchmarks", "notebook"],
+)
+@pytest.mark.parametrize("own", [None, "77"])
+def test_programs_limit_spinning_before_torch_is_imported(
+    own: str | None, program: list[str], tmp_path: Path, render
+) -> None:
+    (tmp_path / "torch.py").write_text(STAND_IN)
+    (tmp_path / "photo.jpg").write_bytes(render())
+    environment = PLAIN | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *program],
+        cwd=tmp_path,
+        env=environment | ({"GOMP_SPINCOUNT": own} if own else {}),
+        capture_output=True,
+        text=True,
+    )
+    expected = own or SPIN_LIMITS["GOMP_SPINCOUNT"]
+    assert f"spins {expected}" in done.stdout.splitlines(), done.stderr
 
 
 @pytest.mark.slow

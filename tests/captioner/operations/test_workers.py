@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import requests
 
 from captioner.client import CaptionClient
 from captioner.operations.package import package
+from captioner.threads import SPIN_LIMITS, WAIT_POLICY
 from tests.captioner.operations.archives import with_handler
 from tests.captioner.operations.servers import RunningServer
 
@@ -24,6 +26,14 @@ def test_a_worker_that_is_killed_comes_back(server: RunningServer, render) -> No
     with CaptionClient(server.inference, retries=10) as client:
         assert client.caption(photo).caption == before
     assert server.worker.pid != killed.pid
+
+
+def test_the_threads_of_a_worker_wait_as_the_server_says(server: RunningServer) -> None:
+    names = {WAIT_POLICY, *SPIN_LIMITS}
+    chosen = {name: value for name, value in os.environ.items() if name in names}
+    assert chosen  # by tests/conftest.py, or by who runs the tests
+    worker = server.worker.environ()
+    assert {name: worker[name] for name in names & worker.keys()} == chosen
 
 
 # Replies with names from the packages `model` and `handler`, which no other code has.
