@@ -75,12 +75,12 @@ def joined(device: str) -> Iterator[Processes]:
     Parameters
     ----------
     device
-        The device for `choose_device`; with ``auto``, each process of a machine takes a GPU of its
-        own.
+        The device for `choose_device`; with ``auto`` or ``cuda``, each process of a machine takes a
+        GPU of its own.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "auto" and torch.cuda.is_available():
+    if device in ("auto", "cuda") and torch.cuda.is_available():
         device = f"cuda:{local}"
     chosen = choose_device(device)
     if world == 1:
