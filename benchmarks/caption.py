@@ -22,7 +22,7 @@ from benchmarks.report import Line, Report, columns
 from benchmarks.tutorial import MAX_STEPS, TutorialCaptioner
 from model import Captioner, DecodingOptions, checkpoint, image
 from model.captioner import Caption
-from model.inference.devices import has_bf16
+from model.inference.devices import choose_device, has_bf16
 
 # As the tutorial searches: log-probabilities are summed whatever the length, and captions may be as
 # long as there, so that neither search stops before the other.
@@ -48,8 +48,9 @@ QUICK = Sizes(batch=4, single=2, peak_batch=4, large=(1200, 900), product=256)
 def bench(options: Options) -> Report:
     """Run all parts, each with its baseline in turn."""
     sizes = QUICK if options.quick else Sizes()
-    captioner = Captioner.load(options.checkpoint)
-    tutorial = TutorialCaptioner(*checkpoint.load(options.checkpoint))
+    device = choose_device(options.device)
+    captioner = Captioner.load(options.checkpoint, device)
+    tutorial = TutorialCaptioner(*checkpoint.load(options.checkpoint, device))
     photos = inputs.photos(max(sizes.batch, sizes.peak_batch), options.photos)
     report = Report()
     for part in (
@@ -148,13 +149,15 @@ def against_the_peak(
     """
     operations = count_operations(lambda: captioner.caption(photos, DECODING))
     dtype = torch.bfloat16 if has_bf16(captioner.device) else torch.float32
-    square = torch.randn(product, product).to(dtype)
+    square = torch.randn(product, product).to(captioner.device, dtype)
+
+    def multiply() -> None:
+        torch.mm(square, square)
+        if square.device.type == "cuda":
+            torch.cuda.synchronize(square.device)
+
     timings = in_turn(
-        {
-            "caption": lambda: captioner.caption(photos, DECODING),
-            "product": lambda: torch.mm(square, square),
-        },
-        rounds,
+        {"caption": lambda: captioner.caption(photos, DECODING), "product": multiply}, rounds
     )
     peak = 2 * product**3 / statistics.median(timings["product"])
     reached = operations / statistics.median(timings["caption"])

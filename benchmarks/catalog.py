@@ -106,7 +106,7 @@ BENCHMARKS = {
     ),
     "caption": Benchmark(
         "from bytes to captions: throughput, latency, share of the machine's peak",
-        options=("rounds", "photos"),
+        options=("rounds", "photos", "device"),
         by_default=True,
     ),
     "start": Benchmark(

@@ -39,6 +39,10 @@ class Options:
             Path, "JPEGs to use, the first by name (synthetic ones of 500 x 375 pixels)", "FOLDER"
         ),
     )
+    device: str = field(
+        default="cpu",
+        metadata=_argument(str, "device that captions: cpu, cuda, cuda:1, ... or auto (cpu)"),
+    )
     data: Path | None = field(
         default=None,
         metadata=_argument(Path, "captioned photos, prepared or as prepare reads them"),

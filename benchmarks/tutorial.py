@@ -118,8 +118,9 @@ class TutorialCaptioner:
     def __init__(self, network: ShowAttendTell, word_map: WordMap) -> None:
         self.image_size = network.config.image_size
         self.encoder = network.encoder
+        self.device = network.encoder.image_mean.device
         self.decoder = TutorialDecoder(network.config, network.encoder.feature_size).eval()
-        self.decoder.load_state_dict(
+        self.decoder.to(self.device).load_state_dict(
             {
                 name.removeprefix("attention."): tensor
                 for name, tensor in network.decoder.state_dict().items()
@@ -134,7 +135,7 @@ class TutorialCaptioner:
     @torch.no_grad()
     def encode(self, data: bytes) -> torch.Tensor:
         """Decode the photo in full and encode it, shape = (196, D)."""
-        photo = decode_fully(data, self.image_size)
+        photo = decode_fully(data, self.image_size).to(self.device)
         return pooled(self.encoder(photo.unsqueeze(0)))[0]
 
     @torch.no_grad()
@@ -142,10 +143,10 @@ class TutorialCaptioner:
         """Return the words of the best caption of a pooled grid (196, D), without start and end."""
         k, words, decoder = beam_size, len(self.word_map), self.decoder
         features = grid.unsqueeze(0).expand(k, -1, -1)
-        previous = torch.full((k, 1), self.word_map.start)
+        previous = torch.full((k, 1), self.word_map.start, device=grid.device)
         sequences = previous
-        scores_so_far = torch.zeros(k, 1)
-        alphas_so_far = torch.ones(k, 1, grid.shape[0])
+        scores_so_far = grid.new_zeros(k, 1)
+        alphas_so_far = grid.new_ones(k, 1, grid.shape[0])
         complete: list[list[int]] = []
         complete_alphas: list[list[list[float]]] = []
         complete_scores: list[torch.Tensor] = []

@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if hasattr(item, "callspec"):
             fixtures -= item.callspec.params.keys()  # a parameter of that name is no fixture
+        if "device" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.device)
         if fixtures & SLOW_FIXTURES:
             item.add_marker(pytest.mark.slow)
 

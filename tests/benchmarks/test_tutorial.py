@@ -70,8 +70,10 @@ def test_a_caption_that_never_ends_is_cut(
     assert len(tutorial.search(grid, beam)) == MAX_STEPS
 
 
-def test_from_bytes(network: ShowAttendTell, word_map: WordMap, render) -> None:
-    tutorial = TutorialCaptioner(network, word_map)
+def test_from_bytes(
+    network: ShowAttendTell, word_map: WordMap, render, device: torch.device
+) -> None:
+    tutorial = TutorialCaptioner(network.to(device), word_map)
     grid = tutorial.encode(render())
     assert grid.shape == (196, network.encoder.feature_size)
     assert tutorial.caption(render(), 3) == word_map.decode(tutorial.search(grid, 3))

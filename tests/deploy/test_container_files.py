@@ -38,7 +38,15 @@ def test_the_image_is_built_from_all_that_a_wheel_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["scripts/image", "scripts/bootstrap", "scripts/serve", "scripts/test", ".ci/run"]
+    "script",
+    [
+        "scripts/image",
+        "scripts/bootstrap",
+        "scripts/serve",
+        "scripts/test",
+        "benchmarks/gpu.sh",
+        ".ci/run",
+    ],
 )
 def test_shellcheck_has_no_findings(script: str) -> None:
     shellcheck(ROOT / script)

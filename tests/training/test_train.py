@@ -22,10 +22,11 @@ from training.train import train
 
 
 def test_writes_a_checkpoint_that_scores_what_it_says(
-    training: TrainingConfig, dataset: Path
+    training: TrainingConfig, dataset: Path, device: torch.device
 ) -> None:
+    training = dataclasses.replace(training, device=str(device))
     scores = train(training, command="captioner train --this")
-    captioner = Captioner.load(training.out)
+    captioner = Captioner.load(training.out, device)
     photos = datasets.read(dataset).of_split("val")
     search = DecodingOptions(
         training.beam_size, length_penalty=training.length_penalty, consensus=False
@@ -49,9 +50,9 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     assert len(RunFolder(training.run_folder).states()) == training.keep
 
 
-def test_every_stage_in_bfloat16(training: TrainingConfig) -> None:
+def test_every_stage_in_bfloat16(training: TrainingConfig, device: torch.device) -> None:
     """A CPU without fast bfloat16 computes it too, slowly."""
-    train(dataclasses.replace(training, precision="bf16"))
+    train(dataclasses.replace(training, device=str(device), precision="bf16"))
     rows = figures(training)
     assert [row["stage"] for row in rows] == ["decoder"] * 2 + ["fine-tune"] * 2 + ["self-critical"]
     assert all(math.isfinite(row.get("loss", row.get("reward"))) for row in rows)

@@ -49,10 +49,10 @@ def same(found: list[list[Hypothesis]], wanted: list[list[Hypothesis]]) -> None:
 @pytest.mark.parametrize("copies", [1, 3])
 @pytest.mark.parametrize("as_served", [False, True])
 def test_a_captioner_with_itself_captions_as_it_does_alone(
-    config: ModelConfig, word_map: WordMap, copies: int, as_served: bool
+    config: ModelConfig, word_map: WordMap, copies: int, as_served: bool, device: torch.device
 ) -> None:
-    network = member(config, word_map, 1)
-    grid = grids(network)
+    network = member(config, word_map, 1).to(device)
+    grid = grids(network).to(device)
     decoder = PreparedDecoder(network.decoder, torch.float64) if as_served else network.decoder
     ensemble = Ensemble([Member(decoder, word_map, grid[:1])] * copies)
     assert ensemble.word_map == word_map

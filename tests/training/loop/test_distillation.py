@@ -53,9 +53,9 @@ def distilled(training: TrainingConfig, more: Path, teacher: Path) -> TrainingCo
 
 
 def test_every_stage_trains_and_only_captioned_photos_are_scored(
-    distilled: TrainingConfig, tmp_path: Path
+    distilled: TrainingConfig, tmp_path: Path, device: torch.device
 ) -> None:
-    scores = train(dataclasses.replace(distilled, tensorboard=True))
+    scores = train(dataclasses.replace(distilled, tensorboard=True, device=str(device)))
     rows = figures(distilled)
     assert [row["stage"] for row in rows] == ["decoder"] * 2 + ["fine-tune"] * 2 + ["self-critical"]
     assert all("datasets" not in row for row in rows)  # one is scored

@@ -41,9 +41,14 @@ def found_by(network: ShowAttendTell, batch: Batch, word_map: WordMap) -> list[l
 
 
 def test_is_the_policy_gradient_of_what_the_search_finds(
-    network: ShowAttendTell, batch: Batch, word_map: WordMap, reward: CiderD
+    network: ShowAttendTell,
+    batch: Batch,
+    word_map: WordMap,
+    reward: CiderD,
+    device: torch.device,
 ) -> None:
     """The search's own log-probabilities, times rewards less the mean of a photo's others."""
+    network, batch = network.to(device), batch.to(device)
     step = SelfCriticalStep(network, word_map, reward, SEARCH).train()
     loss, mean = step(batch, Totals(0, 0, PHOTOS))
     found = beam_search(network.eval().decoder, batch.images, word_map, SEARCH)
