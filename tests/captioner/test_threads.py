@@ -45,6 +45,14 @@ NOTEBOOK = json.loads((ROOT / "docs" / "own-photos.ipynb").read_text())
 FIRST_CELL = next("".join(c["source"]) for c in NOTEBOOK["cells"] if c["cell_type"] == "code")
 
 
+# An actor of `captioner caption --ray`, on a node that was started without the limits.
+ACTOR = """
+from types import SimpleNamespace
+from captioner.bulk.parts.ray_pool import PartWriter
+PartWriter(SimpleNamespace(current_folder="", recipe=None), 1)._loaded()
+"""
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -54,8 +62,9 @@ FIRST_CELL = next("".join(c["source"]) for c in NOTEBOOK["cells"] if c["cell_typ
         ["-m", "captioner.web.container", "--port", "0"],
         ["-m", "benchmarks", "search"],
         ["-c", f"{FIRST_CELL}\nimport torch"],
+        ["-c", ACTOR],
     ],
-    ids=["caption", "train", "web", "container", "benchmarks", "notebook"],
+    ids=["caption", "train", "web", "container", "benchmarks", "notebook", "ray"],
 )
 @pytest.mark.parametrize("own", [None, "77"])
 def test_programs_limit_spinning_before_torch_is_imported(

@@ -25,6 +25,7 @@ from captioner.bulk.parts.run import PartsRun
 from captioner.bulk.parts.share import Share
 from captioner.bulk.row import RowOptions
 from captioner.bulk.sources.listing import Listing
+from captioner.threads import limit_spinning
 from model.decoding_options import DecodingOptions
 
 # Bytes of memory for Ray's store where this process starts Ray. It would take 30 % of the memory,
@@ -131,6 +132,7 @@ class PartWriter:
 
     def _loaded(self) -> LocalEngine:
         if self._engine is None:
+            limit_spinning(os.environ)  # a node may have been started without the limits
             import torch
 
             from model.process import set_up_process
