@@ -1,4 +1,4 @@
-"""The images of both targets, built once for all tests."""
+"""The images of both targets, each built once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.images import Builder, running_builder
+from tests.deploy.images import TORCHSERVE, WEB, Builder, running_builder
 
 
 @pytest.fixture(scope="session")
@@ -15,13 +15,24 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
         yield builder
 
 
-@pytest.fixture(scope="session")
-def image(builder: Builder) -> str:
+@pytest.fixture(scope="module")  # the next image needs the room on the disk
+def image(builder: Builder) -> Iterator[str]:
     """Return the name of the image with TorchServe."""
-    return builder.build("captioner-test")
+    with builder.image(TORCHSERVE) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def web_image(builder: Builder) -> Iterator[str]:
+    """Return the name of the image with the web server."""
+    with builder.image(WEB, "--target", "web") as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
-def web_image(builder: Builder) -> str:
-    """Return the name of the image with the web server."""
-    return builder.build("captioner-web-test", "--target", "web")
+def other_sizes(builder: Builder) -> dict[str, int]:
+    """Return the bytes of the image with TorchServe."""
+    if TORCHSERVE not in builder.sizes:
+        with builder.image(TORCHSERVE):
+            pass
+    return builder.sizes[TORCHSERVE]
