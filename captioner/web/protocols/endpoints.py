@@ -16,7 +16,7 @@ from captioner.operations.store import MODEL
 from captioner.web.endpoints import Endpoints, headers_of
 from captioner.web.errors import ServerError
 from captioner.web.pool import Pool
-from captioner.web.protocols import ollama, openai, photoprism
+from captioner.web.protocols import ollama, openai, openai_responses, photoprism
 from captioner.web.protocols.queries import (
     Captioned,
     PhotoCaption,
@@ -57,6 +57,7 @@ def protocol_routes(of: Endpoints) -> list[BaseRoute]:
         ("/api/show", send, ours.endpoint(ours.ollama_description, ollama.failure)),
         ("/api/version", get, ours.ollama_version),
         ("/v1/chat/completions", send, ours.caption(openai.read, openai.failure)),
+        ("/v1/responses", send, ours.caption(openai_responses.read, openai.failure)),
         ("/v1/models", get, ours.openai_models),
         ("/v1/models/{model}", get, ours.endpoint(ours.openai_model, openai.failure)),
     ]

@@ -17,6 +17,7 @@ from captioner.web.protocols.queries import (
     checked_photos,
     json_reply,
     list_field,
+    model_field,
     refuse_format,
     since_last_reply,
     text_field,
@@ -121,9 +122,7 @@ def _photos(images: list[Any], part: str) -> list[str]:
 
 
 def _query(body: dict[str, Any], photos: list[str], only_load: bool, content: Content) -> Query:
-    model = text_field(body, "model")
-    if not model:
-        raise RequestError("invalid_request", f"model is missing; ask for {MODEL}")
+    model = model_field(body)
     if format := body.get("format"):
         refuse_format(format, "format")
     stream = body.get("stream", True)

@@ -20,9 +20,9 @@ from captioner.web.protocols.queries import (
     checked_photos,
     json_reply,
     list_field,
+    model_field,
     refuse_format,
     since_last_reply,
-    text_field,
 )
 from handler.errors import RequestError, quoted
 from handler.replies import Reply
@@ -46,9 +46,7 @@ def read(body: dict[str, Any]) -> Query:
     RequestError
         Those messages have no photo or the address of one, or it asks for JSON or several choices.
     """
-    model = text_field(body, "model")
-    if not model:
-        raise RequestError("invalid_request", f"model is missing; ask for {MODEL}")
+    model = model_field(body)
     _check_format(body)
     photos = [
         photo

@@ -127,6 +127,13 @@ def text_field(body: dict[str, Any], name: str) -> str:
     return value or ""
 
 
+def model_field(body: dict[str, Any]) -> str:
+    """Return the name of the model in a protocol that demands one."""
+    if model := text_field(body, "model"):
+        return model
+    raise RequestError("invalid_request", f"model is missing; ask for {MODEL}")
+
+
 def list_field(body: dict[str, Any], name: str) -> list[Any]:
     """Return a field of a request that is a list, or an empty list if it is missing."""
     value = body.get(name)
@@ -189,8 +196,13 @@ def base64_of(photo: Any, part: str) -> str:
     return data
 
 
-def since_last_reply(messages: list[Any]) -> list[dict[str, Any]]:
+def since_last_reply(messages: list[Any], part: str = "messages") -> list[dict[str, Any]]:
     """Return the messages of a chat after the assistant's last one.
+
+    Parameters
+    ----------
+    part
+        The part of the request that holds them, for messages of errors.
 
     Raises
     ------
@@ -200,7 +212,7 @@ def since_last_reply(messages: list[Any]) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise RequestError("invalid_request", f"messages[{i}] must be a JSON object")
+            raise RequestError("invalid_request", f"{part}[{i}] must be a JSON object")
         if message.get("role") == "assistant":
             asked.clear()
         else:

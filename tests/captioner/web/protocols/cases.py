@@ -47,6 +47,23 @@ def of_openai(images: list[str]) -> Body:
     return {"model": "captioner", "messages": [{"role": "user", "content": parts}]}
 
 
+def of_openai_response(images: list[str]) -> Body:
+    """A request as PhotoPrism's ``openAIJSON`` makes it."""
+    system: Body = {"type": "input_text", "text": "Return concise captions."}
+    parts: list[Body] = [{"type": "input_text", "text": "Describe the picture in one sentence."}]
+    parts += [{"type": "input_image", "image_url": each, "detail": "low"} for each in images]
+    return {
+        "model": "captioner",
+        "input": [
+            {"role": "system", "type": "message", "content": [system]},
+            {"role": "user", "type": "message", "content": parts},
+        ],
+        "max_output_tokens": 512,
+        "temperature": 0.1,
+        "top_p": 0.9,
+    }
+
+
 @dataclass(frozen=True)
 class Protocol:
     """One address: how a photo is written there, its requests, captions and messages of errors."""
@@ -90,6 +107,13 @@ PROTOCOLS = {
         data_url,
         of_openai,
         lambda reply: reply["choices"][0]["message"]["content"].split("\n"),
+        lambda reply: reply["error"]["message"],
+    ),
+    "openai response": Protocol(
+        "/v1/responses",
+        data_url,
+        of_openai_response,
+        lambda reply: reply["output"][0]["content"][0]["text"].split("\n"),
         lambda reply: reply["error"]["message"],
     ),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from model import Captioner
 from tests.captioner.web.fakes import SECONDS
-from tests.captioner.web.protocols.cases import data_url, of_openai
+from tests.captioner.web.protocols.cases import data_url, of_openai, of_openai_response
 from tests.captioner.web.protocols.conftest import Serve
 
 
@@ -66,3 +66,24 @@ def test_openais_client(serve: Serve, render, caption: str) -> None:
             client.with_options(api_key="other").chat.completions.create(
                 model=model.id, messages=messages
             )
+
+
+def test_openais_client_asks_for_a_response(serve: Serve, render, caption: str) -> None:
+    photo = data_url(render())
+    asked = of_openai_response([photo])["input"]
+    labels = {"format": {"type": "json_schema", "name": "labels", "schema": {"type": "object"}}}
+    with (
+        serve() as app,
+        openai.OpenAI(base_url=f"{app.url}/v1", api_key="any", timeout=SECONDS) as client,
+    ):
+        create = client.responses.create
+        assert create(model="captioner", input=asked).output_text == caption
+        with create(model="captioner", input=asked, stream=True) as stream:
+            deltas = [each.delta for each in stream if each.type == "response.output_text.delta"]
+        assert deltas == [caption]
+        with client.responses.stream(model="captioner", input=asked) as events:
+            assert events.get_final_response().output_text == caption
+        with pytest.raises(openai.BadRequestError, match="a caption is plain text"):
+            create(model="captioner", input=asked, text=labels)
+        with pytest.raises(openai.NotFoundError, match="'gpt-5-mini'"):
+            create(model="gpt-5-mini", input=asked)
