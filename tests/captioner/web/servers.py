@@ -77,6 +77,20 @@ def running_web(checkpoint: Path, *options: object) -> Iterator[RunningWeb]:
 
 
 @contextmanager
+def running_page(server: str) -> Iterator[str]:
+    """Run ``captioner web --server``, and yield the address of the page."""
+    command = [sys.executable, "-m", "captioner", "web", "--server", server, "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            (url,) = re.findall(r"http://[0-9.:]+", process.stdout.readline())
+            yield url
+        finally:
+            process.terminate()
+        assert process.wait(SECONDS) == 0
+
+
+@contextmanager
 def patient(checkpoint: Path) -> Iterator[Path]:
     """Copy a checkpoint folder, with settings that let a worker load on a busy machine."""
     if not checkpoint.is_dir():

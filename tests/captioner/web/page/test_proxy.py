@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -21,6 +18,7 @@ from captioner.web.run import listen
 from captioner.web.server import Server
 from captioner.web.settings import Limits
 from tests.captioner.web.fakes import SECONDS, answer, running_app, wait_until
+from tests.captioner.web.servers import running_page
 
 
 @contextlib.contextmanager
@@ -152,16 +150,9 @@ def test_replies_are_those_of_the_server_behind(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 def test_the_command_shows_the_page_until_a_signal(scripted) -> None:
     scripted.answer = lambda asked: (200, {"caption": "a dog"})
-    command = [sys.executable, "-m", "captioner", "web", "--server", scripted.url, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        (url,) = re.findall(r"http://[0-9.:]+", process.stdout.readline())
-        try:
-            assert "<title>Captioner</title>" in requests.get(url, timeout=SECONDS).text
-            assert post(url).json() == {"caption": "a dog"}
-        finally:
-            process.terminate()
-        assert process.wait(SECONDS) == 0
+    with running_page(scripted.url) as url:
+        assert "<title>Captioner</title>" in requests.get(url, timeout=SECONDS).text
+        assert post(url).json() == {"caption": "a dog"}
 
 
 @pytest.mark.parametrize(
