@@ -236,6 +236,33 @@ def test_refuses_two_photos_of_one_id(
     assert "with the same id" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("rows", "words", "status"),
+    [
+        (["42,val", "7,train"], [], 0),
+        (["42,val", "8,train"], [], 1),  # why it is missing may be among the problems
+        ([], ["--words=this", "--train=1", "--val=1"], 0),
+    ],
+)
+def test_the_rows_of_the_source_that_were_left_out_are_printed(
+    script: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[str],
+    words: list[str],
+    status: int,
+) -> None:
+    source = coco(tmp_path)
+    with open(source / "metadata.jsonl", "a") as file:
+        file.write('\n{"file_name": "Images/8.jpg", "text": "this is lost"}\n{"text": ')
+    which = words or [f"--ids={ids(tmp_path, *rows)}"]
+    assert script.main([str(source), *which, f"--out={tmp_path / 'out'}"]) == status
+    printed = "".join(capsys.readouterr())
+    assert printed.count("; left out: ") == 1
+    assert "1 x missing photo: Images/8.jpg" in printed
+    assert "1 x row that cannot be read: metadata.jsonl" in printed
+
+
 def test_the_shipped_list_is_readable(script: ModuleType) -> None:
     splits = script.read_ids(SCRIPT.parents[1] / "training" / "recipes" / "coco-photos.csv")
     assert sorted(set(splits.values())) == ["train", "uncaptioned", "val"]
