@@ -1,11 +1,11 @@
 // How sure the captioner is, in words.
 
 const STEPS = [
-  [0.8, "Very likely a good caption"],
-  [0.6, "Likely a good caption"],
-  [0.4, "Perhaps a good caption"],
-  [0.2, "Likely not a good caption"],
-  [0, "Hardly a good caption"],
+  [0.8, "very likely a good caption"],
+  [0.6, "likely a good caption"],
+  [0.4, "perhaps a good caption"],
+  [0.2, "probably wrong"],
+  [0, "very probably wrong"],
 ];
 
 /** Return words for a confidence in 0..1; null is not known. */
@@ -14,7 +14,7 @@ export function confidenceWords(confidence) {
     return "This captioner does not say how sure it is";
   }
   const [, words] = STEPS.find(([least]) => confidence >= least);
-  return `${words}: ${percent(confidence)} sure`;
+  return `${percent(confidence)} sure: ${words}`;
 }
 
 export function percent(confidence) {

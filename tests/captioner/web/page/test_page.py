@@ -88,7 +88,7 @@ def test_the_keyboard_reaches_everything(visit: Visit, render) -> None:
 
 def test_a_caption_is_read_with_its_confidence_and_alternatives(visit: Visit, render) -> None:
     visit.drop(photo=render())
-    visit.expect_said(f"Caption: {captions.CAPTION}. Likely a good caption: 77 % sure.")
+    visit.expect_said(f"Caption: {captions.CAPTION}. 77 % sure: likely a good caption.")
     expect(visit.find("image")).to_have_attribute("alt", captions.CAPTION)
     others = visit.find("alternatives").locator("li")
     expect(others).to_have_text([f"{text} (50 %)" for text in captions.OTHERS])
