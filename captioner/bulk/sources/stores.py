@@ -100,15 +100,21 @@ class ArrowStore:
         self._files: Any
         self._files, base = self._fs.FileSystem.from_uri(start)
         self._base = str(base).rstrip("/")
+        # In Google's store, pyarrow finds no folder by the names of the files in it, unless the
+        # files are asked for as well. Then it names every file below.
+        self._deep = root.startswith("gs:")
 
     def is_folder(self, path: str) -> bool:
         (info,) = self._files.get_file_info([self._within(path)])
         return bool(info.type == self._fs.FileType.Directory)
 
     def entries(self, folder: str) -> list[Entry]:
-        found = self._files.get_file_info(self._fs.FileSelector(self._within(folder)))
-        folders = self._fs.FileType.Directory
-        return [Entry(each.base_name, each.type == folders) for each in found]
+        within, folders = self._within(folder), self._fs.FileType.Directory
+        entries = set()
+        for each in self._files.get_file_info(self._fs.FileSelector(within, recursive=self._deep)):
+            name, _, below = str(each.path).removeprefix(f"{within}/").partition("/")
+            entries.add(Entry(name, bool(below) or each.type == folders))
+        return list(entries)
 
     def identity(self, folder: str) -> Hashable:
         return folder.rstrip("/")
