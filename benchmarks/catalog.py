@@ -78,17 +78,23 @@ two processes that import torch; with OMP_NUM_THREADS=1 the server leaves them o
 takes about half an hour."""
 
 BULK = """\
-Measure captioning a folder into a table, as captioner caption FOLDER --out TABLE does.
+Measure captioning a folder into a table, as captioner caption FOLDER --out TABLE does, and what
+trouble does to it. One after the other it measures
 
-  speed      5,000 photos from a folder into a table, against the same photos in memory, in turn
-  Ray        the same photos into parts by two of Ray's actors with half of the cores each, against
-             one process with all of them; whole commands, in turn
+  folder     5,000 photos from a folder into a table, against the same photos in memory, in turn
   memory     the peak of a process that captions 20,000 photos, against one that captions 1,000
-  kill -9    of the command, twenty times at random moments; the same command goes on each time, and
-             every table in the end must have the bytes of an undisturbed one
+  ray        5,000 photos into parts by Ray's actors with half of the cores each, against one
+             process with all of them; whole commands, in turn
+  kill       kill -9 of the command, twenty times at random moments; the same command goes on each
+             time, and every table in the end must have the bytes of an undisturbed one
+  actors     kill -9 of Ray's actors, twenty times at random moments, while one command goes on
+  node       kill -9 of a node of Ray, all its processes at once: the second of two on this machine,
+             each in a network namespace where the system allows that
+  trouble    a full disk, a folder that may not be read, a photo that changes while it is read: one
+             line must name it, and nothing may be half-written
 
-Photos are drawn or taken from --photos; they repeat. It takes about three quarters of an
-hour."""
+Photos are drawn or taken from --photos; they repeat. Ray needs pip install 'captioner[ray]'. It
+takes about an hour. --only takes single parts, so that a long run can be made in pieces."""
 
 BUSY = """\
 Measure captioning beside processes that compute without a pause, against a quiet machine.
@@ -136,8 +142,8 @@ BENCHMARKS = {
         description=SWAP,
     ),
     "bulk": Benchmark(
-        "a folder into a table: speed, also by Ray, memory, kill -9",
-        options=("rounds", "photos"),
+        "a folder into a table: speed, also by Ray, memory, kill -9, other trouble",
+        options=("rounds", "photos", "only"),
         description=BULK,
     ),
     "decoding": Benchmark(

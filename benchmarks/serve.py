@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,8 @@ from benchmarks.known_photos import KnownPhotos, select_photos
 from benchmarks.load import OK, Load, Reply, Target, closed_loop, wrong_replies
 from benchmarks.measure import Timings, in_turn, ratio, time_of
 from benchmarks.options import Options
-from benchmarks.report import Line, Report, table
+from benchmarks.parts import Part, run_parts, select_parts
+from benchmarks.report import Line, Report
 from benchmarks.serve_faults import killed_workers, overload, restart, stopped_under_load
 from benchmarks.serve_setup import CLIENTS, MAX_CLIENTS, QUICK, Setup, Sizes
 from benchmarks.server import SERVER_TYPES, BenchmarkServer, TorchServeServer, benchmark_server
@@ -35,8 +36,6 @@ THRESHOLDS = {
 SLOWER = 1.5
 IN_PROCESS = "in process"
 
-Part = Callable[[Setup], Report]
-
 
 def bench(options: Options) -> Report:
     """Run the parts on one server, one after the other.
@@ -47,7 +46,8 @@ def bench(options: Options) -> Report:
         There is no such type of server, or no such part for it.
     """
     server_type = _server_type(options.server_type)
-    parts = _parts(options.only, server_type)
+    parts = PARTS if server_type is TorchServeServer else PARTS | WEB_PARTS
+    parts = select_parts(options.only, parts, server_type.name)
     sizes = QUICK if options.quick else Sizes()
     with ExitStack() as stack:
         server, _ = stack.enter_context(benchmark_server(server_type, options.checkpoint))
@@ -66,10 +66,7 @@ def bench(options: Options) -> Report:
             other_load = Load(Target(other.port, photos.photos))
             setup = replace(setup, reference=replace(setup, server=other, load=other_load))
             other.start(photos.photos[0])
-        for part in parts.values():
-            measured = part(setup)
-            print(table(measured.lines), flush=True)  # should a later part fail, this is known
-            report.add(measured)
+        report.add(run_parts(parts, setup))
         report.add(wrong_captions(load.replies, photos))
     return report
 
@@ -78,17 +75,6 @@ def _server_type(name: str) -> type[BenchmarkServer]:
     if name not in SERVER_TYPES:
         raise ValueError(f"--server-type is {name!r}; it must be one of {', '.join(SERVER_TYPES)}")
     return SERVER_TYPES[name]
-
-
-def _parts(only: str, server_type: type[BenchmarkServer]) -> Mapping[str, Part]:
-    """Return the parts to run: those that are named, or all of this type of server."""
-    parts = PARTS if server_type is TorchServeServer else PARTS | WEB_PARTS
-    wanted = only.split(",") if only else [*parts]
-    if unknown := [name for name in wanted if name not in parts]:
-        raise ValueError(
-            f"--only names {unknown[0]!r}; the parts of {server_type.name} are {', '.join(parts)}"
-        )
-    return {name: part for name, part in parts.items() if name in wanted}
 
 
 def _started(setup: Setup) -> Report:
@@ -232,7 +218,7 @@ def wrong_captions(replies: Sequence[Reply], photos: KnownPhotos) -> Report:
     )
 
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, Part[Setup]] = {
     "throughput": throughput,
     "latency": latency,
     "memory": memory,
@@ -240,7 +226,7 @@ PARTS: dict[str, Part] = {
     "kill": killed_workers,
     "restart": restart,
 }
-WEB_PARTS: dict[str, Part] = {
+WEB_PARTS: dict[str, Part[Setup]] = {
     "stop": stopped_under_load,
     "slow": slow_senders,
     "start": first_caption,

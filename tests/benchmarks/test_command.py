@@ -83,14 +83,31 @@ def test_bulk(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("benchmarks.bulk.MAX_DELAY", 0.0)  # a tiny captioner is soon done
-    command.main(["bulk", *quick, "--rounds", "1"])
+    monkeypatch.setattr("benchmarks.bulk_kills.MAX_DELAY", 0.0)  # a tiny captioner is soon done
+    command.main(["bulk", *quick, "--rounds", "1", "--only", "folder,memory,kill,trouble"])
     printed = capsys.readouterr().out
     assert "times the speed from memory" in printed
     assert "times the peak memory of 40" in printed
     figures: Any = written(tmp_path, "bulk")["figures"]["bulk"]
-    assert figures["kills"] >= 2
-    assert figures["equal"] == figures["tables"] > 0
+    assert figures["kills"]["kills"] >= 2
+    assert figures["kills"]["equal"] == figures["kills"]["tables"] > 0
+    assert figures["photo that changes"]
+    assert all(figures.get(name, True) for name in ("full disk", "locked folder"))
+
+
+@pytest.mark.slow
+def test_bulk_by_ray(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["bulk", *quick, "--rounds", "1", "--only", "ray,actors,node"])
+    assert "times the speed of one process" in capsys.readouterr().out
+    figures: Any = written(tmp_path, "bulk")["figures"]["bulk"]
+    for each in ("actors", "node"):
+        assert figures[each]["equal"] == figures[each]["tables"] > 0
+
+
+def test_an_unknown_part_is_named(quick: list[str]) -> None:
+    message = "--only names 'disk'; the parts of bench bulk are folder, memory, .*trouble$"
+    with pytest.raises(ValueError, match=message):
+        command.main(["bulk", *quick, "--only", "folder,disk"])
 
 
 def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from benchmarks.ray_nodes import actors
 from captioner.bulk.parts import ray_pool
 from captioner.bulk.parts.ray_pool import Pool, PoolOptions
 from captioner.bulk.tables import form_of
@@ -61,18 +61,6 @@ def folder(tmp_path: Path, render) -> Path:
         content = b"no photo" if i % 9 == 4 else render(color, shape, (40 + i, 30 + i // 2))
         (folder / f"{i:03}.jpg").write_bytes(content)
     return folder
-
-
-def actors(command: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Return the actors of the pool among the processes that a command has started."""
-    found = []
-    for process in psutil.Process(command.pid).children(recursive=True):
-        try:
-            if process.name().startswith("ray::Map") or "MapWorker" in "".join(process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 @pytest.mark.slow
