@@ -20,7 +20,7 @@ import torch
 
 from model.decoding_options import DecodingOptions
 from model.decoding_step import DecoderState
-from model.hypotheses import Finished, Hypothesis, Step, trace_back
+from model.hypotheses import Hypothesis, Step, trace_back
 from model.word_map import WordMap
 
 # Steps between checks which photos still run, by kind of device; 4 for kinds not named here. A GPU
@@ -72,60 +72,62 @@ def beam_search(
         The decoder's scores are not finite.
     """
     width, last = options.beam_size, word_map.max_tokens(options.max_length)
-    rules = _Rules(word_map, last, grid.device)
+    rules = _Rules(word_map, last, grid)
     check_every = CHECK_EVERY.get(grid.device.type, 4)
 
     rows = torch.arange(len(grid), device=grid.device)
     images = rows  # the photos that still run, (b,)
     memory, state = decoder.memory(grid), decoder.init_state(grid)
-    said = torch.full((len(grid), 1, 1), word_map.start, device=grid.device)  # the beams' words
+    said = rules.unsaid.expand(len(grid), 1, -1)  # the words of the beams, after those never said
     log_probs = grid.new_zeros(len(grid), 1)  # of the running beams, (b, k)
-    finished = Finished.none(len(grid), options.kept, grid)
-    best = finished  # the part of it that belongs to the photos that still run
+    best = grid.new_full((len(grid), options.kept), -torch.inf)  # scores of finished captions
     steps: list[Step] = []
 
     for t in range(last + 1):
-        tokens = said[:, :, -1]
+        tokens = said[..., -1]
         state, alpha = decoder.step(tokens, state, memory)
         word_log_probs = decoder.scores(state.hidden).log_softmax(dim=-1)
         rules.apply(word_log_probs, said, t)
         step = _extend(images, tokens, log_probs, word_log_probs, alpha, word_map.end, width)
         steps.append(step)
-        best = best.with_more(step.ended / (t + 1) ** options.length_penalty, t * width)
+        score = step.ended / (t + 1) ** options.length_penalty
+        best = torch.cat([best, score], dim=1).topk(options.kept).values
         log_probs, beams = step.log_probs, step.beams
         said = torch.cat([_reordered(said, beams), step.words.unsqueeze(-1)], dim=-1)
 
         # A beam that cannot win any more is given up; the state of the first one fills its place.
-        may_win = log_probs / (last + 1) ** options.length_penalty > best.score[:, -1:]
+        may_win = log_probs / (last + 1) ** options.length_penalty > best[:, -1:]
         log_probs = log_probs.where(may_win, -torch.inf)
         beams = beams.where(may_win, beams[:, :1])
         running = may_win[:, 0]
         chosen = rows
         if (t + 1) % check_every == 0 or t == last:
             count = int(running.sum())
+            if count == 0 or t == last:
+                break
             if count <= len(images) * 3 // 4:  # so that copies add up to three batches at most
-                finished.write(images, best)
-                if count == 0 or t == last:
-                    break
                 chosen = rows[running]
                 rows, images, memory = rows[:count], images[chosen], memory.select(chosen)
-                best, said = best.select(chosen), said[chosen]
+                best, said = best[chosen], said[chosen]
                 log_probs, beams = log_probs[chosen], beams[chosen]
         state = state.select(chosen, beams)
 
-    return trace_back(steps, finished, word_map, options)
+    return trace_back(steps, len(grid), word_map, options)
 
 
 class _Rules:
     """The words that may not follow, by step and previous word."""
 
-    def __init__(self, word_map: WordMap, last: int, device: torch.device) -> None:
+    def __init__(self, word_map: WordMap, last: int, like: torch.Tensor) -> None:
         self._last, self._end = last, word_map.end
-        self._never = torch.tensor([word_map.pad, word_map.start, word_map.unk], device=device)
-        # Added to the score of a word that has been said, as the last word or before.
-        self._repeated = _minus_infinity(~word_map.characters).to(device)
-        self._said_before = _minus_infinity(word_map.content).to(device)
-        self._all_but_end = torch.arange(len(word_map), device=device) != word_map.end
+        never = [word_map.pad, word_map.unk, word_map.start]
+        # Ids to begin the words of a beam with: those that never follow, `<start>` last.
+        self.unsaid = torch.tensor(never, device=like.device)
+        # Added to the score of a word that has been said, as the last word or at any time.
+        self._repeated = _minus_infinity(~word_map.characters).to(like)
+        self._said_before = _minus_infinity(word_map.content).to(like)
+        self._said_before[self.unsaid] = -torch.inf
+        self._all_but_end = torch.arange(len(word_map), device=like.device) != word_map.end
 
     def apply(self, word_log_probs: torch.Tensor, said: torch.Tensor, t: int) -> None:
         """Set log-probabilities (b, k, V) to -inf where the word may not follow those of ``said``.
@@ -133,14 +135,13 @@ class _Rules:
         Parameters
         ----------
         said
-            The words of the beams, from ``<start>`` to the last one, shape = (b, k, t + 1).
+            ``unsaid`` and the words of the beams, shape = (b, k, t + 3).
         t
             The number of the step; that of the last one allows only the end.
         """
-        word_log_probs.index_fill_(-1, self._never, -torch.inf)
-        again = self._said_before[said]
-        again[..., -1] = self._repeated[said[..., -1]]
-        word_log_probs.scatter_add_(-1, said, again.to(word_log_probs))
+        last = said[..., -1:]
+        word_log_probs.scatter_add_(-1, said, self._said_before[said])
+        word_log_probs.scatter_add_(-1, last, self._repeated[last])
         if t == 0:
             word_log_probs[..., self._end] = -torch.inf
         if t == self._last:
@@ -173,9 +174,9 @@ def _extend(
     """
     likely_log_probs, likely = word_log_probs.topk(min(width + 1, word_log_probs.shape[-1]))
     ends = likely == end
-    ended = log_probs + likely_log_probs.where(ends, -torch.inf)[..., :width].amax(dim=-1)
-    continued = log_probs.unsqueeze(-1) + likely_log_probs.masked_fill(ends, -torch.inf)
-    continued = continued.flatten(1)
+    totals = log_probs.unsqueeze(-1) + likely_log_probs
+    ended = totals.where(ends, -torch.inf)[..., :width].amax(dim=-1)
+    continued = totals.masked_fill(ends, -torch.inf).flatten(1)
     new_log_probs, place = continued.topk(min(width, continued.shape[1]))
     return Step(
         images=images,

@@ -52,16 +52,14 @@ def by_consensus(
     scores
         The search's scores; a caption's weight is its share of ``exp(SHARPNESS * score)``.
     expected_pairs
-        The pairs that the beams expected, see `model.hypotheses.expected_pairs`.
+        The pairs that the beams expected, see `model.hypotheses.Record.expected`.
     rarity
         The rarity of every id, see `model.word_map.WordMap.rarity`.
     """
     weights = np.exp(SHARPNESS * (np.array(scores) - max(scores)))
     shares = (weights / weights.sum() / 2).tolist()
-    distinct_pairs = [set(pairwise(caption)) for caption in captions]
-    expected = _expected(distinct_pairs, shares, expected_pairs, rarity)
-    rare = rarity.tolist()  # lists are faster to index than arrays
-    agreement = [_agreement(caption, expected, rare) for caption in captions]
+    expected = _expected(captions, shares, expected_pairs, rarity)
+    agreement = [_agreement(caption, expected) for caption in captions]
     return sorted(range(len(captions)), key=lambda place: -agreement[place])
 
 
@@ -69,12 +67,13 @@ class _Expected(NamedTuple):
     """How often pairs and words were expected by captions and beams, half and half."""
 
     pairs: dict[tuple[int, int], float]  # the pairs that some caption has
-    words: list[float]  # every word
+    words: dict[int, float]  # the words of the captions
+    rare: dict[int, float]  # their rarity
     total: float  # the sum over all pairs and words, weighted by rarity
 
 
 def _expected(
-    distinct_pairs: Sequence[set[tuple[int, int]]],
+    captions: Sequence[Sequence[int]],
     shares: Sequence[float],
     expected_pairs: Pairs,
     rarity: np.ndarray,
@@ -82,23 +81,26 @@ def _expected(
     """Add up what the captions, each with its share, and the beams expected."""
     first, second, counts = expected_pairs.first, expected_pairs.second, expected_pairs.counts / 2
     total = float(counts @ (rarity[first] + 2 * rarity[second]))
-    known = np.array(sorted(set().union(*distinct_pairs)))
+    distinct = [set(pairwise(caption)) for caption in captions]
+    known = np.array(sorted(set().union(*distinct)))
     code, codes = (a * len(rarity) + b for a, b in ((first, second), known.T))
     place = codes.searchsorted(code).clip(max=len(codes) - 1)
     sums = np.bincount(place, counts * (codes[place] == code), len(codes))
     pairs = dict(zip(map(tuple, known.tolist()), sums.tolist(), strict=True))
-    words = np.bincount(second, counts, len(rarity)).tolist()
-    rare = rarity.tolist()
-    for distinct, share in zip(distinct_pairs, shares, strict=True):
-        for a, b in distinct:
+    ids = sorted(set().union(*captions))  # few of V: dictionaries of them are faster than lists
+    by_word = np.bincount(second, counts, len(rarity))
+    words, rare = (dict(zip(ids, of[ids].tolist(), strict=True)) for of in (by_word, rarity))
+    for own, share in zip(distinct, shares, strict=True):
+        for a, b in own:
             pairs[a, b] += share
             words[b] += share
             total += share * (rare[a] + 2 * rare[b])
-    return _Expected(pairs, words, total)
+    return _Expected(pairs, words, rare, total)
 
 
-def _agreement(caption: Sequence[int], expected: _Expected, rare: Sequence[float]) -> float:
+def _agreement(caption: Sequence[int], expected: _Expected) -> float:
     """Return half of Dice's coefficient of a caption with what was expected."""
+    rare = expected.rare
     own = sum(rare[a] + 2 * rare[b] for a, b in pairwise(caption))
     common = sum(rare[word] * min(1.0, expected.words[word]) for word in set(caption[1:]))
     common += sum(

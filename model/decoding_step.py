@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -55,25 +56,22 @@ class DecoderState(NamedTuple):
     row: torch.Tensor | None = None  # each beam's row, ascending over photos, shape = (B, K)
 
     def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
-        """Return the state of chosen ``beams`` (b, k) of chosen ``images`` (b,)."""
+        """Return the state of chosen ``beams`` (b, k) of chosen ``images`` (b,), ascending."""
         assert self.row is None
         if beams.device.type != "cpu":  # a GPU would make the host wait for the number of rows
             images = images.unsqueeze(1)
             return DecoderState(self.hidden[images, beams], self.cell[images, beams])
-        width = self.hidden.shape[1]
-        beam = width * torch.arange(len(images)).unsqueeze(1) + beams
+        beam = (self.hidden.shape[1] * images).unsqueeze(1) + beams
         kept, row = torch.unique(beam, return_inverse=True)
-        hidden, cell = (part[images[kept // width], kept % width] for part in self[:2])
+        hidden, cell = (part.flatten(0, 1).index_select(0, kept) for part in self[:2])
         return DecoderState(hidden, cell, row)
 
     def rows_to_beams(self, x: torch.Tensor) -> torch.Tensor:
-        """Repeat the values of rows, (R, ...), for each of their beams, (B, K, ...)."""
-        if self.row is None:
-            return x
-        return x.index_select(0, self.row.flatten()).view(*self.row.shape, *x.shape[1:])
+        """Repeat the values of rows, (R, N), for each of their beams, (B, K, N)."""
+        return x if self.row is None else F.embedding(self.row, x)
 
     def beams_to_rows(self, x: torch.Tensor) -> torch.Tensor:
-        """Take values that the beams of a row share, (B, K, ...), once for each row, (R, ...)."""
+        """Take values that the beams of a row share, (B, K, N), once for each row, (R, N)."""
         if self.row is None:
             return x
         row = self.row.flatten()
@@ -102,8 +100,8 @@ def decoding_step(
     if state.row is None:
         alpha = attend(products.full_att, memory.projected, query)
     else:
-        rows_per_photo = state.row.amax(dim=1) - state.row.amin(dim=1) + 1
-        alpha = attend_by_row(products.full_att, memory.projected, query, rows_per_photo.tolist())
+        ends = (state.row.amax(dim=1) + 1).tolist()
+        alpha = attend_by_row(products.full_att, memory.projected, query, ends)
         alpha = state.rows_to_beams(alpha)
     attended = gate.sigmoid() * state.beams_to_rows(alpha.to(products.dtype) @ memory.grid)
     gates = products.word(tokens).to(state.cell.dtype)
@@ -134,14 +132,20 @@ def attend(full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor) ->
 
 
 def attend_by_row(
-    full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor, rows_per_photo: list[int]
+    full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor, ends: list[int]
 ) -> torch.Tensor:
     """Compute `attend` for the queries of a `DecoderState`'s rows, (R, A), to (R, P).
 
     It goes photo by photo, so that large results stay in the CPU's cache, and takes half the steps:
     ``w relu(p + q) = w max(p, -q) + w q``. The second term, like the bias, is the same at every
     position and does not change the softmax.
+
+    Parameters
+    ----------
+    ends
+        Where the rows of each photo end; those of the next one begin there.
     """
     weight = full_att.weight[0]
-    each = zip(projected, torch.split(query.neg().unsqueeze(1), rows_per_photo), strict=True)
+    queries = query.neg().unsqueeze(1).tensor_split(ends[:-1])
+    each = zip(projected, queries, strict=True)
     return torch.cat([torch.maximum(p, q) @ weight for p, q in each]).softmax(dim=-1)

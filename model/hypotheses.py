@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from model.consensus import SHARPNESS, Pairs, by_consensus
@@ -41,48 +40,73 @@ class Step(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The best finished captions of photos, best first, shape = (b, `DecodingOptions.kept`)."""
+    """The best finished captions of photos, best first, shape = (B, `DecodingOptions.kept`)."""
 
-    score: torch.Tensor
+    score: torch.Tensor  # -inf where there are fewer
     place: torch.Tensor  # K times the step in which it ended, plus the beam
 
+
+class Record(NamedTuple):
+    """All steps of a search as one, with N rows: one for each photo and step in which it ran."""
+
+    rows: Step  # in the order of the steps; K beams, those that did not exist with log_prob -inf
+    t: torch.Tensor  # the number of the step, (N,)
+    divisor: torch.Tensor  # of the scores of captions that end there, (N, 1)
+
     @classmethod
-    def none(cls, photos: int, count: int, like: torch.Tensor) -> Finished:
-        place = torch.zeros(photos, count, dtype=torch.long, device=like.device)
-        return cls(like.new_full((photos, count), -torch.inf), place)
+    def of(cls, steps: list[Step], options: DecodingOptions) -> Record:
+        parts = zip(*steps, strict=True)
+        rows = Step(*(torch.cat([_widened(p, options.beam_size) for p in part]) for part in parts))
+        t = [t for t, step in enumerate(steps) for _ in range(len(step.images))]
+        powers = rows.before.new_tensor([(n + 1) ** options.length_penalty for n in t])
+        return cls(rows, torch.tensor(t, device=powers.device), powers.unsqueeze(1))
 
-    def with_more(self, score: torch.Tensor, first: int) -> Finished:
-        """Return the best of these and of the captions that ended in one step, scores (b, k).
+    def finished(self, photos: int, count: int) -> Finished:
+        """Return the best captions that ended at some step."""
+        steps, width = int(self.t[-1]) + 1, self.rows.ended.shape[1]
+        scores = self.divisor.new_full((photos, steps, width), -torch.inf)
+        scores[self.rows.images, self.t] = self.rows.ended / self.divisor
+        return Finished(*scores.flatten(1).topk(count))
 
-        Parameters
-        ----------
-        first
-            The place of the step's first beam.
+    def expected(self, finished: Finished) -> torch.Tensor:
+        """Return how often each beam's likely words were expected, shape = (N, K, at most K + 1).
+
+        At every step a photo's beams, and the captions that ended before, share a weight of 1 by
+        their scores, as captions do in `by_consensus`; a beam's score is the one that it would have
+        if it ended there. A beam's share goes to the words that may continue it, by their
+        probability.
         """
-        more = torch.arange(first, first + score.shape[1], device=score.device)
-        best, order = torch.cat([self.score, score], dim=1).topk(self.score.shape[1])
-        places = torch.cat([self.place, more.expand_as(score)], dim=1)
-        return Finished(best, places.gather(1, order))
+        score, place = (part[self.rows.images] for part in finished)
+        width = self.rows.before.shape[1]
+        ended = score.masked_fill(place >= width * self.t.unsqueeze(1), -torch.inf)
+        running = self.rows.before / self.divisor
+        share = (SHARPNESS * torch.cat([running, ended], dim=1)).softmax(dim=1)
+        return share[:, :width].unsqueeze(-1) * self.rows.likely_log_probs.exp()
 
-    def select(self, rows: torch.Tensor) -> Finished:
-        return Finished(self.score[rows], self.place[rows])
 
-    def write(self, rows: torch.Tensor, found: Finished) -> None:
-        self.score[rows], self.place[rows] = found
+def _widened(part: torch.Tensor, width: int) -> torch.Tensor:
+    """Add beams that do not exist to a part of a `Step`, up to ``width``."""
+    if part.ndim == 1 or part.shape[1] == width:
+        return part
+    none = -torch.inf if part.is_floating_point() else 0
+    missing = part.new_full((len(part), width - part.shape[1], *part.shape[2:]), none)
+    return torch.cat([part, missing], dim=1)
 
 
 def trace_back(
-    steps: list[Step], finished: Finished, word_map: WordMap, options: DecodingOptions
+    steps: list[Step], photos: int, word_map: WordMap, options: DecodingOptions
 ) -> list[list[Hypothesis]]:
-    """Follow the back-pointers of every finished caption, on the CPU."""
-    on_host = [_StepOnHost(step) for step in steps]
-    expected = expected_pairs(steps, finished, options) if options.consensus else []
+    """Follow the back-pointers of every photo's finished captions, on the CPU."""
+    record = Record.of(steps, options)
+    finished = record.finished(photos, options.kept)
+    host = _OnHost(record, finished if options.consensus else None)
+    rows: list[list[int]] = [[] for _ in range(photos)]  # each photo's, by step
+    for row, image in enumerate(record.rows.images.tolist()):
+        rows[image].append(row)
     found = []
-    for image, (scores, places) in enumerate(
-        zip(finished.score.tolist(), finished.place.tolist(), strict=True)
-    ):
+    for own, scores, places in zip(rows, *(part.tolist() for part in finished), strict=True):
         ended = [
-            _Ended(on_host, image, score, *divmod(place, options.beam_size))
+            _Ended(host, own, score, *divmod(place, options.beam_size))
             for score, place in zip(scores, places, strict=True)
             if score > -torch.inf  # neither unused nor NaN
         ]
@@ -91,75 +115,55 @@ def trace_back(
         if options.consensus:
             captions = [[word_map.start, *each.tokens, word_map.end] for each in ended]
             order = by_consensus(
-                captions, [each.score for each in ended], expected[image], word_map.rarity
+                captions, [each.score for each in ended], host.pairs(own), word_map.rarity
             )
             ended = [ended[place] for place in order]
-        found.append([each.hypothesis(on_host) for each in ended[: options.num_captions]])
+        found.append([each.hypothesis(host) for each in ended[: options.num_captions]])
     return found
 
 
-def expected_pairs(steps: list[Step], finished: Finished, options: DecodingOptions) -> list[Pairs]:
-    """Return for each photo how often the beams expected each pair of adjacent words.
+class _OnHost:
+    """The rows of a `Record` on the CPU, most as lists, which Python reads faster than tensors."""
 
-    At every step a photo's beams, and the captions that ended before, share a weight of 1 by their
-    scores, as captions do in `by_consensus`; a beam's score is the one that it would have if it
-    ended there. A beam's share goes to the words that may continue it, by their probability.
-    """
-    size = max(step.likely[0].numel() for step in steps)
-    shape = (len(finished.score), len(steps), size)  # zeros where a step has fewer, or none
-    first, second = (finished.place.new_zeros(shape) for _ in range(2))
-    count = finished.score.new_zeros(shape)
-    ended_at = finished.place // options.beam_size
-    for t, step in enumerate(steps):
-        running = step.before / (t + 1) ** options.length_penalty
-        ended = finished.score.masked_fill(ended_at >= t, -torch.inf)[step.images]
-        share = (SHARPNESS * torch.cat([running, ended], dim=1)).softmax(dim=1)
-        expected = share[:, : running.shape[1]].unsqueeze(-1) * step.likely_log_probs.exp()
-        here = step.images, t, slice(step.likely[0].numel())
-        first[here] = step.read.unsqueeze(-1).expand_as(step.likely).flatten(1)
-        second[here] = step.likely.flatten(1)
-        count[here] = expected.flatten(1)
-    on_host = (part.flatten(1).cpu().numpy() for part in (first, second, count))
-    return [Pairs(*photo) for photo in zip(*on_host, strict=True)]
+    def __init__(self, record: Record, finished: Finished | None) -> None:
+        rows = record.rows
+        self.ended = rows.ended.tolist()
+        self.words, self.beams = rows.words.tolist(), rows.beams.tolist()
+        self.log_probs = rows.log_probs.tolist()
+        self.alpha = rows.alpha.cpu().numpy()
+        if finished:
+            first = rows.read.unsqueeze(-1).expand_as(rows.likely)
+            each = (first, rows.likely, record.expected(finished))
+            self._pairs = Pairs(*(part.flatten(1).cpu().numpy() for part in each))
 
-
-class _StepOnHost:
-    """A `Step` as lists, which Python reads faster than tensors."""
-
-    def __init__(self, step: Step) -> None:
-        self.row = {image: row for row, image in enumerate(step.images.tolist())}
-        self.ended = step.ended.tolist()
-        self.words, self.beams = step.words.tolist(), step.beams.tolist()
-        self.log_probs = step.log_probs.tolist()
-        self.alpha = step.alpha.cpu().numpy()
+    def pairs(self, rows: list[int]) -> Pairs:
+        """Return the pairs of adjacent words that the beams of some rows expected."""
+        return Pairs(*(part[rows].ravel() for part in self._pairs))
 
 
 class _Ended:
     """A caption that ended at a beam of a step, and the beams that wrote it."""
 
-    def __init__(
-        self, steps: list[_StepOnHost], image: int, score: float, step: int, beam: int
-    ) -> None:
+    def __init__(self, host: _OnHost, rows: list[int], score: float, step: int, beam: int) -> None:
         self.score = score
-        self.log_prob = steps[step].ended[steps[step].row[image]][beam]
-        self.path: list[tuple[int, int]] = []  # the row and the beam of each word in its step
+        self.log_prob = host.ended[rows[step]][beam]
+        self.path: list[tuple[int, int]] = []  # the row and the beam of each word
         self.tokens: list[int] = []
-        for earlier in reversed(steps[:step]):  # from the word before <end> to the first
-            row = earlier.row[image]
+        for row in reversed(rows[:step]):  # from the word before <end> to the first
             self.path.append((row, beam))
-            self.tokens.append(earlier.words[row][beam])
-            beam = earlier.beams[row][beam]
+            self.tokens.append(host.words[row][beam])
+            beam = host.beams[row][beam]
         self.path.reverse()
         self.tokens.reverse()
 
-    def hypothesis(self, steps: list[_StepOnHost]) -> Hypothesis:
-        written = list(zip(steps, self.path, strict=False))  # the steps that wrote its words
-        sums = [step.log_probs[row][beam] for step, (row, beam) in written]
-        alphas = [step.alpha[row, step.beams[row][beam]] for step, (row, beam) in written]
+    def hypothesis(self, host: _OnHost) -> Hypothesis:
+        sums = [host.log_probs[row][beam] for row, beam in self.path]
+        rows = [row for row, _ in self.path]
+        read = [host.beams[row][beam] for row, beam in self.path]  # the beams before each word
         return Hypothesis(
             tokens=self.tokens,
             log_prob=self.log_prob,
             score=self.score,
             token_log_probs=[after - before for before, after in pairwise([0.0, *sums])],
-            alphas=torch.from_numpy(np.stack(alphas)),
+            alphas=torch.from_numpy(host.alpha[rows, read]),
         )
