@@ -26,7 +26,8 @@ DESCRIPTION = """\
 Write captions for photos, as lines or into a table.
 
 A photo that cannot be captioned has an error of its own; the others are captioned, and the exit
-status is 1. A run with --out that ends early is gone on with by the same command."""
+status is 1. When a run with --out ends early, the same command goes on with it. docs/bulk.md says
+more."""
 EXAMPLES = """\
   captioner caption photo.jpg
   captioner caption photos --out captions.csv
