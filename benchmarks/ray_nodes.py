@@ -91,7 +91,8 @@ def ray_node(
         node = RayNode(process, Path(folder))
         try:
             assert process.stdout
-            lines = list(takewhile(lambda line: "Ray runtime started" not in line, process.stdout))
+            # The last line, after which the file with the address is there.
+            lines = list(takewhile(lambda line: "block forever" not in line, process.stdout))
             if process.poll() is not None:
                 raise RuntimeError(f"Ray does not start: {''.join(lines)}")
             yield node
