@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, expect
 from captioner.bulk.row import ALTERNATIVES, COLUMNS
 from captioner.bulk.tables import csv_table
 from model.attention_overlay import overlay
-from tests.captioner.web.fakes import RunningApp
+from tests.captioner.web.fakes import RunningApp, wait_until
 from tests.captioner.web.page import captions
 from tests.captioner.web.page.browser import SECONDS, Visit, opened
 from tests.captioner.web.servers import RunningWeb
@@ -159,7 +159,9 @@ def test_options_are_sent_and_their_faults_are_said(visit: Visit, app: RunningAp
     visit.find("beam_size").fill("2")
     visit.find("num_captions").fill("1")
     visit.find("consensus").select_option("no")
+    before = len(asked)
     visit.find("recaption").click()
+    wait_until(lambda: len(asked) > before)
     expect(visit.find("others")).to_be_hidden()
     sent = {name: value for name, value in asked[-1].items() if name.startswith("x-caption")}
     assert sent == {
