@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_what_a_killed_writer_leaves_is_no_difference(
     files.write_new(tmp_path / "part-00000.csv", b"1")
     wanted = contents(tmp_path)
     # As if it were killed before it can delete its file.
-    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(SystemExit))
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(SystemExit))
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     with pytest.raises(SystemExit):
         files.write_new(tmp_path / "part-00001.csv", b"2")
