@@ -92,5 +92,6 @@ def test_killed_actors_lose_no_row_and_write_none_twice(
     assert err.splitlines()[-1].endswith("could not be captioned; the column error says why")
     assert out.splitlines()[-1].startswith("many: 90 photos, ")
     assert killed
-    assert names(many) == [*(f"part-{n:05}.parquet" for n in range(PHOTOS // SIZE)), "run.json"]
+    seen = [name for name in names(many) if not name.startswith(".")]  # as a killed one may leave
+    assert seen == [*(f"part-{n:05}.parquet" for n in range(PHOTOS // SIZE)), "run.json"]
     assert rows_of(many) == list(form_of(one).read(one))
