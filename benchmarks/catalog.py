@@ -104,6 +104,19 @@ that spins, and beside as many as there are cores. That is done with the caption
 threads wait for work, with OpenMP's own, and with threads that sleep at once. Let nothing else run.
 It takes about three minutes at most: rounds for which there is no time are left out."""
 
+ENGINES = """\
+Measure the encoder alone by every library that can compute it on a CPU: torch as the captioner
+prepares it and as it was trained, torch.compile, OpenVINO and ONNX Runtime, the last two if they
+are installed (pip install openvino onnx onnxruntime). On the same weights and decoded photos it
+prints, of each,
+
+  photos/s     of a batch of 32, and milliseconds of a photo alone
+  start        seconds from the command to the first grid, imports and compiling included
+  MB           the process's peak memory, and on disk, of the packages that it needs more
+  error        how far its grids are from those of the first row
+
+It takes about four minutes at most: rounds for which there is no time are left out."""
+
 BENCHMARKS = {
     "search": Benchmark(
         "the beam search alone: cost against photos, beams and words",
@@ -154,6 +167,11 @@ BENCHMARKS = {
         "captioning beside processes that compute without a pause, against a quiet machine",
         options=("rounds", "photos"),
         description=BUSY,
+    ),
+    "engines": Benchmark(
+        "the encoder alone by torch, OpenVINO, ONNX Runtime and torch.compile",
+        options=("rounds", "photos"),
+        description=ENGINES,
     ),
     "train": Benchmark(  # its command line is its own, see `benchmarks.train`
         "training, against the tutorial's loop: captions a second, memory", options=()

@@ -23,7 +23,6 @@ THRESHOLDS = {
     "throughput": 0.9,  # of that before, each as a share of in process
     "memory": 20.0,  # megabytes
 }
-ROUNDS = 3  # before
 PAUSE = 1.0  # seconds between two bytes
 GIVE_UP = 60.0  # seconds for a sender to be dropped
 HEAD = b"POST /predictions/captioner HTTP/1.1\r\nHost: localhost\r\n"
@@ -33,9 +32,10 @@ KINDS = ((HEAD + b"X-Slow: ", b"x"), (HEAD + BODY + bytes(1000), b""), (HEAD + B
 
 
 def slow_senders(setup: Setup) -> Report:
-    """Let callers send slowly for a minute, while others ask as usual."""
+    """Let callers send slowly for a minute, while others ask as they did in the minute before."""
     runs = {"served": setup.served(min(CLIENTS)), "in process": setup.in_process()}
-    before = in_turn(runs, ROUNDS)
+    in_turn(runs, 1)
+    before = _timed_for(runs, setup.sizes.slow)
     memory = setup.server.memory()
     kept = len(setup.load.replies)
     with sent_slowly(setup.server.port, setup.sizes.senders, setup.sizes.slow) as drops:
