@@ -55,13 +55,13 @@ class DecodingOptions:
     """
 
     beam_size: int = option(
-        5, "hypotheses kept for a photo, K; 1 without a length penalty is greedy", 1, 20
+        10, "hypotheses kept for a photo, K; 1 without a length penalty is greedy", 1, 20
     )
     num_captions: int = option(1, "captions returned for a photo", 1, 20, at_most="beam_size")
     # Three times as many tokens where those are characters, see `WordMap.max_tokens`.
     max_length: int = option(18, "words at most", 1, 50)
     length_penalty: float = option(
-        0.7, "exponent of the length in the score; 0 is off, more favours longer captions", 0, 2
+        0.6, "exponent of the length in the score; 0 is off, more favours longer captions", 0, 2
     )
     consensus: bool = option(
         True,

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from model import Captioner, DecodingOptions
+from model import Captioner
 from model.files import write_whole
 from training.config import TrainingConfig
 from training.data.mixture import Mixture
@@ -109,7 +109,7 @@ def _figures(name: str, config: TrainingConfig) -> dict[str, float]:
         captioner = Captioner.load(config.out)
         split = Split.prepared(mixture.parts[0].prepared, "val")
         started = time.perf_counter()
-        captions = split.caption(captioner, DecodingOptions(config.beam_size, consensus=False))
+        captions = split.caption(captioner, config.decoding)
         seconds = time.perf_counter() - started
         evaluation = assess(
             [caption.text for caption in captions], split.references, split.names, person=False

@@ -34,6 +34,7 @@ log = logging.getLogger("captioner")
 BATCH = 64  # photos taught together
 PART = 16  # batches between two points that killed work can go on from
 MIN_BEAMS = 10  # of the search for captions; more where more captions are wanted
+LENGTH_PENALTY = 0.7  # of that search; long captions have more to teach
 
 
 def teach(
@@ -197,7 +198,8 @@ def _of_batch(
 
 def _found(ensemble: Ensemble, grid: torch.Tensor, count: int) -> Iterator[tuple[str, ...]]:
     """Yield the captions that the ensemble finds for each photo, by consensus, each text once."""
-    search = DecodingOptions(max(MIN_BEAMS, min(2 * count, 20)), count)
+    beams = max(MIN_BEAMS, min(2 * count, 20))
+    search = DecodingOptions(beams, count, length_penalty=LENGTH_PENALTY)
     for hypotheses in beam_search(ensemble, grid, ensemble.word_map, search):
         texts = [ensemble.word_map.decode(hypothesis.tokens) for hypothesis in hypotheses]
         with_words = tuple(text for text in dict.fromkeys(texts) if tokenize(text))

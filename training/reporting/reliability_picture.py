@@ -114,9 +114,11 @@ def _draw_coverage(axes: Axes, reliability: Reliability, person: float | None) -
     levels = {"in any order": (mean, GREY)}
     if person:
         levels["a person,\nall photos"] = person, BLUE
+    highest = max(level for level, _ in levels.values())
     for name, (level, color) in levels.items():
         axes.axhline(level, color=color, linewidth=1.2, zorder=1)
-        axes.text(1.02, level, name, va="center", color=color, fontsize=9)
+        side = "bottom" if level == highest else "top"  # two names never meet
+        axes.text(1.02, level, name, va=side, color=color, fontsize=9)
     axes.legend(frameon=False, fontsize=9, labelcolor="linecolor", loc="upper right")
     axes.set_ylim(0, 1.02 * float(best[first - 1]) or 1)
     axes.set_xlabel("captions kept")

@@ -27,7 +27,7 @@ def test_one_teacher_teaches_the_captions_and_words_that_it_finds_alone(
 ) -> None:
     taught = teach(uncaptioned.folder, [tiny_checkpoint], captions=3, words=4)
     captioner = Captioner.load(tiny_checkpoint)
-    options = DecodingOptions(teaching.MIN_BEAMS, 3)
+    options = DecodingOptions(teaching.MIN_BEAMS, 3, length_penalty=teaching.LENGTH_PENALTY)
     # Teachers read grids in half precision, as a training does.
     grid = captioner.encode(torch.from_numpy(np.array(uncaptioned.pixels))).half()
     wanted = captioner.caption_grid(grid, options)

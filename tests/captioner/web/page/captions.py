@@ -63,7 +63,7 @@ def summary(caption: str, confidence: float) -> dict[str, object]:
 def description() -> dict[str, object]:
     """Return what the page reads of a captioner's description."""
     schemas = option_schemas()
-    defaults = {"beam_size": 5, "max_length": 18, "length_penalty": 0.7, "consensus": True}
+    defaults = {"beam_size": 10, "max_length": 18, "length_penalty": 0.6, "consensus": True}
     return {
         "options": {name: schemas[name] | {"default": value} for name, value in defaults.items()},
         "formats": ["JPEG", "PNG"],

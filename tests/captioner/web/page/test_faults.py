@@ -68,7 +68,7 @@ def test_what_may_go_better_can_be_tried_again(
 def test_faults_of_a_photo_are_said_in_plain_words(
     visit: Visit, render, status: int, body: object, message: str
 ) -> None:
-    expect(visit.find("beam_size")).to_have_attribute("placeholder", "5")  # it knows the formats
+    expect(visit.find("beam_size")).to_have_attribute("placeholder", "10")  # it knows the formats
     answer_first(visit.page, status, body)
     visit.drop(photo=render())
     visit.expect_trouble(message)

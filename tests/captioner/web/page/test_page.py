@@ -150,7 +150,7 @@ def test_options_are_sent_and_their_faults_are_said(visit: Visit, app: RunningAp
         return captions.reply(question)
 
     app.script.reply = record
-    expect(visit.find("beam_size")).to_have_attribute("placeholder", "5")
+    expect(visit.find("beam_size")).to_have_attribute("placeholder", "10")
     visit.drop(photo=render())
     visit.expect_caption(captions.CAPTION)
     assert "x-caption-beam-size" not in asked[-1]
