@@ -29,6 +29,10 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),
     nn.SiLU: ("swish", []),
 }
+# oneDNN compiles a program for each number of rows that it multiplies, and keeps a thousand of
+# them, a quarter of a gigabyte. A search has another number in every step, so more rows than these
+# are filled up to a multiple of them.
+ROWS = 16
 TRIAL = [[1.0, 0.5], [0.25, 2.0]]  # a matrix that all types hold exactly
 
 
@@ -68,7 +72,12 @@ class Product:
         return product
 
     def _by_onednn(self, x: torch.Tensor) -> torch.Tensor:
-        return _linear(x, self._weight, self._bias, "none", [])
+        rows = x.flatten(0, -2)
+        added = -len(rows) % ROWS if len(rows) > ROWS else 0
+        if not added:
+            return _linear(x, self._weight, self._bias, "none", [])
+        product = _linear(F.pad(rows, (0, 0, 0, added)), self._weight, self._bias, "none", [])
+        return product[: len(rows)].view(*x.shape[:-1], -1)
 
 
 def activated(convolution: nn.Conv2d, activation: nn.Module) -> nn.Module:

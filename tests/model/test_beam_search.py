@@ -335,7 +335,7 @@ def test_scores_that_are_not_numbers_are_an_error() -> None:
         ({"beam_size": 3.0}, "beam_size is 3.0"),
         ({"beam_size": True}, "beam_size is True"),
         ({"max_length": 101}, "max_length is 101"),
-        ({"num_captions": 11}, "num_captions is 11; it must be at most beam_size, 5"),
+        ({"num_captions": 11}, "num_captions is 11; it must be at most beam_size, 10"),
         ({"length_penalty": -0.1}, "length_penalty is -0.1"),
         ({"length_penalty": math.nan}, "length_penalty is nan"),
         ({"length_penalty": "1"}, "length_penalty is '1'"),

@@ -18,7 +18,7 @@ from model.network import ShowAttendTell
 from model.word_map import WordMap
 
 SEARCHES = [
-    DecodingOptions(),
+    DecodingOptions(beam_size=5, length_penalty=0.7),
     DecodingOptions(beam_size=1, max_length=12),
     DecodingOptions(beam_size=6, num_captions=4, consensus=False),
 ]

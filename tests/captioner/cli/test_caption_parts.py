@@ -55,7 +55,7 @@ def test_processes_share_a_folder(
         f"photo {i}" for i in range(9, 50, 10)
     ]
     assert main([*command, "--beam-size", "3"]) == 1
-    assert "--beam-size was 5 and is 3. Give the same ones" in capsys.readouterr().err
+    assert "--beam-size was 10 and is 3. Give the same ones" in capsys.readouterr().err
 
 
 def rows_of(part: Path) -> list[dict[str, str]]:

@@ -150,7 +150,7 @@ def test_other_options_are_refused(
     assert main([*arguments, "--beam-size", "3", "--no-recursive"]) == 1
     err = capsys.readouterr().err
     assert "--recursive was True and is False" in err
-    assert "--beam-size was 5 and is 3" in err
+    assert "--beam-size was 10 and is 3" in err
     scripted.answer = by_content
     assert main(arguments) == 1
     assert len(rows_of(table)) == 300

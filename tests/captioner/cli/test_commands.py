@@ -132,7 +132,7 @@ def test_the_search_can_be_switched(capsys: pytest.CaptureFixture[str]) -> None:
     given = command_parser("caption").parse_args(["x.jpg", "--no-consensus", "--beam-size", "7"])
     assert (given.consensus, given.beam_size) == (False, 7)
     printed = " ".join(help_of("caption", capsys=capsys).split())
-    assert "in 1..20 (default: 5)" in printed
+    assert "in 1..20 (default: 10)" in printed
     assert "(default: on)" in printed
     assert "(default: True)" not in printed
 

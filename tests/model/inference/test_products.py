@@ -31,7 +31,7 @@ fbgemm = pytest.mark.skipif(
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("shape", [(1, 7), (0, 7), (3, 5, 7)])
+@pytest.mark.parametrize("shape", [(1, 7), (0, 7), (3, 5, 7), (17, 7), (32, 7), (3, 11, 7)])
 def test_a_product_equals_torchs_linear(
     dtype: torch.dtype, biased: bool, half: bool, shape: tuple[int, ...], device: torch.device
 ) -> None:
@@ -46,6 +46,22 @@ def test_a_product_equals_torchs_linear(
     found = product(x)
     assert found.dtype == dtype
     torch.testing.assert_close(found, expected)
+
+
+@onednn
+def test_few_programs_multiply_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that oneDNN compiles, one for each number of rows, a process keeps a thousand."""
+    compiled, linear = set(), products._linear
+
+    def counted(x: torch.Tensor, *others: Any) -> torch.Tensor:
+        compiled.add(x.shape[:-1])
+        return linear(x, *others)
+
+    monkeypatch.setattr(products, "_linear", counted)
+    product = Product(torch.randn(4, 7, dtype=torch.bfloat16))
+    for count in range(1, 320):
+        product(torch.randn(count, 7, dtype=torch.bfloat16))
+    assert len(compiled) < 40
 
 
 @fbgemm
