@@ -50,7 +50,7 @@ def test_a_product_equals_torchs_linear(
 
 @onednn
 def test_few_programs_multiply_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of those that oneDNN compiles, one for each number of rows, a process keeps a thousand."""
+    """A process keeps up to a thousand programs of oneDNN, one for each number of rows."""
     compiled, linear = set(), products._linear
 
     def counted(x: torch.Tensor, *others: Any) -> torch.Tensor:
