@@ -101,11 +101,14 @@ def _undisturbed_parts(setup: Setup) -> dict[str, bytes]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder by name, without hidden ones: a writer that was killed may leave
-    one (`model.files.write_new`), and no reader of the parts sees it.
+    """Return the files of a folder of parts, by name, as its readers see them.
+
+    A writer that is killed may leave a hidden file, see `model.files.write_new`.
     """
-    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return {path.name: path.read_bytes() for path in paths}
+    from captioner.bulk.parts.folder import LocalFolder
+
+    parts = LocalFolder(folder)
+    return {name: parts.read(name) for name in parts.names()}
 
 
 def are_equal(wanted: dict[str, bytes], found: dict[str, bytes]) -> bool:

@@ -12,13 +12,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Timings, available_cores, ratio
+from benchmarks.measure import Timings, available_cores, ratio, rounds_within
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, columns
 from captioner.threads import SPIN_LIMITS, WAIT_POLICY
@@ -139,15 +138,12 @@ def _in_rounds(
     order = random.Random(0)
     cases = [(setting, task) for setting in processes for task in tasks]
     timings: Timings = {_run(*case, count): [] for case in cases for count in neighbours}
-    start = time.monotonic()
-    for done in range(1, rounds + 1):
+    for _ in rounds_within(rounds, MAX_SECONDS):
         for count in neighbours:
             with _neighbours(count):
                 for setting, task in order.sample(cases, len(cases)):
                     seconds = _ask(processes[setting], task) / task.photos
                     timings[_run(setting, task, count)].append(seconds)
-        if (time.monotonic() - start) * (done + 1) / done > MAX_SECONDS:
-            break
     return timings
 
 

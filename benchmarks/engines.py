@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks import inputs
 from benchmarks.encoder_process import ENGINES, OURS
-from benchmarks.measure import ratio
+from benchmarks.measure import ratio, rounds_within
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, columns
 from model import checkpoint, image
@@ -244,16 +244,14 @@ def _in_rounds(running: Sequence[EngineProcess], photos: int, rounds: int) -> in
 
     A first round warms up. Rounds for which there is no time are left out.
     """
-    order, start = random.Random(0), time.monotonic()
-    for done in range(rounds + 1):
-        if done > 1 and (time.monotonic() - start) * (done + 1) / done > MAX_SECONDS:
-            return done - 1
+    order, done = random.Random(0), 0
+    for done in rounds_within(rounds + 1, MAX_SECONDS, at_least=2):
         for task in TASKS:
             for process in order.sample(running, len(running)):
                 process.encode(task, photos)
                 if not done:
                     process.seconds[task].clear()
-    return rounds
+    return done
 
 
 def _errors(grids: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,21 @@ def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int, warm_up: bool
         for name, run in runs.items():
             timings[name].append(time_of(run))
     return timings
+
+
+def rounds_within(rounds: int, seconds: float, at_least: int = 1) -> Iterator[int]:
+    """Yield the numbers of rounds, from 0, without those that would end after so many seconds.
+
+    Parameters
+    ----------
+    at_least
+        Rounds that are yielded however long they take.
+    """
+    start = time.monotonic()
+    for done in range(rounds):
+        if done >= at_least and (time.monotonic() - start) * (done + 1) / done > seconds:
+            return
+        yield done
 
 
 def ratio(timings: Timings, slow: str, fast: str) -> float:

@@ -34,7 +34,7 @@ KINDS = ((HEAD + b"X-Slow: ", b"x"), (HEAD + BODY + bytes(1000), b""), (HEAD + B
 def slow_senders(setup: Setup) -> Report:
     """Let callers send slowly for a minute, while others ask as they did in the minute before."""
     runs = {"served": setup.served(min(CLIENTS)), "in process": setup.in_process()}
-    in_turn(runs, 1)
+    in_turn(runs, 0)  # warms up
     before = _timed_for(runs, setup.sizes.slow)
     memory = setup.server.memory()
     kept = len(setup.load.replies)

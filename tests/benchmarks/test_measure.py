@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import in_new_process, in_turn, machine, ratio
+from benchmarks.measure import in_new_process, in_turn, machine, ratio, rounds_within
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, table, write_json
 
@@ -64,3 +65,9 @@ def test_json_holds_figures_lines_and_machine(tmp_path: Path) -> None:
 def test_rounds_are_checked() -> None:
     with pytest.raises(ValueError, match="rounds is 0"):
         Options(Path("checkpoint"), rounds=0)
+
+
+def test_rounds_for_which_there_is_no_time_are_left_out() -> None:
+    assert list(rounds_within(3, math.inf)) == [0, 1, 2]
+    assert list(rounds_within(3, 0)) == [0]
+    assert list(rounds_within(3, 0, at_least=2)) == [0, 1]
