@@ -112,7 +112,6 @@ def test_a_stop_loses_nothing_that_was_sent(setup: Setup) -> None:
 @pytest.mark.slow
 def test_slow_senders_beside_others(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_senders, "PAUSE", 0.01)
-    monkeypatch.setattr(slow_senders, "ROUNDS", 1)
     report = slow_senders.slow_senders(setup)
     dropped, lost, _, _ = report.lines
     assert 0 < dropped.measured < math.inf
