@@ -21,6 +21,7 @@ from model.hypotheses import Hypothesis
 from model.image import InvalidImage
 from model.inference.devices import choose_precision
 from model.inference.prepared import PreparedNetwork, prepare
+from model.inference.rounding import is_rounded
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 
@@ -88,8 +89,9 @@ class Captioner:
         ValueError
             There is no such precision.
         """
-        dtypes = choose_precision(precision, torch.device(device))
         network, word_map = checkpoint.load(folder, device)
+        rounded = precision == "auto" and is_rounded(network.encoder)
+        dtypes = choose_precision(precision, torch.device(device), rounded)
         calibration = Calibration.load(folder)
         return cls(prepare(network, *dtypes), word_map, calibration)
 

@@ -34,6 +34,8 @@ class Encoder(nn.Module):
             self.backbone, self.feature_size, self._upper = _timm(config.encoder)
         else:
             self.backbone, self.feature_size, self._upper = _resnet(config.encoder)
+        lite = isinstance(self.backbone, EfficientNetLite)
+        self.first = EfficientNetLite.first if lite else ()
         self.put_channels_last()
         self.pool: nn.Module = (
             nn.Identity()

@@ -10,6 +10,7 @@ import torch
 
 from model import checkpoint
 from model.files import locked
+from model.inference.rounding import rounded
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.network.notices import inherited_notices
@@ -45,7 +46,7 @@ def average(checkpoints: Sequence[Path], out: Path, command: str, overwrite: boo
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out.parent):
         checkpoint.check_new(out, overwrite)
-        checkpoint.save(out, network, word_map, card)
+        checkpoint.save(out, rounded(network), word_map, card)
 
 
 @torch.no_grad()

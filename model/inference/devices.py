@@ -34,17 +34,25 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
-def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+def choose_precision(
+    name: str, device: torch.device, rounded: bool = False
+) -> tuple[torch.dtype, torch.dtype]:
     """Return the types of the encoder's convolutions and of the decoder's products.
 
     ``float32``
         Both compute in float32.
     ``mixed``
-        The decoder computes in bfloat16: the caption of 2 % of the photos changes.
+        The decoder computes in bfloat16.
     ``bfloat16``
-        Both do. The encoder's many layers add up their rounding: 21 % of the captions change.
+        Both do, the encoder but for its first layers.
     ``auto``
-        ``mixed`` where bfloat16 is fast, otherwise ``float32``.
+        Where bfloat16 is fast, ``bfloat16`` if the weights are ``rounded`` for it and ``mixed`` if
+        they are not; elsewhere ``float32``.
+
+    Parameters
+    ----------
+    rounded
+        See `model.inference.rounding.is_rounded`.
 
     Raises
     ------
@@ -54,7 +62,8 @@ def choose_precision(name: str, device: torch.device) -> tuple[torch.dtype, torc
     if name not in PRECISIONS:
         raise ValueError(f"precision is {name!r}; it must be one of {', '.join(PRECISIONS)}")
     if name == "auto":
-        name = "mixed" if has_bf16(device) else "float32"
+        fast = "bfloat16" if rounded else "mixed"
+        name = fast if has_bf16(device) else "float32"
     return (
         torch.bfloat16 if name == "bfloat16" else torch.float32,
         torch.float32 if name == "float32" else torch.bfloat16,

@@ -7,7 +7,7 @@ itself.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ def fold(
     backbone: nn.Module,
     run: Callable[[nn.Module, torch.Tensor], torch.Tensor],
     dtype: torch.dtype,
+    first: Sequence[str] = (),
 ) -> nn.Module:
     """Return a copy of a backbone, for inference, that computes the same with fewer modules.
 
@@ -37,7 +38,9 @@ def fold(
     run
         A function that runs the backbone on photos, shape = (B, 3, H, W).
     dtype
-        The type that the copy computes in.
+        The type that the copy computes in, but for its first modules.
+    first
+        The names of the modules that run first, in order. They keep the backbone's own type.
 
     Returns
     -------
@@ -46,8 +49,8 @@ def fold(
     """
     folded = copy.deepcopy(backbone).eval()
     parameter = next(folded.parameters())
-    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(parameter)
-    pairs, before = _observe(folded, lambda: run(folded, picture))
+    picture = test_picture(parameter)
+    pairs, before = observe(folded, lambda: run(folded, picture))
     names = {module: name for name, module in folded.named_modules()}
     for convolution, norm in pairs:
         _merge(convolution, norm)
@@ -59,14 +62,41 @@ def fold(
     error = (run(folded, picture) - before).norm() / before.norm()
     if not error < MAX_ERROR:
         return copy.deepcopy(backbone).eval().to(dtype)
+    # Not rounded where oneDNN computes, which adds them to sums in float32.
+    biases = {c: None if c.bias is None else c.bias.detach().clone() for c, _ in pairs}
+    kept = {name: folded.get_submodule(name) for name in first if dtype != parameter.dtype}
+    for name in kept:
+        folded.set_submodule(name, nn.Identity())
     folded.to(dtype)
+    for name, module in kept.items():
+        folded.set_submodule(name, module)
     for convolution, norm in pairs:
         placed, activation = (folded.get_submodule(names[m]) for m in (convolution, norm))
         # A convolution of timm's that still pads is left as it is.
         if type(placed) is nn.Conv2d and type(activation) in ACTIVATIONS:
-            folded.set_submodule(names[convolution], activated(placed, activation))
+            bias = biases[convolution]
+            folded.set_submodule(names[convolution], activated(placed, activation, bias))
             folded.set_submodule(names[norm], nn.Identity())
+    if kept:
+        *_, last = kept
+        folded.set_submodule(last, nn.Sequential(folded.get_submodule(last), _To(dtype)))
     return folded
+
+
+class _To(nn.Module):
+    """Convert the output of the module before to another type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self._dtype)
+
+
+def test_picture(like: torch.Tensor) -> torch.Tensor:
+    """Return a small picture of noise, (1, 3, 64, 64), of the device and type of a tensor."""
+    return torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(like)
 
 
 def _merge(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
@@ -107,7 +137,7 @@ def _padding_itself(same: nn.Conv2d) -> nn.Conv2d:
     return convolution
 
 
-def _observe(
+def observe(
     backbone: nn.Module, run: Callable[[], torch.Tensor]
 ) -> tuple[list[Pair], torch.Tensor]:
     """Run a backbone; return the BatchNorms that read a convolution's output, and the result."""

@@ -50,9 +50,12 @@ def prepare(
 
 @torch.no_grad()
 def prepare_encoder(encoder: Encoder, dtype: torch.dtype) -> Encoder:
-    """Return a frozen encoder that convolves in ``dtype``, its BatchNorms folded where possible."""
+    """Return a frozen encoder that convolves in ``dtype``, its BatchNorms folded where possible.
+
+    Its `Encoder.first` modules keep the type that they have.
+    """
     if encoder.image_size % 32 == 0:
-        backbone = fold(encoder.backbone, feature_map, dtype)
+        backbone = fold(encoder.backbone, feature_map, dtype, encoder.first)
     else:
         backbone = copy.deepcopy(encoder.backbone).to(dtype)
     # Everything but the backbone is copied: `deepcopy` takes that one for copied already.
@@ -74,8 +77,8 @@ class PreparedDecoder:
         table = F.linear(decoder.embedding.weight, weights.word)  # W_e e has no more than V values
         self._products = Products(
             dtype=dtype,
-            project=Product(project.weight.to(dtype), project.bias.to(dtype)),
-            hidden=Product(weights.hidden.to(dtype), weights.hidden_bias.to(dtype)),
+            project=Product(project.weight.to(dtype), project.bias),
+            hidden=Product(weights.hidden.to(dtype), weights.hidden_bias),
             attended=Product(weights.attended.to(dtype)),
             word=partial(F.embedding, weight=table.to(dtype)),
             full_att=copy.deepcopy(decoder.attention.full_att).requires_grad_(False),

@@ -47,6 +47,8 @@ class Product:
     ----------
     weight
         shape = (out, in); it and the bias are copied.
+    bias
+        Of the weight's type or, more exact where oneDNN adds it, in float32.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -59,6 +61,8 @@ class Product:
         elif has_onednn(weight):
             self._weight = _packed(self._weight)
             self._compute = self._by_onednn
+        elif self._bias is not None:
+            self._bias = self._bias.to(weight.dtype)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply (..., in), of two or more dimensions, to (..., out), in the weights' type."""
@@ -80,30 +84,36 @@ class Product:
         return product[: len(rows)].view(*x.shape[:-1], -1)
 
 
-def activated(convolution: nn.Conv2d, activation: nn.Module) -> nn.Module:
+def activated(
+    convolution: nn.Conv2d, activation: nn.Module, bias: torch.Tensor | None
+) -> nn.Module:
     """Return one module that convolves and then applies the activation, as fast as is possible.
 
     Parameters
     ----------
     activation
         Its type is one of `ACTIVATIONS`.
+    bias
+        That of the convolution, or the same in float32: oneDNN adds it before it rounds the sum.
     """
     if not has_onednn(convolution.weight):
         return nn.Sequential(convolution, activation)
     kind = PointwiseConvolution if is_pointwise(convolution) else ActivatedConvolution
-    return kind(convolution, *ACTIVATIONS[type(activation)])
+    return kind(convolution, bias, *ACTIVATIONS[type(activation)])
 
 
 class ActivatedConvolution(nn.Module):
     """A convolution and its activation in one call of oneDNN; see `activated`."""
 
-    def __init__(self, convolution: nn.Conv2d, name: str, bounds: list[float]) -> None:
+    def __init__(
+        self, convolution: nn.Conv2d, bias: torch.Tensor | None, name: str, bounds: list[float]
+    ) -> None:
         super().__init__()
-        self.convolution = convolution
+        self.convolution, self._bias = convolution, bias
         self._name, self._bounds = name, bounds
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _convolution(x, self.convolution, self._name, self._bounds)
+        return _convolution(x, self.convolution, self._bias, self._name, self._bounds)
 
 
 class PointwiseConvolution(nn.Module):
@@ -112,10 +122,12 @@ class PointwiseConvolution(nn.Module):
     Its input is copied unless it is laid out with the channels innermost.
     """
 
-    def __init__(self, convolution: nn.Conv2d, name: str, bounds: list[float]) -> None:
+    def __init__(
+        self, convolution: nn.Conv2d, bias: torch.Tensor | None, name: str, bounds: list[float]
+    ) -> None:
         super().__init__()
         self._weight = _packed(convolution.weight.detach().flatten(1).contiguous())
-        self._bias = None if convolution.bias is None else convolution.bias.detach()
+        self._bias = bias
         self._name, self._bounds = name, bounds
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -190,12 +202,12 @@ def _linear(
 
 
 def _convolution(
-    x: torch.Tensor, c: nn.Conv2d, activation: str, bounds: list[float]
+    x: torch.Tensor, c: nn.Conv2d, bias: torch.Tensor | None, activation: str, bounds: list[float]
 ) -> torch.Tensor:
     result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
         x,
         c.weight,
-        c.bias,
+        bias,
         list(c.padding),
         list(c.stride),
         list(c.dilation),
@@ -209,18 +221,18 @@ def _convolution(
 
 @cache
 def _onednn_works(dtype: torch.dtype) -> bool:
-    """Try a small product and convolution of that type against torch's own."""
+    """Try a small product and convolution of that type, biased in float32, against torch's own."""
 
     def agree() -> bool:
         if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return False
-        matrix = torch.tensor(TRIAL, dtype=dtype)
-        product = _linear(matrix, _packed(matrix), None, "none", [])
+        matrix, bias = torch.tensor(TRIAL, dtype=dtype), torch.tensor([0.5, -0.5])
+        product = _linear(matrix, _packed(matrix), bias, "none", [])
         # Made on "meta", it draws no random numbers for weights that are replaced.
         convolution = nn.Conv2d(1, 1, 2, bias=False, device="meta")
         convolution.weight = nn.Parameter(4 * matrix[None, None])
-        clamped = _convolution(matrix[None, None], convolution, "hardtanh", [0.0, 6.0])
-        return torch.equal(product, matrix @ matrix.T) and clamped.item() == 6
+        clamped = _convolution(matrix[None, None], convolution, bias[:1], "hardtanh", [0.0, 6.0])
+        return torch.equal(product, matrix @ matrix.T + bias.to(dtype)) and clamped.item() == 6
 
     return _succeeds(agree)
 

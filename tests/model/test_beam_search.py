@@ -107,6 +107,7 @@ def plain_beam_search(
     photo: int,
     options: DecodingOptions,
     word_map: WordMap = WORD_MAP,
+    shortfall: float = math.inf,
 ) -> list[tuple[float, list[int]]]:
     """Search by the definition, one hypothesis at a time, without any early stop."""
     running: list[tuple[float, list[int]]] = [(0.0, [])]
@@ -132,6 +133,10 @@ def plain_beam_search(
                     score = (total + log_prob) / (t + 1) ** options.length_penalty
                     finished.append((score, words))
         running = sorted(going_on, reverse=True)[: options.beam_size]
+        if options.consensus and len(finished) >= options.num_captions:
+            last = sorted(finished, reverse=True)[options.num_captions - 1][0]
+            needed = last * (t + 2) ** options.length_penalty - shortfall
+            running = [beam for beam in running if beam[0] > needed]
     return sorted(finished, reverse=True)[: options.num_captions]
 
 
@@ -162,6 +167,40 @@ def test_every_beam_is_the_plain_beam_search(
         options = by_score(beam_size, num_captions, max_length, penalty)
         for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
             check(found, plain_beam_search(decoder, photo, options))
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 10])
+def test_with_consensus_beams_far_behind_are_given_up(
+    beam_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "model.hypotheses.by_consensus", lambda captions, *_: range(len(captions))
+    )  # so that the order is that of the definition
+    monkeypatch.setattr("model.beam_search.SHORTFALL", 0.0)
+    decoder, changed = scripted(30, seed=beam_size, end=1.0), 0
+    for num_captions in (1, beam_size):
+        options = DecodingOptions(beam_size, num_captions, 7, length_penalty=2.0)
+        for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
+            wanted = plain_beam_search(decoder, photo, options, shortfall=0.0)
+            scores = [score for score, _ in wanted]  # several captions may have the same one
+            assert [h.score for h in found] == pytest.approx(scores)
+            changed += wanted != plain_beam_search(decoder, photo, options)
+    assert changed
+
+
+def test_beams_that_do_not_run_are_not_computed_on_a_cpu() -> None:
+    class Counting(ScriptedDecoder):
+        rows = 0
+
+        def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+            self.rows += hidden.shape[:-1].numel()
+            return super().scores(hidden)
+
+    decoder = Counting(scripted(9, seed=5, end=3.0).table)
+    options = DecodingOptions(10, 1, 7)
+    beam_search(decoder, decoder.grid(), WORD_MAP, options)
+    steps = options.max_length + 1
+    assert 0 < decoder.rows < 9 * 10 * steps / 2
 
 
 @pytest.mark.parametrize("beam_size", [1, 3, 20])

@@ -180,7 +180,8 @@ def test_precisions(
     precision: str, encoder: torch.dtype, decoder: torch.dtype, render, device: torch.device
 ) -> None:
     loaded = Captioner.load(SHIPPED, device, precision)
-    assert next(loaded.network.encoder.backbone.parameters()).dtype == encoder
+    dtypes = {p.dtype for p in loaded.network.encoder.backbone.parameters()}
+    assert dtypes == {torch.float32, encoder}  # the first layers are always in float32
     grid = loaded.encode(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
     assert grid.dtype == torch.float32
     assert grid.device.type == device.type
@@ -189,10 +190,15 @@ def test_precisions(
 
 
 def test_auto_is_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    for fast, name in ((True, "mixed"), (False, "float32")):
+    cpu = torch.device("cpu")
+    for fast, rounded, name in (
+        (True, True, "bfloat16"),
+        (True, False, "mixed"),
+        (False, True, "float32"),
+        (False, False, "float32"),
+    ):
         monkeypatch.setattr("model.inference.devices.has_bf16", lambda device, fast=fast: fast)
-        cpu = torch.device("cpu")
-        assert choose_precision("auto", cpu) == choose_precision(name, cpu)
+        assert choose_precision("auto", cpu, rounded) == choose_precision(name, cpu)
     with pytest.raises(ValueError, match="precision is 'half'; it must be one of auto, float32"):
         Captioner.load(SHIPPED, precision="half")
 

@@ -17,6 +17,7 @@ from torch import nn
 from model import checkpoint
 from model.captioner import Captioner
 from model.inference.devices import has_bf16
+from model.inference.rounding import rounded
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.config import TrainingConfig
@@ -284,7 +285,7 @@ class Trainer:
         row["kept"] = True
         if self.processes.first:
             note = f"Unfinished: epoch {row['epoch']}, validation CIDEr {row['CIDEr']:.4f}.\n"
-            checkpoint.save(self.run.best, stage.averaged.network, self.word_map, note)
+            checkpoint.save(self.run.best, rounded(stage.averaged.network), self.word_map, note)
 
     def _save(self, stage: Stage) -> None:
         """Write a state; every process adds the state of its random numbers, the first writes."""

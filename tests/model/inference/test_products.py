@@ -48,6 +48,18 @@ def test_a_product_equals_torchs_linear(
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("available", [False, True])
+def test_a_bias_may_be_more_exact_than_the_weights(
+    available: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not available:
+        monkeypatch.setattr(products, "has_onednn", lambda weight: False)
+    weight, bias = torch.eye(2, dtype=torch.bfloat16), torch.tensor([1 + 2**-9, -1.0])
+    found = Product(weight, bias)(torch.tensor([[-1.0, 1.0]], dtype=torch.bfloat16))
+    exact = has_onednn(weight) and available
+    assert found.tolist() == [[2**-9 if exact else 0.0, 0.0]]
+
+
 @onednn
 def test_few_programs_multiply_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process keeps up to a thousand programs of oneDNN, one for each number of rows."""
@@ -80,7 +92,7 @@ def test_an_activated_convolution_equals_both_modules(activation: type[nn.Module
     torch.manual_seed(0)
     convolution = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2).requires_grad_(False)
     x = 10 * torch.randn(2, 4, 9, 8)
-    module = activated(convolution, activation())
+    module = activated(convolution, activation(), convolution.bias)
     assert isinstance(module, ActivatedConvolution)
     found = module(x)
     torch.testing.assert_close(found, activation()(convolution(x)), rtol=1e-4, atol=1e-4)
@@ -97,7 +109,7 @@ def test_a_pointwise_convolution_equals_both_modules(
     convolution = nn.Conv2d(4, 6, 1, bias=biased).requires_grad_(False)
     assert is_pointwise(convolution)
     x = (10 * torch.randn(2, 4, 9, 8)).to(memory_format=layout)
-    module = activated(convolution, activation())
+    module = activated(convolution, activation(), convolution.bias)
     assert isinstance(module, PointwiseConvolution)
     found = module(x)
     torch.testing.assert_close(found, activation()(convolution(x)), rtol=1e-4, atol=1e-4)
@@ -157,7 +169,9 @@ def test_operators_that_are_not_as_expected_are_not_used(
         assert not has_onednn(weight)
         assert not has_fbgemm(weight)
         assert torch.equal(Product(weight)(weight), weight @ weight.T)
-        assert torch.equal(activated(convolution, nn.ReLU())(x), convolution(x).relu())
+        assert torch.equal(
+            activated(convolution, nn.ReLU(), convolution.bias)(x), convolution(x).relu()
+        )
     finally:
         for trial in (products._onednn_works, products._fbgemm_works):
             trial.cache_clear()
