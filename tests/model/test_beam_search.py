@@ -176,12 +176,12 @@ def test_with_consensus_beams_far_behind_are_given_up(
     monkeypatch.setattr(
         "model.hypotheses.by_consensus", lambda captions, *_: range(len(captions))
     )  # so that the order is that of the definition
-    monkeypatch.setattr("model.beam_search.SHORTFALL", 0.0)
+    monkeypatch.setattr("model.beam_search.SHORTFALL", -1.0)
     decoder, changed = scripted(30, seed=beam_size, end=1.0), 0
     for num_captions in (1, beam_size):
         options = DecodingOptions(beam_size, num_captions, 7, length_penalty=2.0)
         for photo, found in enumerate(beam_search(decoder, decoder.grid(), WORD_MAP, options)):
-            wanted = plain_beam_search(decoder, photo, options, shortfall=0.0)
+            wanted = plain_beam_search(decoder, photo, options, shortfall=-1.0)
             scores = [score for score, _ in wanted]  # several captions may have the same one
             assert [h.score for h in found] == pytest.approx(scores)
             changed += wanted != plain_beam_search(decoder, photo, options)
