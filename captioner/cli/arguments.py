@@ -144,8 +144,9 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         default="auto",
-        help="float32; mixed: the decoder in bfloat16; bfloat16: the encoder too;"
-        " auto: mixed where bfloat16 is fast, else float32 (default: %(default)s)",
+        help="float32; mixed: the decoder in bfloat16; bfloat16: the encoder too; auto: where"
+        " bfloat16 is fast, bfloat16 if the weights are rounded for it, else mixed; float32"
+        " elsewhere (default: %(default)s)",
     )
 
 
