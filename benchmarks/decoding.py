@@ -1,4 +1,5 @@
-"""The seconds that photos of every image format take to decode, against the estimate from headers.
+"""The seconds that photos of every image format take to decode, against the estimate from headers,
+and those of other decoders for a camera's JPEG.
 
 The estimate is `model.image.cost`'s, by which the server refuses what would take too long.
 Photos of one colour have next to no bytes, as a decompression bomb has; photos of noise have as
@@ -7,14 +8,18 @@ many as their format can need.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import statistics
 import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import inputs
+from benchmarks.measure import in_turn, ratio
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, columns
 from model import image
@@ -62,7 +67,44 @@ def bench(options: Options) -> Report:
             report.lines.append(line)
     print(f"photos of {side} x {side} pixels, seconds of one core")
     print(columns(rows))
+    photo = inputs.large_photos(1, (side, side) if options.quick else inputs.CAMERA)[0]
+    report.lines += _other_decoders(photo, options.rounds)
     return report
+
+
+def _other_decoders(photo: bytes, rounds: int) -> list[Line]:
+    """Decode a camera's JPEG at an eighth of its size by each decoder that is installed."""
+
+    def by_pillow() -> NDArray[np.uint8]:
+        picture = Image.open(io.BytesIO(photo))
+        picture.draft("RGB", (ENCODER_SIDE, ENCODER_SIDE))
+        return np.asarray(picture)
+
+    def by_simplejpeg() -> NDArray[np.uint8]:
+        simplejpeg = importlib.import_module("simplejpeg")
+        least = {"min_height": ENCODER_SIDE, "min_width": ENCODER_SIDE, "min_factor": 1}
+        return np.asarray(simplejpeg.decode_jpeg(photo, "RGB", **least))
+
+    def by_opencv() -> NDArray[np.uint8]:
+        cv2 = importlib.import_module("cv2")
+        cv2.setNumThreads(1)
+        pixels = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+    lines, wanted = [], by_pillow()
+    for name, module, decode in (
+        ("simplejpeg", "simplejpeg", by_simplejpeg),
+        ("OpenCV", "cv2", by_opencv),
+    ):
+        if importlib.util.find_spec(module) is None:
+            print(f"{name} is not installed and is left out")
+            continue
+        timings = in_turn({"pillow": by_pillow, name: decode}, rounds)
+        found = decode()
+        same = found.shape == wanted.shape and bool((found == wanted).all())
+        unit = f"times Pillow's speed, {'the same' if same else 'other'} pixels"
+        lines.append(Line(f"camera's JPEG, {name}", ratio(timings, "pillow", name), unit))
+    return lines
 
 
 def _flat(side: int) -> Image.Image:

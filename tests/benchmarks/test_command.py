@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import command
+from benchmarks import command, decoding
 from benchmarks.catalog import BENCHMARKS
+from benchmarks.inputs import large_photos
 from model import checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
@@ -117,6 +123,29 @@ def test_decoding(quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     assert {name.partition(",")[0].partition(" ")[0] for name in measured["decoding"]} == {
         *accepted()
     }
+
+
+def test_other_decoders_of_a_jpeg(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One gives the pixels that Pillow gives, one others, and one is not installed."""
+    photo = large_photos(1, (600, 400))[0]
+
+    def decoded(data: bytes, mode: str, min_height: int, min_width: int, min_factor: int) -> object:
+        picture = Image.open(io.BytesIO(data))
+        picture.draft(mode, (min_width, min_height))
+        return np.asarray(picture)
+
+    for decode, pixels in ((decoded, "the same pixels"), (lambda *_, **__: [[0]], "other pixels")):
+        module = ModuleType("simplejpeg")
+        module.__spec__ = ModuleSpec("simplejpeg", None)
+        module.decode_jpeg = decode  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "simplejpeg", module)
+        monkeypatch.setitem(sys.modules, "cv2", None)
+        [line] = decoding._other_decoders(photo, 1)
+        assert line.name == "camera's JPEG, simplejpeg"
+        assert line.unit == f"times Pillow's speed, {pixels}"
+        assert "OpenCV is not installed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["float32", "bfloat16"])
