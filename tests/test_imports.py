@@ -48,7 +48,7 @@ ORDER = [
     ["image", "image.cost"],
     ["encoder", "decoder", "hypotheses"],
     ["network"],
-    ["beam_search", "checkpoint", "inference.prepared"],
+    ["beam_search", "checkpoint", "inference.prepared", "inference.rounding"],
     ["captioner", "attention_picture"],
 ]
 

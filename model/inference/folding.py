@@ -49,7 +49,7 @@ def fold(
     """
     folded = copy.deepcopy(backbone).eval()
     parameter = next(folded.parameters())
-    picture = test_picture(parameter)
+    picture = noise_picture(parameter)
     pairs, before = observe(folded, lambda: run(folded, picture))
     names = {module: name for name, module in folded.named_modules()}
     for convolution, norm in pairs:
@@ -94,7 +94,7 @@ class _To(nn.Module):
         return x.to(self._dtype)
 
 
-def test_picture(like: torch.Tensor) -> torch.Tensor:
+def noise_picture(like: torch.Tensor) -> torch.Tensor:
     """Return a small picture of noise, (1, 3, 64, 64), of the device and type of a tensor."""
     return torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(like)
 

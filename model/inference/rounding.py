@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.encoder import Encoder, feature_map
-from model.inference.folding import observe, test_picture
+from model.inference.folding import observe, noise_picture
 from model.network import ShowAttendTell
 
 # The root of the mean square error of rounding, relative to the weights: 0.0016 in bfloat16,
@@ -58,7 +58,7 @@ def _scaled(encoder: Encoder) -> Iterator[tuple[nn.Conv2d, torch.Tensor]]:
     backbone = encoder.backbone
     names = {module: name for name, module in backbone.named_modules()}
     first = tuple(f"{name}." for name in encoder.first)
-    picture = test_picture(next(backbone.parameters()))
+    picture = noise_picture(next(backbone.parameters()))
     for convolution, norm in observe(backbone, lambda: feature_map(backbone, picture))[0]:
         if not f"{names[convolution]}.".startswith(first):
             assert norm.running_mean is not None
