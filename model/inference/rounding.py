@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.encoder import Encoder, feature_map
-from model.inference.folding import observe, noise_picture
+from model.inference.folding import noise_picture, observe
 from model.network import ShowAttendTell
 
 # The root of the mean square error of rounding, relative to the weights: 0.0016 in bfloat16,
