@@ -10,7 +10,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model import Captioner, DecodingOptions
+from model import Captioner, DecodingOptions, checkpoint
+from model.inference.rounding import is_rounded
 from tests.training.trainings import check_two_processes_train_like_one, digest, figures
 from training.config import TrainingConfig
 from training.data import datasets
@@ -27,6 +28,7 @@ def test_writes_a_checkpoint_that_scores_what_it_says(
     training = dataclasses.replace(training, device=str(device))
     scores = train(training, command="captioner train --this")
     captioner = Captioner.load(training.out, device)
+    assert is_rounded(checkpoint.load(training.out)[0].encoder)
     photos = datasets.read(dataset).of_split("val")
     search = DecodingOptions(
         training.beam_size, length_penalty=training.length_penalty, consensus=False
