@@ -1,5 +1,6 @@
-"""The seconds that photos of every image format take to decode, against the estimate from headers,
-and those of other decoders for a camera's JPEG.
+"""The seconds that photos of every image format take to decode, against the estimate from headers.
+
+Other decoders are compared for a camera's JPEG, where they are installed.
 
 The estimate is `model.image.cost`'s, by which the server refuses what would take too long.
 Photos of one colour have next to no bytes, as a decompression bomb has; photos of noise have as

@@ -19,7 +19,7 @@ from model.calibration import Calibration
 from model.decoding_options import DecodingOptions
 from model.hypotheses import Hypothesis
 from model.image import InvalidImage
-from model.inference.devices import choose_precision
+from model.inference.devices import choose_precision, has_bf16
 from model.inference.prepared import PreparedNetwork, prepare
 from model.inference.rounding import is_rounded
 from model.network import ShowAttendTell
@@ -90,8 +90,9 @@ class Captioner:
             There is no such precision.
         """
         network, word_map = checkpoint.load(folder, device)
-        rounded = precision == "auto" and is_rounded(network.encoder)
-        dtypes = choose_precision(precision, torch.device(device), rounded)
+        where = torch.device(device)
+        rounded = precision == "auto" and has_bf16(where) and is_rounded(network.encoder)
+        dtypes = choose_precision(precision, where, rounded)
         calibration = Calibration.load(folder)
         return cls(prepare(network, *dtypes), word_map, calibration)
 
