@@ -17,7 +17,7 @@ from model.decoder import Decoder
 from model.decoding_step import DecoderState, Memory, Products, decoding_step
 from model.encoder import MICRO_BATCH, Encoder, feature_map
 from model.inference.folding import fold
-from model.inference.products import Product
+from model.inference.products import Product, TwofoldProduct, has_fast_bf16
 from model.network import ShowAttendTell
 
 
@@ -69,7 +69,8 @@ def prepare_encoder(encoder: Encoder, dtype: torch.dtype) -> Encoder:
 class PreparedDecoder:
     """A `Decoder` for searching alone, its weights arranged once for products in ``dtype``.
 
-    Scores, softmax and the state of the LSTM stay in the type of the decoder's parameters.
+    Scores, softmax and the state of the LSTM stay in the type of the decoder's parameters; what
+    scores are products of is rounded where that is faster, see `TwofoldProduct`.
     """
 
     def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
@@ -86,7 +87,9 @@ class PreparedDecoder:
         )
         self._init_h = copy.deepcopy(decoder.init_h).requires_grad_(False)
         self._init_c = copy.deepcopy(decoder.init_c).requires_grad_(False)
-        self._scores = Product(decoder.fc.weight, decoder.fc.bias)
+        twofold = dtype == torch.bfloat16 and has_fast_bf16(decoder.fc.weight)
+        kind = TwofoldProduct if twofold else Product
+        self._scores = kind(decoder.fc.weight, decoder.fc.bias)
 
     def memory(self, grid: torch.Tensor) -> Memory:
         """Compute everything that the steps share, from the grid (B, P, D)."""

@@ -33,6 +33,8 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
 # them, a quarter of a gigabyte. A search has another number in every step, so more rows than these
 # are filled up to a multiple of them.
 ROWS = 16
+# So many rows, at most, are multiplied by FBGEMM once rather than by oneDNN twice.
+FEW_ROWS = 32
 TRIAL = [[1.0, 0.5], [0.25, 2.0]]  # a matrix that all types hold exactly
 
 
@@ -76,12 +78,42 @@ class Product:
         return product
 
     def _by_onednn(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(0, -2)
-        added = -len(rows) % ROWS if len(rows) > ROWS else 0
-        if not added:
-            return _linear(x, self._weight, self._bias, "none", [])
-        product = _linear(F.pad(rows, (0, 0, 0, added)), self._weight, self._bias, "none", [])
-        return product[: len(rows)].view(*x.shape[:-1], -1)
+        rows = _filled_up(x)
+        product = _linear(rows, self._weight, self._bias, "none", [])
+        return product[: x.shape[:-1].numel()].view(*x.shape[:-1], product.shape[-1])
+
+
+class TwofoldProduct:
+    """``x W^T + b`` in float32, with x and W rounded to bfloat16, where that is fast enough.
+
+    oneDNN rounds a product in bfloat16 to eight bits, too few for the scores of words. But it can
+    subtract before it rounds: the same product less the rounded one is what rounding took away, and
+    the sum of both has sixteen bits. On a core with AMX the two take half of the time of the one
+    product in float32.
+
+    Parameters
+    ----------
+    weight, bias
+        See `Product`.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        rounded = weight.detach().bfloat16()
+        self._few = Product(rounded.float(), bias)  # half precision holds them: they were rounded
+        self._weight = _packed(rounded)
+        self._bias = bias.detach().clone()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Multiply (..., in), of two or more dimensions, to (..., out)."""
+        count = x.shape[:-1].numel()
+        x = x.bfloat16()
+        if count <= FEW_ROWS:
+            return self._few(x.float())
+        rows = _filled_up(x)
+        product = _linear(rows, self._weight, None, "none", [])
+        rest = _linear_minus(rows, self._weight, product)
+        scores = torch.add(self._bias, product).add_(rest)
+        return scores[:count].view(*x.shape[:-1], len(self._bias))
 
 
 def activated(
@@ -165,6 +197,17 @@ def has_fbgemm(weight: torch.Tensor) -> bool:
     )
 
 
+def has_fast_bf16(weight: torch.Tensor) -> bool:
+    """Whether `TwofoldProduct` can compute with this weight, and is faster than `Product`."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch.cpu._is_amx_tile_supported()
+        and has_onednn(weight.bfloat16())
+        and _subtraction_works()
+    )
+
+
 def product_operators() -> list[Any]:
     """Return the private operators that are products, for counters of operations."""
     return [
@@ -188,6 +231,13 @@ def _packed(weight: torch.Tensor) -> torch.Tensor:
     return packed
 
 
+def _filled_up(x: torch.Tensor) -> torch.Tensor:
+    """Return the rows of x (..., N) and, if they are many, zeros up to a multiple of `ROWS`."""
+    rows = x.flatten(0, -2)
+    added = -len(rows) % ROWS if len(rows) > ROWS else 0
+    return F.pad(rows, (0, 0, 0, added)) if added else rows
+
+
 def _linear(
     x: torch.Tensor,
     packed: torch.Tensor,
@@ -199,6 +249,16 @@ def _linear(
         x, packed, bias, activation, bounds, ""
     )
     return product
+
+
+def _linear_minus(
+    x: torch.Tensor, packed: torch.Tensor, subtrahend: torch.Tensor
+) -> torch.Tensor:
+    """Return ``x W^T - subtrahend``, rounded only at its end."""
+    difference: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+        x, subtrahend, packed, None, "sub"
+    )
+    return difference
 
 
 def _convolution(
@@ -233,6 +293,19 @@ def _onednn_works(dtype: torch.dtype) -> bool:
         convolution.weight = nn.Parameter(4 * matrix[None, None])
         clamped = _convolution(matrix[None, None], convolution, bias[:1], "hardtanh", [0.0, 6.0])
         return torch.equal(product, matrix @ matrix.T + bias.to(dtype)) and clamped.item() == 6
+
+    return _succeeds(agree)
+
+
+@cache
+def _subtraction_works() -> bool:
+    """Try whether subtracting a rounded product leaves what rounding took away."""
+
+    def agree() -> bool:
+        x = torch.tensor([[1.0, 2**-9]], dtype=torch.bfloat16)
+        weight = _packed(torch.ones(1, 2, dtype=torch.bfloat16))
+        product = _linear(x, weight, None, "none", [])
+        return product.item() == 1 and _linear_minus(x, weight, product).item() == 2**-9
 
     return _succeeds(agree)
 

@@ -13,7 +13,9 @@ from model.inference.products import (
     ActivatedConvolution,
     PointwiseConvolution,
     Product,
+    TwofoldProduct,
     activated,
+    has_fast_bf16,
     has_fbgemm,
     has_onednn,
     is_pointwise,
@@ -74,6 +76,28 @@ def test_few_programs_multiply_any_number_of_rows(monkeypatch: pytest.MonkeyPatc
     for count in range(1, 320):
         product(torch.randn(count, 7, dtype=torch.bfloat16))
     assert len(compiled) < 40
+
+
+@onednn
+@pytest.mark.parametrize("shape", [(1, 96), (0, 96), (32, 96), (33, 96), (3, 11, 96), (5, 16, 96)])
+@pytest.mark.parametrize("few", [True, False])
+def test_a_twofold_product_rounds_what_it_multiplies_and_not_the_result(
+    shape: tuple[int, ...], few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_onednn(torch.zeros(1, dtype=torch.bfloat16)):
+        pytest.skip("oneDNN does not compute in bfloat16 on this CPU")
+    if not few:
+        monkeypatch.setattr(products, "FEW_ROWS", 0)
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = (torch.randn(*s, generator=generator).half().float() for s in ((50, 96), (50,)))
+    x = torch.randn(*shape, generator=generator)
+    expected = F.linear(x.bfloat16().double(), weight.bfloat16().double(), bias.double())
+    product = TwofoldProduct(weight, bias)
+    weight.zero_()  # was copied
+    bias.zero_()
+    found = product(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected.float(), rtol=2**-15, atol=2**-15)
 
 
 @fbgemm
@@ -144,6 +168,18 @@ def test_onednn_is_not_used_for_other_types_and_devices() -> None:
     assert not has_onednn(torch.zeros(1, device="meta"))
 
 
+def test_bf16_is_fast_only_where_a_cpu_multiplies_matrices_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.zeros(2, 2)
+    assert not has_fast_bf16(weight.double())
+    assert not has_fast_bf16(weight.to("meta"))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert has_fast_bf16(weight) == has_onednn(weight.bfloat16())
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not has_fast_bf16(weight)
+
+
 @pytest.mark.parametrize("fault", ["missing", "changed", "wrong"])
 def test_operators_that_are_not_as_expected_are_not_used(
     fault: str, monkeypatch: pytest.MonkeyPatch
@@ -163,17 +199,19 @@ def test_operators_that_are_not_as_expected_are_not_used(
     x = torch.randn(1, 2, 3, 3)
     for name in ("mkldnn", "quantized"):
         monkeypatch.setattr(torch.ops, name, Library())
-    for trial in (products._onednn_works, products._fbgemm_works):
+    trials = (products._onednn_works, products._fbgemm_works, products._subtraction_works)
+    for trial in trials:
         trial.cache_clear()
     try:
         assert not has_onednn(weight)
+        assert not products._subtraction_works()
         assert not has_fbgemm(weight)
         assert torch.equal(Product(weight)(weight), weight @ weight.T)
         assert torch.equal(
             activated(convolution, nn.ReLU(), convolution.bias)(x), convolution(x).relu()
         )
     finally:
-        for trial in (products._onednn_works, products._fbgemm_works):
+        for trial in trials:
             trial.cache_clear()
 
 
