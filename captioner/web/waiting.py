@@ -55,6 +55,7 @@ class WaitingJobs:
     limit: int
     _jobs: deque[Job] = field(default_factory=deque)
     _waiters: set[asyncio.Event] = field(default_factory=set)
+    _alone: bool = False  # whether the last batch that a worker took was a single job
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -89,18 +90,20 @@ class WaitingJobs:
     async def take(self) -> list[Job]:
         """Return the next batch: full, or all that came within the delay after its first job.
 
-        Jobs stay in the queue until the batch is whole, so a worker that dies meanwhile costs
-        nothing.
+        If jobs come one by one, each when a worker waits for it, nothing more is waited for. Jobs
+        stay in the queue until the batch is whole, so a worker that dies meanwhile costs nothing.
         """
         loop = asyncio.get_running_loop()
+        one_by_one = self._alone and not self._jobs
         while True:
             while not self._jobs:
                 await self._wait()
-            deadline = loop.time() + self.batching.delay
+            deadline = loop.time() + (0.0 if one_by_one else self.batching.delay)
             while 0 < len(self._jobs) < self.batching.size and not self._jobs[0].retried:
                 if (seconds := deadline - loop.time()) <= 0 or not await self._wait(seconds):
                     break
             if batch := self._pop(loop.time()):
+                self._alone = len(batch) == 1
                 return batch
 
     def _pop(self, now: float) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from captioner.web.settings import Limits
+from captioner.web.messages import Question
+from captioner.web.settings import Batching, Limits
+from captioner.web.waiting import Job, WaitingJobs
+from handler.routes import Route
 from tests.captioner.web.fakes import (
     SECONDS,
     RunningApp,
@@ -42,6 +46,35 @@ def test_requests_that_come_together_are_one_batch(monkeypatch: pytest.MonkeyPat
         assert [reply.json()["body"].encode() for reply in replies] == bodies
         assert [len(batch) for batch in app.script.batches] == [1, 4, 4]
         assert len({reply.headers["x-request-id"] for reply in replies}) == 9
+
+
+def test_only_requests_that_come_one_by_one_do_not_wait_for_others() -> None:
+    async def take() -> list[int]:
+        jobs = WaitingJobs(Batching(size=3, delay=0.0), limit=9)
+        question = Question("", Route.PREDICT, {}, b"")
+
+        def put(count: int) -> None:
+            for _ in range(count):
+                jobs.put(Job(question, asyncio.get_running_loop().create_future(), 0.0))
+
+        async def size_of_next(first: int, then: int) -> int:
+            """Take a batch; of its jobs the first are there before the worker is free."""
+            put(first)
+            taking = asyncio.create_task(jobs.take())
+            for _ in range(then):
+                await asyncio.sleep(0.01)
+                put(1)
+            async with asyncio.timeout(SECONDS):
+                return len(await taking)
+
+        sizes = [await size_of_next(1, 0)]
+        jobs.batching = Batching(size=3, delay=2 * SECONDS)
+        sizes += [await size_of_next(0, 1), await size_of_next(0, 1)]
+        sizes += [await size_of_next(1, 2)]  # another came while the last one was answered
+        sizes += [await size_of_next(0, 3)]  # the last batch had several
+        return sizes
+
+    assert asyncio.run(take()) == [1, 1, 1, 3, 3]
 
 
 def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
