@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from model.decoding_options import DecodingOptions
 from model.hypotheses import Hypothesis
 from model.image import InvalidImage
 from model.inference.devices import choose_precision, has_bf16
+from model.inference.lanes import Lanes
 from model.inference.prepared import PreparedNetwork, prepare
 from model.inference.rounding import is_rounded
 from model.network import ShowAttendTell
@@ -161,12 +163,14 @@ class Captioner:
         each = repeat(options) if isinstance(options, DecodingOptions) else iter(options)
         timings = timings or Timings()
         started = time.perf_counter()
-        for photos in self._decode_ahead(images):
-            timings.decoding += time.perf_counter() - started
-            yield from self._caption_decoded(photos, list(islice(each, len(photos))), timings)
-            started = time.perf_counter()
-            if started > deadline:
-                break
+        with Lanes(self.device) as lanes:
+            for photos in self._decode_ahead(images):
+                timings.decoding += time.perf_counter() - started
+                wanted = list(islice(each, len(photos)))
+                yield from self._caption_decoded(photos, wanted, lanes, timings)
+                started = time.perf_counter()
+                if started > deadline:
+                    break
 
     def caption_photos(
         self, photos: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
@@ -223,24 +227,33 @@ class Captioner:
         self,
         photos: list[torch.Tensor | InvalidImage],
         options: Sequence[DecodingOptions],
+        lanes: Lanes,
         timings: Timings,
     ) -> list[list[Caption] | InvalidImage]:
         """Caption one batch; ``photos`` is emptied."""
-        started = time.perf_counter()
         errors = [photo if isinstance(photo, InvalidImage) else None for photo in photos]
         good = [photo for photo in photos if isinstance(photo, torch.Tensor)]
         wanted = [o for o, error in zip(options, errors, strict=True) if error is None]
         photos.clear()
-        captions: Iterator[list[Caption]] = iter(())
-        if good:
-            grid = self.encode(_stack(good))
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)  # or encoding would end in the search
-            encoded = time.perf_counter()
-            captions = iter(self._caption_each_grid(grid, wanted))
-            timings.encoding += encoded - started
-            timings.search += time.perf_counter() - encoded
+        found = lanes.run(self._caption_part, good, wanted) if good else []
+        for _, part in found:
+            timings.encoding += part.encoding / len(found)
+            timings.search += part.search / len(found)
+        captions = itertools.chain.from_iterable(captions for captions, _ in found)
         return [error or next(captions) for error in errors]
+
+    def _caption_part(
+        self, photos: list[torch.Tensor], options: Sequence[DecodingOptions]
+    ) -> tuple[list[list[Caption]], Timings]:
+        """Caption photos together; ``photos`` is emptied."""
+        started = time.perf_counter()
+        grid = self.encode(_stack(photos))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # or encoding would end in the search
+        encoded = time.perf_counter()
+        captions = self._caption_each_grid(grid, options)
+        searched = time.perf_counter()
+        return captions, Timings(encoding=encoded - started, search=searched - encoded)
 
     def _caption_each_grid(
         self, grid: torch.Tensor, options: Sequence[DecodingOptions]

@@ -11,9 +11,9 @@ from torch import nn
 from model.config import TIMM_PREFIX, ModelConfig
 from model.inference.efficientnet_lite import VARIANTS, EfficientNetLite
 
-# Photos that a CPU encodes together, by the bytes of a number: the output of a layer then stays in
-# its cache until the next. Measured with EfficientNet-Lite1.
-MICRO_BATCH = {2: 8, 4: 6}
+# Photos that a CPU encodes together: the output of a layer then stays in its cache until the next.
+# Eight take a tenth less time in either type, but 50 MB more.
+MICRO_BATCH = 4
 
 
 class Encoder(nn.Module):
@@ -35,7 +35,6 @@ class Encoder(nn.Module):
             self.backbone, self.feature_size, self._upper = _timm(config.encoder)
         else:
             self.backbone, self.feature_size, self._upper = _resnet(config.encoder)
-        self.micro_batch = MICRO_BATCH[4]
         lite = isinstance(self.backbone, EfficientNetLite)
         self.first = EfficientNetLite.first if lite else ()
         self.put_channels_last()
@@ -75,14 +74,13 @@ class Encoder(nn.Module):
         pooled: torch.Tensor = self.pool(features).to(self.image_mean.dtype)
         return pooled.flatten(2).transpose(1, 2)
 
-    def in_micro_batches(self, photos: torch.Tensor, size: int | None = None) -> torch.Tensor:
+    def in_micro_batches(self, photos: torch.Tensor, size: int = MICRO_BATCH) -> torch.Tensor:
         """Encode photos that lie on any device; on a CPU at most ``size`` of them at a time.
 
-        By default these are `MICRO_BATCH`. The results of a layer for more photos would leave the
-        CPU's cache, and the system would provide their memory page by page.
+        The results of a layer for more photos would leave the CPU's cache, and the system would
+        provide their memory page by page.
         """
         device = self.image_mean.device
-        size = size or self.micro_batch
         count = math.ceil(len(photos) / size) if device.type == "cpu" else 1
         return torch.cat([self(part.to(device)) for part in torch.tensor_split(photos, count)])
 

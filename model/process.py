@@ -11,7 +11,7 @@ import sys
 import warnings
 
 # Parameters of mallopt(3), by their names and numbers in malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MEBIBYTE = 2**20
 
 
@@ -34,7 +34,8 @@ def keep_freed_memory() -> None:
     """Have glibc reuse the memory that one layer frees for the next, instead of returning it.
 
     The system clears every page that it hands out, and a layer's output is thousands of pages: by
-    default that sometimes takes longer than the convolutions. Other C libraries are left alone.
+    default that sometimes takes longer than the convolutions. Threads share two arenas, because
+    each arena keeps the most that it ever had in use. Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return
@@ -42,3 +43,4 @@ def keep_freed_memory() -> None:
     if hasattr(library, "mallopt"):
         library.mallopt(M_TRIM_THRESHOLD, 256 * MEBIBYTE)
         library.mallopt(M_MMAP_THRESHOLD, 32 * MEBIBYTE)  # the largest that glibc allows
+        library.mallopt(M_ARENA_MAX, 2)

@@ -19,7 +19,7 @@ class Batching:
     size
         Requests that a worker answers together, at most.
     delay
-        The time that a free worker waits for more requests once it has one.
+        The time that a free worker waits for another request once it has one.
     response_timeout
         The time for a batch, after which its worker is replaced.
     startup_timeout

@@ -12,6 +12,9 @@ from captioner.web.messages import Question
 from captioner.web.settings import Batching
 from handler.replies import Reply
 
+# The delay is that between two jobs of a batch; all of them come within so many delays. Callers who
+# were answered together ask again together, but a server reads their requests one by one.
+MAX_DELAYS = 3
 MAX_BATCH_BYTES = 128 * 2**20  # of the bodies of a batch; a larger body is a batch of its own
 
 
@@ -88,7 +91,7 @@ class WaitingJobs:
             yield self._jobs.popleft()
 
     async def take(self) -> list[Job]:
-        """Return the next batch: full, or all that came within the delay after its first job.
+        """Return the next batch: full, or all that came, each within the delay after the last.
 
         If jobs come one by one, each when a worker waits for it, nothing more is waited for. Jobs
         stay in the queue until the batch is whole, so a worker that dies meanwhile costs nothing.
@@ -98,9 +101,11 @@ class WaitingJobs:
         while True:
             while not self._jobs:
                 await self._wait()
-            deadline = loop.time() + (0.0 if one_by_one else self.batching.delay)
+            delay = 0.0 if one_by_one else self.batching.delay
+            latest = loop.time() + MAX_DELAYS * delay
             while 0 < len(self._jobs) < self.batching.size and not self._jobs[0].retried:
-                if (seconds := deadline - loop.time()) <= 0 or not await self._wait(seconds):
+                seconds = min(delay, latest - loop.time())
+                if seconds <= 0 or not await self._wait(seconds):
                     break
             if batch := self._pop(loop.time()):
                 self._alone = len(batch) == 1

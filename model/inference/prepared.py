@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from model.config import ModelConfig
 from model.decoder import Decoder
 from model.decoding_step import DecoderState, Memory, Products, decoding_step
-from model.encoder import MICRO_BATCH, Encoder, feature_map
+from model.encoder import Encoder, feature_map
 from model.inference.folding import fold
 from model.inference.products import Product, TwofoldProduct, has_fast_bf16
 from model.network import ShowAttendTell
@@ -62,7 +62,6 @@ def prepare_encoder(encoder: Encoder, dtype: torch.dtype) -> Encoder:
     prepared = copy.deepcopy(encoder, {id(encoder.backbone): backbone})
     prepared.eval().requires_grad_(False)
     prepared.put_channels_last()
-    prepared.micro_batch = MICRO_BATCH.get(dtype.itemsize, prepared.micro_batch)
     return prepared
 
 

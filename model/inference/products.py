@@ -251,9 +251,7 @@ def _linear(
     return product
 
 
-def _linear_minus(
-    x: torch.Tensor, packed: torch.Tensor, subtrahend: torch.Tensor
-) -> torch.Tensor:
+def _linear_minus(x: torch.Tensor, packed: torch.Tensor, subtrahend: torch.Tensor) -> torch.Tensor:
     """Return ``x W^T - subtrahend``, rounded only at its end."""
     difference: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
         x, subtrahend, packed, None, "sub"

@@ -77,6 +77,29 @@ def test_only_requests_that_come_one_by_one_do_not_wait_for_others() -> None:
     assert asyncio.run(take()) == [1, 1, 1, 3, 3]
 
 
+def test_the_delay_is_that_between_two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def take(delays: int) -> tuple[int, list[float | None]]:
+        monkeypatch.setattr("captioner.web.waiting.MAX_DELAYS", delays)
+        jobs = WaitingJobs(Batching(size=3, delay=7.0), limit=9)
+        waited: list[float | None] = []
+
+        def put() -> None:
+            question = Question("", Route.PREDICT, {}, b"")
+            jobs.put(Job(question, asyncio.get_running_loop().create_future(), 0.0))
+
+        async def wait(seconds: float | None = None) -> bool:
+            waited.append(seconds)
+            put()
+            return True
+
+        monkeypatch.setattr(jobs, "_wait", wait)
+        put()
+        return len(await jobs.take()), waited
+
+    assert asyncio.run(take(3)) == (3, [7.0, 7.0])
+    assert asyncio.run(take(0)) == (1, [])  # all of a batch come within so many delays
+
+
 def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(waiting=2)
     with running_app(monkeypatch, limits, ONE_BY_ONE) as app, ThreadPoolExecutor(3) as pool:

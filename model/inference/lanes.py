@@ -1,0 +1,82 @@
+"""Two lanes: the photos of a batch in two parts, computed side by side.
+
+Torch's threads compute one operator together, and between two operators all of them wait for the
+one that runs Python. A search has a hundred operators a step, most of them small. With two lanes,
+each with half of the threads, one computes while the other waits: on two cores, 32 photos take five
+sixths of the time, and two thirds where waiting threads sleep at once, see `captioner.threads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+import torch
+
+A = TypeVar("A")
+B = TypeVar("B")
+R = TypeVar("R")
+
+
+class Lanes:
+    """Two threads of Python, each with half of torch's threads; a context manager, which ends them.
+
+    They start when they are needed. On a GPU, or with one thread of torch, there are none, and a
+    photo alone is computed by all threads.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self._lanes: list[ThreadPoolExecutor] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            lane.shutdown()
+
+    def run(
+        self, function: Callable[[list[A], list[B]], R], first: list[A], second: list[B]
+    ) -> list[R]:
+        """Call a function with one part of two lists, and beside it with the other part.
+
+        Parameters
+        ----------
+        first
+            Emptied, so that the function can free what it has used.
+
+        Returns
+        -------
+        The results in the order of the parts; one result for what is not divided.
+        """
+        if self._threads < 2 or len(first) < 2:
+            return [function(first, second)]
+        half = self._threads // 2
+        if not self._lanes:
+            self._start(half, self._threads - half)
+        cut = len(first) * half // self._threads or 1
+        parts = [(first[:cut], second[:cut]), (first[cut:], second[cut:])]
+        first.clear()
+        calls = [
+            lane.submit(function, *part) for lane, part in zip(self._lanes, parts, strict=True)
+        ]
+        parts.clear()
+        return [call.result() for call in calls]
+
+    def _start(self, *threads: int) -> None:
+        self._lanes = [ThreadPoolExecutor(1) for _ in threads]
+        for lane, count in zip(self._lanes, threads, strict=True):
+            lane.submit(_compute_with, count).result()
+        torch.set_num_threads(self._threads)  # of threads of Python that are yet to compute
+
+
+def _compute_with(threads: int) -> None:
+    """Let this thread of Python compute with so many threads of torch.
+
+    Torch keeps the number for each thread of Python. One that asks for the first time gets what was
+    set last, in whatever thread.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(threads)
