@@ -30,7 +30,8 @@ def describe_part(first: list[int], second: list[str]) -> tuple[list[int], list[
     ("threads", "count", "sizes"),
     [
         (1, 9, [(9, 1)]),
-        (2, 1, [(1, 2)]),
+        (2, 1, [(1, 1)]),
+        (5, 1, [(1, 2)]),
         (2, 0, [(0, 2)]),
         (2, 2, [(1, 1), (1, 1)]),
         (2, 9, [(4, 1), (5, 1)]),
