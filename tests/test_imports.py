@@ -36,7 +36,7 @@ ORDER = [
     ["config", "word_map", "files", "process", "decoding_options", "decoding_step"],
     ["photo_names", "tar_members"],
     ["lettering", "attention_overlay"],
-    ["inference.devices", "inference.products", "inference.efficientnet_lite"],
+    ["inference.devices", "inference.lanes", "inference.products", "inference.efficientnet_lite"],
     ["inference.folding", "calibration", "consensus"],
     ["image.errors", "image.profiles"],
     ["image.jpeg", "image.samples", "image.colour"],
