@@ -13,6 +13,7 @@ from handler.captioner_handler import CaptionerHandler
 from handler.process import is_fatal
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings
 from handler.workers import Workers
+from model.inference.lanes import Lanes
 from tests.handler.fakes import ABOUT, FakeContext, answers
 
 
@@ -170,6 +171,8 @@ def test_workers_share_the_cores(
     handler: CaptionerHandler, render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker's share changes with the number of workers, from one batch to the next."""
+    # The two lanes set numbers of their own.
+    monkeypatch.setattr(Lanes, "run", lambda _self, function, *lists: [function(*lists)])
     taken = [torch.get_num_threads()]
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
