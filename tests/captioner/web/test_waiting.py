@@ -48,22 +48,24 @@ def test_requests_that_come_together_are_one_batch(monkeypatch: pytest.MonkeyPat
         assert len({reply.headers["x-request-id"] for reply in replies}) == 9
 
 
+def new_job() -> Job:
+    """Make a job of the event loop that runs."""
+    question = Question("", Route.PREDICT, {}, b"")
+    return Job(question, asyncio.get_running_loop().create_future(), 0.0)
+
+
 def test_only_requests_that_come_one_by_one_do_not_wait_for_others() -> None:
     async def take() -> list[int]:
         jobs = WaitingJobs(Batching(size=3, delay=0.0), limit=9)
-        question = Question("", Route.PREDICT, {}, b"")
-
-        def put(count: int) -> None:
-            for _ in range(count):
-                jobs.put(Job(question, asyncio.get_running_loop().create_future(), 0.0))
 
         async def size_of_next(first: int, then: int) -> int:
             """Take a batch; of its jobs the first are there before the worker is free."""
-            put(first)
+            for _ in range(first):
+                jobs.put(new_job())
             taking = asyncio.create_task(jobs.take())
             for _ in range(then):
                 await asyncio.sleep(0.01)
-                put(1)
+                jobs.put(new_job())
             async with asyncio.timeout(SECONDS):
                 return len(await taking)
 
@@ -83,17 +85,13 @@ def test_the_delay_is_that_between_two_requests(monkeypatch: pytest.MonkeyPatch)
         jobs = WaitingJobs(Batching(size=3, delay=7.0), limit=9)
         waited: list[float | None] = []
 
-        def put() -> None:
-            question = Question("", Route.PREDICT, {}, b"")
-            jobs.put(Job(question, asyncio.get_running_loop().create_future(), 0.0))
-
         async def wait(seconds: float | None = None) -> bool:
             waited.append(seconds)
-            put()
+            jobs.put(new_job())
             return True
 
         monkeypatch.setattr(jobs, "_wait", wait)
-        put()
+        jobs.put(new_job())
         return len(await jobs.take()), waited
 
     assert asyncio.run(take(3)) == (3, [7.0, 7.0])
