@@ -16,7 +16,7 @@ from typing import NamedTuple
 from captioner.client import CaptionError
 from captioner.operations.archive import Archive
 from captioner.operations.drain import drain_and_unregister
-from captioner.operations.interrupts import Interrupts
+from captioner.operations.interrupts import Interrupts, aside
 from captioner.operations.management import Management, ManagementError
 from captioner.operations.reconcile import reconcile_record
 from captioner.operations.record import StoreRecord
@@ -240,7 +240,7 @@ def _load(manager: Management, version: str, archive: str, workers: int) -> None
 def _ask_golden(target: ServerTarget, new: Archive) -> None:
     """Ask the new version for the known captions of its golden photos."""
     with target.open_client(new.version) as client:
-        new.compare([client.caption(golden.photo).caption for golden in new.golden])
+        new.compare([aside(client.caption, golden.photo).caption for golden in new.golden])
 
 
 def _shadow(target: ServerTarget, versions: tuple[str, str], options: ShadowOptions) -> None:

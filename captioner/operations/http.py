@@ -11,6 +11,7 @@ from requests.auth import AuthBase
 
 from captioner.addresses import read_address
 from captioner.client.errors import read_error
+from captioner.operations.interrupts import aside
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -81,7 +82,8 @@ class Connection:
             No answer came, or one without success.
         """
         try:
-            response = self._session.request(
+            response = aside(
+                self._session.request,
                 method,
                 self.url + path,
                 params=query,

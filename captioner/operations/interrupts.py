@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+POLL_SECONDS = 0.05
+AGAIN_SECONDS = 0.1
 
 
 class Interrupts:
@@ -15,22 +23,34 @@ class Interrupts:
 
     Only the first signal raises: a second one would interrupt the undoing that the first began.
     While signals are held, one that comes is kept until `release`. Python delivers signals to the
-    main thread alone; in another thread this class does nothing.
+    main thread alone; in another thread this class does nothing. `active` is the one that is
+    entered, if any.
+
+    `KeyboardInterrupt` comes between any two instructions. Where a library has just locked
+    something, that would stay locked, and the undoing wait for it forever: requests are made
+    `aside`. In the end of an object Python drops it: a while later it is raised again, unless it
+    is being handled by then.
     """
 
+    active: ClassVar[Interrupts | None] = None
+
     def __init__(self) -> None:
-        self._held = self._pending = False
+        self._held = self._pending = self._raised = False
         self._handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 # A shell makes its background jobs ignore SIGINT; that must stay so.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._handlers_before[number] = signal.signal(number, self._on_signal)
+            Interrupts.active = self
         return self
 
     def __exit__(self, *_: object) -> None:
+        if Interrupts.active is self:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            Interrupts.active = None
         for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
 
@@ -60,12 +80,58 @@ class Interrupts:
             self.hold()
             raise
 
-    def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+    def wait_for(self, thread: threading.Thread) -> None:
+        """Start a thread and wait for its end, or raise `KeyboardInterrupt` if a signal comes."""
+        held_before, self._held = self._held, True  # `Thread` itself has such locks
+        try:
+            thread.start()
+            while thread.is_alive() and (held_before or not self._pending):
+                thread.join(POLL_SECONDS)
+        finally:
+            self._held = held_before
+        if self._pending and not held_before:
+            self._raise()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._raised and _is_being_handled(KeyboardInterrupt):
+            return
         if self._held:
             self._pending = True
         else:
             self._raise()
 
     def _raise(self) -> None:
-        self._held = True
+        self._raised, self._pending = True, False
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise KeyboardInterrupt
+
+
+def _is_being_handled(kind: type[BaseException]) -> bool:
+    """Return whether the main thread is in an ``except``, ``finally`` or ``with`` for an error."""
+    error = sys.exc_info()[1]
+    while error and not isinstance(error, kind):
+        error = error.__context__
+    return error is not None
+
+
+def aside(
+    function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Result:
+    """Call a function and return its result; within `Interrupts`, in a thread of its own.
+
+    `KeyboardInterrupt` then comes while this waits, never within the function, which goes on by
+    itself.
+    """
+    active = Interrupts.active
+    if active is None or threading.current_thread() is not threading.main_thread():
+        return function(*args, **kwargs)
+    result: Future[Result] = Future()
+
+    def call() -> None:
+        try:
+            result.set_result(function(*args, **kwargs))
+        except BaseException as error:
+            result.set_exception(error)
+
+    active.wait_for(threading.Thread(target=call, daemon=True))
+    return result.result()

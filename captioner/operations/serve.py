@@ -102,8 +102,10 @@ def serve(server: Server, options: ServeOptions) -> None:
             raise RuntimeError(f"TorchServe has ended by itself; its logs: {server.logs}")
         except KeyboardInterrupt:
             log.info("stopping")
-            server.record_served_versions()
-            server.stop()
+            try:
+                server.record_served_versions()
+            finally:
+                server.stop()
         except BaseException:
             server.stop()
             raise

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from captioner.client import CaptionClient, CaptionError
+from captioner.operations.interrupts import aside
 from handler import shadow as handler_side
 from handler.shadow import ENDING, FOLDER, SETTINGS, Copy, Settings
 from model.files import write_whole
@@ -245,7 +246,7 @@ def _settings(version: str, share: float, seconds: float) -> Settings:
 def _ask(client: CaptionClient, copy: Copy, comparison: Comparison) -> None:
     """Ask the new version for the caption of a copied photo, and note the result."""
     try:
-        reply = client.caption(copy.photo, **copy.options, return_timing=True)
+        reply = aside(client.caption, copy.photo, **copy.options, return_timing=True)
     except CaptionError as error:
         comparison.errors.append(str(error))
         return

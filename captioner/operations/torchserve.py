@@ -17,6 +17,7 @@ import requests
 
 from captioner.java import find_java
 from captioner.operations import frontend
+from captioner.operations.interrupts import aside
 from captioner.operations.keys import Keys, bearer
 from captioner.operations.management import Management, ManagementError
 from captioner.operations.ports import Ports
@@ -222,7 +223,7 @@ class Server:
             if not self.process():
                 raise RuntimeError(f"TorchServe ended while starting. {self._end_of_log()}")
             try:
-                reply = session.post(url, data=photo, headers=self._token(), timeout=30)
+                reply = aside(session.post, url, data=photo, headers=self._token(), timeout=30)
                 if reply.ok:
                     return reply.text
                 answer = f"{reply.status_code} {reply.text.strip()}"
