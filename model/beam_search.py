@@ -15,13 +15,15 @@ https://aclanthology.org/W17-3207); see `SHORTFALL`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 
 from model.decoding_options import DecodingOptions
-from model.decoding_step import DecoderState
+from model.decoding_step import Attended, DecoderState
 from model.hypotheses import Hypothesis, Step, trace_back
 from model.word_map import WordMap
 
@@ -56,7 +58,11 @@ class StepDecoder(Protocol[M]):
 
 @torch.inference_mode()
 def beam_search(
-    decoder: StepDecoder[M], grid: torch.Tensor, word_map: WordMap, options: DecodingOptions
+    decoder: StepDecoder[M],
+    grid: torch.Tensor,
+    word_map: WordMap,
+    options: DecodingOptions,
+    attend_ahead: Callable[[DecoderState, M], Future[Attended]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the best captions of every photo, best first.
 
@@ -69,6 +75,10 @@ def beam_search(
     ----------
     grid
         shape = (B, P, D)
+    attend_ahead
+        Begins to compute `model.decoding_step.attend` beside this thread. It then attends with
+        every beam before some are chosen, and needs no result of what this thread meanwhile
+        computes: the scores of words and their choice.
 
     Returns
     -------
@@ -95,6 +105,7 @@ def beam_search(
         tokens = said[..., -1]
         state, alpha = decoder.step(tokens, state, memory)
         runs = log_probs > -torch.inf
+        ahead = attend_ahead(state, memory) if attend_ahead and t < last else None
         likely = _likeliest(decoder, state.hidden, runs, rules, said, t, options.beam_size + 1)
         step = _extend(images, tokens, log_probs, likely, alpha, word_map.end, options.beam_size)
         steps.append(step)
@@ -121,6 +132,8 @@ def beam_search(
                 rows, images, memory = rows[:count], images[chosen], memory.select(chosen)
                 best, said = best[chosen], said[chosen]
                 log_probs, beams = log_probs[chosen], beams[chosen]
+        if ahead:
+            state = state._replace(attended=ahead.result())
         state = state.select(chosen, beams)
 
     return trace_back(steps, len(grid), word_map, options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -18,6 +18,7 @@ from model import checkpoint, image
 from model.beam_search import beam_search
 from model.calibration import Calibration
 from model.decoding_options import DecodingOptions
+from model.decoding_step import Attended, DecoderState, Memory, attend
 from model.hypotheses import Hypothesis
 from model.image import InvalidImage
 from model.inference.devices import choose_precision, has_bf16
@@ -184,11 +185,21 @@ class Captioner:
         return self.network.encoder.in_micro_batches(photos)
 
     def caption_grid(
-        self, grid: torch.Tensor, options: DecodingOptions = DEFAULT_OPTIONS
+        self,
+        grid: torch.Tensor,
+        options: DecodingOptions = DEFAULT_OPTIONS,
+        idle: Executor | None = None,
     ) -> list[list[Caption]]:
-        """Caption photos that are encoded already, shape = (B, P, D), of any type and device."""
+        """Caption photos that are encoded already, shape = (B, P, D), of any type and device.
+
+        Parameters
+        ----------
+        idle
+            A thread that attends to the grid while this one scores words; for few photos.
+        """
         grid = grid.to(self.network.encoder.image_mean)  # the type and device of the parameters
-        found = beam_search(self.network.decoder, grid, self.word_map, options)
+        ahead = _attend_in(idle) if idle else None
+        found = beam_search(self.network.decoder, grid, self.word_map, options, ahead)
         return [[self._caption(hypothesis) for hypothesis in each] for each in found]
 
     def warm_up(self, options: DecodingOptions = DEFAULT_OPTIONS) -> None:
@@ -243,30 +254,33 @@ class Captioner:
         return [error or next(captions) for error in errors]
 
     def _caption_part(
-        self, photos: list[torch.Tensor], options: Sequence[DecodingOptions]
+        self,
+        photos: list[torch.Tensor],
+        options: Sequence[DecodingOptions],
+        idle: Executor | None,
     ) -> tuple[list[list[Caption]], Timings]:
-        """Caption photos together; ``photos`` is emptied."""
+        """Caption photos together; ``photos`` is emptied, ``idle`` takes a share of the search."""
         started = time.perf_counter()
         grid = self.encode(_stack(photos))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # or encoding would end in the search
         encoded = time.perf_counter()
-        captions = self._caption_each_grid(grid, options)
+        captions = self._caption_each_grid(grid, options, idle)
         searched = time.perf_counter()
         return captions, Timings(encoding=encoded - started, search=searched - encoded)
 
     def _caption_each_grid(
-        self, grid: torch.Tensor, options: Sequence[DecodingOptions]
+        self, grid: torch.Tensor, options: Sequence[DecodingOptions], idle: Executor | None
     ) -> list[list[Caption]]:
         """Run `caption_grid` with options for each photo: once for all that have equal options."""
         rows: dict[DecodingOptions, list[int]] = {}
         for row, wanted in enumerate(options):
             rows.setdefault(wanted, []).append(row)
         if len(rows) == 1:
-            return self.caption_grid(grid, options[0])
+            return self.caption_grid(grid, options[0], idle)
         found: dict[int, list[Caption]] = {}
         for wanted, chosen in rows.items():
-            found |= zip(chosen, self.caption_grid(grid[chosen], wanted), strict=True)
+            found |= zip(chosen, self.caption_grid(grid[chosen], wanted, idle), strict=True)
         return [found[row] for row in range(len(options))]
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
@@ -282,6 +296,19 @@ class Captioner:
             word_log_probs=hypothesis.token_log_probs,
             attention=hypothesis.alphas.view(-1, side, side),
         )
+
+
+def _attend_in(lane: Executor) -> Callable[[DecoderState, Memory], Future[Attended]]:
+    """Return a function that begins to compute `attend` in another thread."""
+
+    @torch.inference_mode()
+    def compute(state: DecoderState, memory: Memory) -> Attended:
+        return attend(state, memory)
+
+    def begin(state: DecoderState, memory: Memory) -> Future[Attended]:
+        return lane.submit(compute, state, memory)
+
+    return begin
 
 
 def _stack(photos: list[torch.Tensor]) -> torch.Tensor:

@@ -43,24 +43,35 @@ class Memory(NamedTuple):
         return Memory(self.grid[images], self.projected[images], self.products)
 
 
+class Attended(NamedTuple):
+    """The part of a step that comes before it reads its word."""
+
+    alpha: torch.Tensor  # shape = (B, K, P)
+    gates: torch.Tensor  # what attended features and hidden state add, (B, K, 4H); or (R, 4H)
+
+
 class DecoderState(NamedTuple):
     """The part of a search that every step changes.
 
     A step attends before it reads its word. Until then, beams that continue the same words have the
     same state, and on a CPU that state is computed once: as one of R rows, which ``row`` names for
-    each beam.
+    each beam. A state that has attended already (see `attend`) is not computed in rows.
     """
 
     hidden: torch.Tensor  # shape = (B, K, H); with ``row``, (R, H)
     cell: torch.Tensor  # the same shape
     row: torch.Tensor | None = None  # each beam's row, ascending over photos, shape = (B, K)
+    attended: Attended | None = None
 
     def select(self, images: torch.Tensor, beams: torch.Tensor) -> DecoderState:
         """Return the state of chosen ``beams`` (b, k) of chosen ``images`` (b,), ascending."""
         assert self.row is None
+        place = images.unsqueeze(1), beams
+        if self.attended:
+            chosen = Attended(*(part[place] for part in self.attended))
+            return DecoderState(self.hidden[place], self.cell[place], attended=chosen)
         if beams.device.type != "cpu":  # a GPU would make the host wait for the number of rows
-            images = images.unsqueeze(1)
-            return DecoderState(self.hidden[images, beams], self.cell[images, beams])
+            return DecoderState(self.hidden[place], self.cell[place])
         beam = (self.hidden.shape[1] * images).unsqueeze(1) + beams
         kept, row = torch.unique(beam, return_inverse=True)
         hidden, cell = (part.flatten(0, 1).index_select(0, kept) for part in self[:2])
@@ -79,10 +90,26 @@ class DecoderState(NamedTuple):
         return x.flatten(0, 1).index_select(0, some)
 
 
+def attend(state: DecoderState, memory: Memory) -> Attended:
+    """Attend to the grid with a state."""
+    products = memory.products
+    sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
+    from_hidden = products.hidden(state.hidden.to(products.dtype))
+    query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
+    if state.row is None:
+        alpha = attention_weights(products.full_att, memory.projected, query)
+    else:
+        ends = (state.row.amax(dim=1) + 1).tolist()
+        alpha = attention_weights_by_row(products.full_att, memory.projected, query, ends)
+        alpha = state.rows_to_beams(alpha)
+    attended = gate.sigmoid() * state.beams_to_rows(alpha.to(products.dtype) @ memory.grid)
+    return Attended(alpha, products.attended(attended) + recurrent)
+
+
 def decoding_step(
     tokens: torch.Tensor, state: DecoderState, memory: Memory
 ) -> tuple[DecoderState, torch.Tensor]:
-    """Attend to the grid with the old state, then read one word.
+    """Attend to the grid with the old state, unless it has, then read one word.
 
     Parameters
     ----------
@@ -93,26 +120,17 @@ def decoding_step(
     -------
     The state to score the next word from, (B, K, H), and alpha, shape = (B, K, P).
     """
-    products = memory.products
-    sizes = [memory.projected.shape[-1], memory.grid.shape[-1], 4 * state.hidden.shape[-1]]
-    from_hidden = products.hidden(state.hidden.to(products.dtype))
-    query, gate, recurrent = torch.split(from_hidden, sizes, dim=-1)
-    if state.row is None:
-        alpha = attend(products.full_att, memory.projected, query)
-    else:
-        ends = (state.row.amax(dim=1) + 1).tolist()
-        alpha = attend_by_row(products.full_att, memory.projected, query, ends)
-        alpha = state.rows_to_beams(alpha)
-    attended = gate.sigmoid() * state.beams_to_rows(alpha.to(products.dtype) @ memory.grid)
-    gates = products.word(tokens).to(state.cell.dtype)
-    gates = gates + state.rows_to_beams(products.attended(attended) + recurrent)
+    alpha, attended = state.attended or attend(state, memory)
+    gates = memory.products.word(tokens).to(state.cell.dtype) + state.rows_to_beams(attended)
     # The order of `nn.LSTMCell`: input gate, forget gate, candidate, output gate.
     i, f, g, o = gates.chunk(4, dim=-1)
     cell = f.sigmoid() * state.rows_to_beams(state.cell) + i.sigmoid() * g.tanh()
     return DecoderState(o.sigmoid() * cell.tanh(), cell), alpha
 
 
-def attend(full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+def attention_weights(
+    full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor
+) -> torch.Tensor:
     """Return alpha, the share of each position, ``softmax(full_att(relu(projected + query)))``.
 
     Parameters
@@ -126,15 +144,19 @@ def attend(full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor) ->
     -------
     shape = (B, K, P)
     """
-    joint = projected.unsqueeze(1) + query.unsqueeze(2)  # (B, K, P, A)
-    energy: torch.Tensor = full_att(joint.relu_()).squeeze(-1)
+    projected, query = projected.unsqueeze(1), query.unsqueeze(2)  # together (B, K, P, A)
+    energy: torch.Tensor
+    if torch.is_grad_enabled():
+        energy = full_att((projected + query).relu_()).squeeze(-1)
+    else:  # see `attention_weights_by_row`
+        energy = torch.maximum(projected, query.neg()) @ full_att.weight[0]
     return energy.softmax(dim=-1)
 
 
-def attend_by_row(
+def attention_weights_by_row(
     full_att: nn.Linear, projected: torch.Tensor, query: torch.Tensor, ends: list[int]
 ) -> torch.Tensor:
-    """Compute `attend` for the queries of a `DecoderState`'s rows, (R, A), to (R, P).
+    """Compute `attention_weights` for the queries of a `DecoderState`'s rows, (R, A), to (R, P).
 
     It goes photo by photo, so that large results stay in the CPU's cache, and takes half the steps:
     ``w relu(p + q) = w max(p, -q) + w q``. The second term, like the bias, is the same at every

@@ -4,13 +4,14 @@ Torch's threads compute one operator together, and between two operators all of 
 one that runs Python. A search has a hundred operators a step, most of them small. With two lanes,
 each with half of the threads, one computes while the other waits: on two cores, 32 photos take five
 sixths of the time, and two thirds where waiting threads sleep at once, see `captioner.threads`.
-There a photo alone, too, takes less time in one lane than by all threads.
+There a photo alone, too, takes less time in one lane than by all threads; and the other lane can
+take a share of its search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Self, TypeVar
 
 import torch
@@ -38,12 +39,17 @@ class Lanes:
             lane.shutdown()
 
     def run(
-        self, function: Callable[[list[A], list[B]], R], first: list[A], second: list[B]
+        self,
+        function: Callable[[list[A], list[B], Executor | None], R],
+        first: list[A],
+        second: list[B],
     ) -> list[R]:
         """Call a function with one part of two lists, and beside it with the other part.
 
         Parameters
         ----------
+        function
+            Its third argument is a lane that has nothing to do, if there is one.
         first
             Emptied, so that the function can free what it has used.
 
@@ -52,15 +58,16 @@ class Lanes:
         The results in the order of the parts; one result for what is not divided.
         """
         if self._threads < 2 or not first:
-            return [function(first, second)]
+            return [function(first, second, None)]
         half = self._threads // 2
         if not self._lanes:
             self._start(half, self._threads - half)
         cut = len(first) * half // self._threads or 1  # a photo alone goes to the first lane
         parts = [(first[:cut], second[:cut]), (first[cut:], second[cut:])]
         first.clear()
+        idle = None if parts[1][0] else self._lanes[1]
         calls = [
-            lane.submit(function, *part)
+            lane.submit(function, *part, idle)
             for lane, part in zip(self._lanes, parts, strict=True)
             if part[0]
         ]

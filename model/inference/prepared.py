@@ -84,8 +84,10 @@ class PreparedDecoder:
             word=partial(F.embedding, weight=table.to(dtype)),
             full_att=copy.deepcopy(decoder.attention.full_att).requires_grad_(False),
         )
-        self._init_h = copy.deepcopy(decoder.init_h).requires_grad_(False)
-        self._init_c = copy.deepcopy(decoder.init_c).requires_grad_(False)
+        first = decoder.init_h, decoder.init_c
+        self._init = Product(
+            torch.cat([each.weight for each in first]), torch.cat([each.bias for each in first])
+        )
         twofold = dtype == torch.bfloat16 and has_fast_bf16(decoder.fc.weight)
         kind = TwofoldProduct if twofold else Product
         self._scores = kind(decoder.fc.weight, decoder.fc.bias)
@@ -99,7 +101,8 @@ class PreparedDecoder:
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         """Return the first state, from the mean of the grid (B, P, D); one beam an image."""
         mean = grid.mean(dim=1, keepdim=True)
-        return DecoderState(self._init_h(mean), self._init_c(mean))
+        hidden, cell = self._init(mean).chunk(2, dim=-1)
+        return DecoderState(hidden, cell)
 
     def step(
         self, tokens: torch.Tensor, state: DecoderState, memory: Memory

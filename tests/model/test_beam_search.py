@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from model.beam_search import DecodingOptions, beam_search
-from model.decoding_step import DecoderState, Memory, Products
+from model.decoding_step import Attended, DecoderState, Memory, Products, attend
 from model.hypotheses import Hypothesis
 from model.network import ShowAttendTell
 from model.word_map import CHARACTERS_PER_WORD, SPECIAL, WordMap
@@ -315,9 +316,21 @@ def test_captions_of_characters_may_have_more_of_them() -> None:
     assert len(found.tokens) == characters.max_tokens(3) == 3 * CHARACTERS_PER_WORD
 
 
+def attend_in_turn(state: DecoderState, memory: Memory) -> Future[Attended]:
+    """Attend ahead, as another thread would."""
+    done: Future[Attended] = Future()
+    done.set_result(attend(state, memory))
+    return done
+
+
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("options", [DecodingOptions(1), DecodingOptions(5, 5, 9, 0.7)])
 def test_batched_equals_single(
-    network: ShowAttendTell, word_map: WordMap, options: DecodingOptions, device: torch.device
+    network: ShowAttendTell,
+    word_map: WordMap,
+    options: DecodingOptions,
+    device: torch.device,
+    ahead: bool,
 ) -> None:
     network.double().to(device)
     generator = torch.Generator().manual_seed(0)
@@ -326,8 +339,9 @@ def test_batched_equals_single(
     ).to(device)
     together = beam_search(network.decoder, grid, word_map, options)
     assert len({tuple(found[0].tokens) for found in together}) > 2  # the photos do differ
+    begin = attend_in_turn if ahead else None
     for photo, found in zip(grid, together, strict=True):
-        (alone,) = beam_search(network.decoder, photo.unsqueeze(0), word_map, options)
+        (alone,) = beam_search(network.decoder, photo.unsqueeze(0), word_map, options, begin)
         for one, many in zip(alone, found, strict=True):
             assert one.tokens == many.tokens
             assert one.log_prob == pytest.approx(many.log_prob, abs=1e-12)

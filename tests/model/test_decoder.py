@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from model.decoder import Decoder
-from model.decoding_step import DecoderState, attend, attend_by_row
+from model.decoding_step import (
+    DecoderState,
+    attend,
+    attention_weights,
+    attention_weights_by_row,
+)
 from model.inference.prepared import PreparedDecoder
 from model.network import ShowAttendTell
 
@@ -145,14 +152,18 @@ def test_a_step_computes_what_the_paper_says(
             torch.testing.assert_close(found, expected[b][k])
 
 
-def test_attention_by_row_is_the_same(network: ShowAttendTell) -> None:
+@pytest.mark.parametrize("learning", [True, False])
+def test_attention_by_row_is_the_same(network: ShowAttendTell, learning: bool) -> None:
     """The beams of the second photo share one row, those of the first have one each."""
     attention = network.double().decoder.attention
     full_att = attention.full_att
     projected = torch.randn(2, 9, attention.encoder_att.out_features, dtype=torch.float64)
     rows = torch.randn(4, projected.shape[-1], dtype=torch.float64)
-    every_beam = attend(full_att, projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])])
-    by_row = attend_by_row(full_att, projected, rows, [3, 4])
+    with torch.set_grad_enabled(learning):
+        every_beam = attention_weights(
+            full_att, projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])]
+        )
+    by_row = attention_weights_by_row(full_att, projected, rows, [3, 4])
     torch.testing.assert_close(by_row, torch.cat([every_beam[0], every_beam[1, :1]]))
 
 
@@ -205,6 +216,24 @@ def test_beams_that_go_on_from_the_same_words_share_a_row(
         decoder.step(tokens, shared, memory), decoder.step(tokens, apart, memory), strict=True
     ):
         torch.testing.assert_close(found, expected)
+
+
+def test_a_state_that_has_attended_goes_on_the_same(
+    network: ShowAttendTell, device: torch.device
+) -> None:
+    decoder = network.double().to(device).decoder
+    grid, size = make_grid(network, 3).to(device), network.config.hidden_size
+    state = DecoderState(*torch.rand(2, 3, 4, size, dtype=torch.float64, device=device))
+    images = torch.tensor([0, 2], device=device)
+    beams = torch.tensor([[3, 1, 3, 3], [0, 0, 2, 1]], device=device)
+    tokens = torch.tensor([[1, 2, 3, 4], [4, 5, 6, 1]], device=device)
+    memory = decoder.memory(grid)
+    later = memory.select(images)
+    attended = state._replace(attended=attend(state, memory)).select(images, beams)
+    expected = decoder.step(tokens, state.select(images, beams), later)
+    with patch("model.decoding_step.attend", side_effect=AssertionError("it attends again")):
+        found = decoder.step(tokens, attended, later)
+    torch.testing.assert_close((*found[0][:2], found[1]), (*expected[0][:2], expected[1]))
 
 
 def test_whole_network_trains_only_the_decoder_while_frozen(network: ShowAttendTell) -> None:

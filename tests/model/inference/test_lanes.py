@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 import torch
@@ -22,7 +22,9 @@ def threads_as_before() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def describe_part(first: list[int], second: list[str]) -> tuple[list[int], list[str], int, int]:
+def describe_part(
+    first: list[int], second: list[str], _: Executor | None
+) -> tuple[list[int], list[str], int, int]:
     return first, second, torch.get_num_threads(), threading.get_ident()
 
 
@@ -73,13 +75,24 @@ def test_nothing_is_divided_where_another_device_computes() -> None:
 
 
 def test_an_error_in_either_lane_is_raised() -> None:
-    def divide(first: list[int], second: list[int]) -> list[float]:
+    def divide(first: list[int], second: list[int], _: Executor | None) -> list[float]:
         return [a / b for a, b in zip(first, second, strict=True)]
 
     torch.set_num_threads(2)
     for divisors in ([0, 1], [1, 0]):
         with Lanes(CPU) as lanes, pytest.raises(ZeroDivisionError):
             lanes.run(divide, [1, 1], divisors)
+
+
+@pytest.mark.parametrize(("threads", "count", "idle"), [(1, 1, 0), (3, 0, 0), (3, 1, 2), (3, 2, 0)])
+def test_a_photo_alone_is_given_the_other_lane(threads: int, count: int, idle: int) -> None:
+    def compute_in(_: list[int], __: list[int], lane: Executor | None) -> int:
+        return lane.submit(torch.get_num_threads).result() if lane else 0
+
+    torch.set_num_threads(threads)
+    with Lanes(CPU) as lanes:
+        parts = lanes.run(compute_in, [1] * count, [1] * count)
+    assert parts == [idle] * max(count, 1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
