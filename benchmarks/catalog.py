@@ -117,6 +117,11 @@ prints, of each,
 
 It takes about four minutes at most: rounds for which there is no time are left out."""
 
+OPERATORS = """\
+Caption photos in batches of 32 and one at a time under torch's profiler, by one thread, and print
+the milliseconds a photo of decoding, of each kind of torch's operators in the encoder and in the
+search, and of what lies between operators, mostly Python."""
+
 BENCHMARKS = {
     "search": Benchmark(
         "the beam search alone: cost against photos, beams and words",
@@ -167,6 +172,11 @@ BENCHMARKS = {
         "captioning beside processes that compute without a pause, against a quiet machine",
         options=("rounds", "photos"),
         description=BUSY,
+    ),
+    "operators": Benchmark(
+        "where a photo's time goes: the operators of torch, by their kinds",
+        options=("photos",),
+        description=OPERATORS,
     ),
     "engines": Benchmark(
         "the encoder alone by torch, OpenVINO, ONNX Runtime and torch.compile",

@@ -28,6 +28,7 @@ from torch import nn
 from benchmarks.child_process import peak_megabytes
 from model import checkpoint
 from model.encoder import Encoder, feature_map
+from model.inference.lanes import Lanes
 from model.inference.prepared import prepare_encoder
 
 Encode = Callable[[torch.Tensor], torch.Tensor]  # photos (B, 3, H, W) to grids (B, P, D)
@@ -57,7 +58,14 @@ class Engine:
 
 
 def _prepared(encoder: Encoder, dtype: torch.dtype) -> Encode:
-    return prepare_encoder(encoder, dtype).in_micro_batches
+    """Encode in lanes, as `model.Captioner` does."""
+    prepared, lanes = prepare_encoder(encoder, dtype), Lanes(torch.device("cpu"))
+
+    @torch.inference_mode()
+    def encode_part(photos: list[torch.Tensor], *_: object) -> torch.Tensor:
+        return prepared.in_micro_batches(torch.stack(photos))
+
+    return lambda photos: torch.cat(lanes.run(encode_part, list(photos), list(photos)))
 
 
 def _trained(encoder: Encoder) -> Encode:
