@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from captioner.web import errors
-from captioner.web.messages import BatchAnswered, Question, WorkerTask
+from captioner.web.messages import BatchAnswered, BatchFailed, Question, WorkerTask
 from captioner.web.metrics import ServerMetrics
 from captioner.web.settings import Batching, Computing
 from captioner.web.versions import ServedVersion
@@ -171,44 +172,79 @@ class Pool:
         )
 
     async def _serve(self, worker: WorkerProcess) -> None:
-        """Hand a worker one batch after the other until it ends."""
+        """Hand a worker one batch after the other until it ends.
+
+        A worker that has answered a batch is given the next one first, if enough requests wait, and
+        only then the answers are passed on: that takes milliseconds, in which it computes.
+        """
         ended = asyncio.create_task(worker.wait())
+        pass_on = _nothing
         try:
             while True:
-                taking = asyncio.create_task(self._waiting.take())
-                try:
-                    await asyncio.wait([taking, ended], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    taking.cancel()  # which does nothing to one that is done
-                if not taking.done():
+                batch = self._waiting.take_full()
+                if batch is None:
+                    pass_on()
+                    pass_on = _nothing
+                    batch = await self._take_unless(ended)
+                if not batch:
                     return
-                if not await self._answer_batch(worker, taking.result()):
+                answered = await self._answer_batch(worker, batch, pass_on)
+                if answered is None:
                     return
+                pass_on = answered
         finally:
             ended.cancel()
 
-    async def _answer_batch(self, worker: WorkerProcess, batch: Sequence[Job]) -> bool:
-        """Have a worker answer a batch, and return whether it can answer more."""
+    async def _take_unless(self, ended: asyncio.Task[int]) -> list[Job]:
+        """Wait for a batch; none if a worker has ended before."""
+        taking = asyncio.create_task(self._waiting.take())
+        try:
+            await asyncio.wait([taking, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            taking.cancel()  # which does nothing to one that is done
+        return taking.result() if taking.done() else []
+
+    async def _answer_batch(
+        self, worker: WorkerProcess, batch: Sequence[Job], sent: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        """Have a worker answer a batch.
+
+        Parameters
+        ----------
+        sent
+            Called once the worker has the batch, or has failed to take it.
+
+        Returns
+        -------
+        What passes the answers on; None if they are, and the worker can answer no more.
+        """
         try:
             async with asyncio.timeout(self._batching.response_timeout):
-                answer = await worker.answer([job.question for job in batch])
+                try:
+                    await worker.send([job.question for job in batch])
+                finally:
+                    sent()
+                answer = await worker.receive()
         except TimeoutError:
             reply = errors.worker_too_slow(self._batching.response_timeout).reply()
             _answer_all(batch, reply)
-            return False
+            return None
         except WorkerDied:
             self._ask_again(batch)
-            return False
+            return None
         except asyncio.CancelledError:
             _answer_all(batch, errors.unavailable("the server is stopping").reply())
             raise
-        if isinstance(answer, BatchAnswered):
-            self._metrics.observe(answer.observations)
-            for job, reply in zip(batch, answer.replies, strict=True):
-                job.answer(reply)
-        else:
+        return partial(self._pass_on, batch, answer)
+
+    def _pass_on(self, batch: Sequence[Job], answer: BatchAnswered | BatchFailed) -> None:
+        """Give the answers to a batch to those who wait for them."""
+        if isinstance(answer, BatchFailed):
             _answer_all(batch, errors.batch_failed(answer.status).reply())
-        return True
+            return
+        self._metrics.observe(answer.observations)
+        for job, reply in zip(batch, answer.replies, strict=True):
+            job.answer(reply)
 
     def _ask_again(self, batch: Sequence[Job]) -> None:
         """Give the requests of a worker that died to another, or answer those that were before."""
@@ -220,6 +256,10 @@ class Pool:
 
     def _refuse_waiting(self, reason: str) -> None:
         _answer_all([*self._waiting.clear()], errors.unavailable(reason).reply())
+
+
+def _nothing() -> None:
+    """Do nothing: no answers are to be passed on."""
 
 
 def _answer_all(batch: Sequence[Job], reply: Reply) -> None:

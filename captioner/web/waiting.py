@@ -108,8 +108,13 @@ class WaitingJobs:
                 if seconds <= 0 or not await self._wait(seconds):
                     break
             if batch := self._pop(loop.time()):
-                self._alone = len(batch) == 1
                 return batch
+
+    def take_full(self) -> list[Job] | None:
+        """Return the next batch, if enough jobs for it wait already."""
+        if len(self._jobs) < self.batching.size:
+            return None
+        return self._pop(asyncio.get_running_loop().time())
 
     def _pop(self, now: float) -> list[Job]:
         batch: list[Job] = []
@@ -124,6 +129,8 @@ class WaitingJobs:
             batch.append(self._jobs.popleft())
             if job.retried:
                 break
+        if batch:
+            self._alone = len(batch) == 1
         return batch
 
     def _wake(self) -> None:

@@ -78,6 +78,7 @@ class WorkerProcess:
         with theirs:
             process = await _start_process(theirs)
         reader, writer = await asyncio.open_connection(sock=ours)
+        writer.transport.set_write_buffer_limits(0)  # what is drained has been sent
         try:
             writer.write(messages.to_bytes(task))
             model = await _loaded_model(reader, seconds)
@@ -87,12 +88,18 @@ class WorkerProcess:
             raise
         return cls(process, (reader, writer), model)
 
-    async def answer(self, batch: Sequence[Question]) -> BatchAnswered | BatchFailed:
-        """Have a batch answered; raises `WorkerDied` if the worker ends before."""
+    async def send(self, batch: Sequence[Question]) -> None:
+        """Hand over a batch, all of it; raises `WorkerDied` if the worker has ended."""
         try:
             for part in messages.batch_parts(batch):
                 self._writer.write(part)
                 await self._writer.drain()
+        except ConnectionError as error:
+            raise WorkerDied("a worker has ended") from error
+
+    async def receive(self) -> BatchAnswered | BatchFailed:
+        """Wait for the answer to the batch; raises `WorkerDied` if the worker ends before."""
+        try:
             answer: BatchAnswered | BatchFailed = await messages.receive(self._reader)
         except (EOFError, ConnectionError) as error:
             raise WorkerDied("a worker has ended") from error

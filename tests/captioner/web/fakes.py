@@ -44,10 +44,14 @@ class ScriptedWorker:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._ended = asyncio.Event()
+        self._batch: Sequence[Question] = ()
 
-    async def answer(self, batch: Sequence[Question]) -> BatchAnswered | BatchFailed:
-        bodies = [each.body for each in batch]
-        self._script.batches.append(bodies)
+    async def send(self, batch: Sequence[Question]) -> None:
+        self._batch = batch
+        self._script.batches.append([each.body for each in batch])
+
+    async def receive(self) -> BatchAnswered | BatchFailed:
+        bodies = [each.body for each in self._batch]
         while not self._script.gate.is_set():
             await asyncio.sleep(0.002)
         if b"poison" in bodies:
@@ -55,8 +59,8 @@ class ScriptedWorker:
             raise WorkerDied
         if b"memory" in bodies:
             return BatchFailed(507)
-        replies = [self._script.reply(each) for each in batch]
-        observed = Observation("captioner_requests_total", len(batch), ("ok", *LABELS))
+        replies = [self._script.reply(each) for each in self._batch]
+        observed = Observation("captioner_requests_total", len(bodies), ("ok", *LABELS))
         return BatchAnswered(replies, [observed])
 
     async def wait(self) -> int:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
 
-from captioner.web.messages import Question
-from captioner.web.settings import Batching, Limits
+from captioner.web.messages import BatchAnswered, Question
+from captioner.web.metrics import ServerMetrics
+from captioner.web.pool import Pool
+from captioner.web.settings import Batching, Computing, Limits
+from captioner.web.versions import ServedVersion
 from captioner.web.waiting import Job, WaitingJobs
+from captioner.web.worker_process import WorkerDied
+from handler.replies import Reply
 from handler.routes import Route
 from tests.captioner.web.fakes import (
     SECONDS,
@@ -77,6 +84,36 @@ def test_only_requests_that_come_one_by_one_do_not_wait_for_others() -> None:
         return sizes
 
     assert asyncio.run(take()) == [1, 1, 1, 3, 3]
+
+
+def test_a_worker_has_the_next_batch_before_the_answers_are_passed_on() -> None:
+    async def serve() -> list[list[bool]]:
+        metrics = ServerMetrics()
+        served = ServedVersion("1.0", Path(), {"batchSize": 2})
+        pool = Pool(served, Computing(1, "cpu", "float32"), 9, metrics)
+        jobs = [new_job() for _ in range(5)]
+        for job in jobs:
+            pool._waiting.put(job)
+        given: list[list[bool]] = []  # which jobs had answers when a batch was sent
+
+        class Worker:
+            async def send(self, batch: Sequence[Question]) -> None:
+                given.append([job.reply.done() for job in jobs])
+                self.size = len(batch)
+
+            async def receive(self) -> BatchAnswered:
+                if len(given) == 3:
+                    raise WorkerDied
+                return BatchAnswered([Reply(b"") for _ in range(self.size)], [])
+
+            async def wait(self) -> int:
+                return await asyncio.Event().wait()
+
+        await pool._serve(Worker())
+        return given
+
+    nothing = [False] * 5
+    assert asyncio.run(serve()) == [nothing, nothing, [True] * 4 + [False]]
 
 
 def test_the_delay_is_that_between_two_requests(monkeypatch: pytest.MonkeyPatch) -> None:
