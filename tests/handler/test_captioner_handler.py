@@ -172,7 +172,7 @@ def test_workers_share_the_cores(
 ) -> None:
     """A worker's share changes with the number of workers, from one batch to the next."""
     # The two lanes set numbers of their own.
-    monkeypatch.setattr(Lanes, "run", lambda _self, function, *lists: [function(*lists)])
+    monkeypatch.setattr(Lanes, "run", lambda _self, function, *lists: [function(*lists, None)])
     taken = [torch.get_num_threads()]
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
