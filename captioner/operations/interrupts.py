@@ -28,8 +28,8 @@ class Interrupts:
 
     `KeyboardInterrupt` comes between any two instructions. Where a library has just locked
     something, that would stay locked, and the undoing wait for it forever: requests are made
-    `aside`. In the end of an object Python drops it: a while later it is raised again, unless it
-    is being handled by then.
+    `aside`. In a finalizer Python drops it: a moment later it is raised again, unless it is being
+    handled by then.
     """
 
     active: ClassVar[Interrupts | None] = None

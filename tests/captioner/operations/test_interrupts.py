@@ -106,8 +106,8 @@ def test_in_another_thread_it_does_nothing() -> None:
     assert inside == [before]
 
 
-class Ending:
-    """An object in whose end a signal comes; Python drops what is raised there."""
+class Finalized:
+    """An object in whose finalizer a signal comes; Python drops what is raised there."""
 
     def __del__(self) -> None:
         with suppress(KeyboardInterrupt):
@@ -115,13 +115,13 @@ class Ending:
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_what_an_end_of_an_object_drops_is_raised_again(held: bool) -> None:
+def test_what_a_finalizer_drops_is_raised_again(held: bool) -> None:
     done = []
 
     def work() -> None:
         with Interrupts() as interrupts:
             try:
-                Ending()
+                Finalized()
                 if held:
                     with interrupts.held():
                         time.sleep(0.3)
