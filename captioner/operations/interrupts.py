@@ -35,7 +35,7 @@ class Interrupts:
     active: ClassVar[Interrupts | None] = None
 
     def __init__(self) -> None:
-        self._held = self._pending = False
+        self._held = self._pending = self._raised = False
         self._handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class Interrupts:
             self._raise()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if _is_interrupted():
+        if self._raised and _is_being_handled(KeyboardInterrupt):
             return
         if self._held:
             self._pending = True
@@ -101,15 +101,15 @@ class Interrupts:
             self._raise()
 
     def _raise(self) -> None:
-        self._pending = False
+        self._raised, self._pending = True, False
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise KeyboardInterrupt
 
 
-def _is_interrupted() -> bool:
-    """Return whether this thread is handling `KeyboardInterrupt`, or an error that came of it."""
+def _is_being_handled(kind: type[BaseException]) -> bool:
+    """Return whether the main thread is in an ``except``, ``finally`` or ``with`` for an error."""
     error = sys.exc_info()[1]
-    while error and not isinstance(error, KeyboardInterrupt):
+    while error and not isinstance(error, kind):
         error = error.__context__
     return error is not None
 
