@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
@@ -35,24 +36,36 @@ class Interrupts:
     active: ClassVar[Interrupts | None] = None
 
     def __init__(self) -> None:
-        self._held = self._pending = self._raised = False
+        self._held = self._raised = False
+        self._pending = 0  # the signal that came while signals were held
+        self._outer: Interrupts | None = None
         self._handlers_before: dict[int, Any] = {}
+        self._to_repeat = SimpleQueue[int]()  # a signal handler may put into it; 0 is the end
+        self._repeater = threading.Thread(
+            target=self._repeat, args=(threading.get_ident(),), daemon=True
+        )
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            self._repeater.start()
+            for number in (signal.SIGINT, signal.SIGTERM):
                 # A shell makes its background jobs ignore SIGINT; that must stay so.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._handlers_before[number] = signal.signal(number, self._on_signal)
-            Interrupts.active = self
+            self._outer, Interrupts.active = Interrupts.active, self
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if Interrupts.active is self:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            Interrupts.active = None
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        if Interrupts.active is not self:
+            return
+        self.hold()
+        Interrupts.active = self._outer
+        self._to_repeat.put(0)
+        self._repeater.join()  # what it sends after that would meet the handlers from before
         for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
+        if error is None:
+            self.release()
 
     def hold(self) -> None:
         """Hold signals back from now on."""
@@ -62,7 +75,7 @@ class Interrupts:
         """Stop holding signals back, and raise `KeyboardInterrupt` if one came meanwhile."""
         self._held = False
         if self._pending:
-            self._raise()
+            self._raise(self._pending)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -90,20 +103,30 @@ class Interrupts:
         finally:
             self._held = held_before
         if self._pending and not held_before:
-            self._raise()
+            self._raise(self._pending)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._raised and _is_being_handled(KeyboardInterrupt):
             return
         if self._held:
-            self._pending = True
+            self._pending = number
         else:
-            self._raise()
+            self._raise(number)
 
-    def _raise(self) -> None:
-        self._raised, self._pending = True, False
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    def _raise(self, number: int) -> None:
+        self._raised, self._pending = True, 0
+        self._to_repeat.put(number)
         raise KeyboardInterrupt
+
+    def _repeat(self, thread_id: int) -> None:
+        """Send a thread each signal that it raised once more, a moment later."""
+        number = self._to_repeat.get()
+        while number:
+            try:
+                number = self._to_repeat.get(timeout=AGAIN_SECONDS)
+            except Empty:
+                signal.pthread_kill(thread_id, number)
+                number = self._to_repeat.get()
 
 
 def _is_being_handled(kind: type[BaseException]) -> bool:

@@ -99,11 +99,13 @@ def test_an_archive_that_was_packaged_into_the_store(fresh: Site) -> None:
 
 def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server and the record agree, and a restart has all the archives that it needs."""
+    interrupted_at = []
 
     def interrupted(kind: type, name: str) -> None:
         real = getattr(kind, name)
 
         def call(*arguments: Any) -> None:
+            interrupted_at.append(name)
             signal.raise_signal(signal.SIGTERM)
             real(*arguments)
 
@@ -112,6 +114,7 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
     interrupted(Store, "write_record")
     with pytest.raises(KeyboardInterrupt):
         deploy(fresh.archive("2.0"), fresh.target)
+    assert interrupted_at == ["write_record"]  # and not by a signal from elsewhere
     assert fresh.served() == ("2.0", ["1.0", "2.0"])
     record = Store(fresh.store).read_record()
     assert record
@@ -121,6 +124,7 @@ def test_sigterm_from_the_switch_on(fresh: Site, monkeypatch: pytest.MonkeyPatch
     interrupted(Management, "unregister")
     with pytest.raises(KeyboardInterrupt):
         deploy(fresh.archive("3.0"), fresh.target)
+    assert interrupted_at == ["write_record", "unregister"]
     assert fresh.served() == ("3.0", ["1.0", "2.0", "3.0"])  # 1.0 was on its way out
     record = Store(fresh.store).read_record()
     assert record

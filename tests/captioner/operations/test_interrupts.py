@@ -135,7 +135,33 @@ def test_what_a_finalizer_drops_is_raised_again(held: bool) -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == (["whole"] if held else []) + ["undone"]
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_an_alarm_of_the_caller_still_comes() -> None:
+    alarms: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: alarms.append(number))
+    try:
+        with suppress(KeyboardInterrupt), Interrupts():
+            signal.raise_signal(signal.SIGALRM)
+            signal.setitimer(signal.ITIMER_REAL, 30)
+            signal.raise_signal(signal.SIGTERM)
+        assert alarms == [signal.SIGALRM]
+        assert signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_one_within_another_gives_its_place_back() -> None:
+    before, threads = signal.getsignal(signal.SIGTERM), threading.active_count()
+    with Interrupts() as outer:
+        with Interrupts() as inner:
+            assert Interrupts.active is inner
+        assert Interrupts.active is outer
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert Interrupts.active is None
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert threading.active_count() == threads
 
 
 class SlowLock:
