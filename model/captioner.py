@@ -22,7 +22,7 @@ from model.decoding_step import Attended, DecoderState, Memory, attend
 from model.hypotheses import Hypothesis
 from model.image import InvalidImage
 from model.inference.devices import choose_precision, has_bf16
-from model.inference.lanes import Lanes
+from model.inference.lanes import Lanes, SpareLanes
 from model.inference.prepared import PreparedNetwork, prepare
 from model.inference.rounding import is_rounded
 from model.network import ShowAttendTell
@@ -73,6 +73,7 @@ class Captioner:
         self.network = network
         self.word_map = word_map
         self.calibration = calibration
+        self._lanes = SpareLanes()
 
     @classmethod
     def load(
@@ -164,7 +165,7 @@ class Captioner:
         each = repeat(options) if isinstance(options, DecodingOptions) else iter(options)
         timings = timings or Timings()
         started = time.perf_counter()
-        with Lanes(self.device) as lanes:
+        with self._lanes.borrow(self.device) as lanes:
             for photos in self._decode_ahead(images):
                 timings.decoding += time.perf_counter() - started
                 wanted = list(islice(each, len(photos)))

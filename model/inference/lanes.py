@@ -10,9 +10,11 @@ take a share of its search.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Self, TypeVar
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
@@ -22,21 +24,20 @@ R = TypeVar("R")
 
 
 class Lanes:
-    """Two threads of Python, each with half of torch's threads; a context manager, which ends them.
+    """Two threads of Python, each with half of torch's threads.
 
-    They start when they are needed. On a GPU, or with one thread of torch, there are none.
+    They start when they are needed, and end when nothing refers to this object any more. On a GPU,
+    or with one thread of torch, there are none.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self._threads, self._process = _threads_for(device), os.getpid()
         self._lanes: list[ThreadPoolExecutor] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            lane.shutdown()
+    def suits(self, device: torch.device) -> bool:
+        """Whether lanes that were made now for a device would be the same."""
+        # A process that was forked has no threads of the one before.
+        return (self._threads, self._process) == (_threads_for(device), os.getpid())
 
     def run(
         self,
@@ -79,6 +80,34 @@ class Lanes:
         for lane, count in zip(self._lanes, threads, strict=True):
             lane.submit(_compute_with, count).result()
         torch.set_num_threads(self._threads)  # of threads of Python that are yet to compute
+
+
+class SpareLanes:
+    """Lanes that wait for their next use: new ones would cost a tenth of a photo's time."""
+
+    def __init__(self) -> None:
+        self._spare: list[Lanes] = []
+
+    @contextmanager
+    def borrow(self, device: torch.device) -> Iterator[Lanes]:
+        """Give lanes to one user; those who come meanwhile are given lanes of their own."""
+        try:
+            lanes = self._spare.pop()
+        except IndexError:
+            lanes = Lanes(device)
+        if not lanes.suits(device):
+            lanes = Lanes(device)
+        try:
+            yield lanes
+        finally:
+            self._spare[:] = [lanes]
+
+    def __reduce__(self) -> tuple[type[SpareLanes], tuple[()]]:
+        return SpareLanes, ()  # a copy starts threads of its own
+
+
+def _threads_for(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def _compute_with(threads: int) -> None:
