@@ -213,16 +213,23 @@ class Captioner:
     ) -> Iterator[list[torch.Tensor | InvalidImage]]:
         """Yield batches of decoded photos; while one is captioned, threads decode the next."""
         remaining = iter(images)
+        first = list(islice(remaining, BATCH_SIZE))
+        if len(first) == 1:  # starting threads takes as long as decoding
+            yield [self._decode(first[0])]
+            return
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
 
-            def begin_batch() -> list[Future[torch.Tensor | InvalidImage]]:
-                return [pool.submit(self._decode, data) for data in islice(remaining, BATCH_SIZE)]
+            def begin(
+                batch: Iterable[bytes | InvalidImage],
+            ) -> list[Future[torch.Tensor | InvalidImage]]:
+                return [pool.submit(self._decode, data) for data in batch]
 
             try:
-                decoding = begin_batch()
+                decoding = begin(first)
+                del first
                 while decoding:
                     photos = [future.result() for future in decoding]
-                    decoding = begin_batch()
+                    decoding = begin(islice(remaining, BATCH_SIZE))
                     yield photos
             finally:  # a caller that stops early does not wait for photos that are not begun
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -35,6 +35,7 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
 ROWS = 16
 # So many rows, at most, are multiplied by FBGEMM once rather than by oneDNN twice.
 FEW_ROWS = 32
+Function = Callable[[torch.Tensor], torch.Tensor]
 TRIAL = [[1.0, 0.5], [0.25, 2.0]]  # a matrix that all types hold exactly
 
 
@@ -78,6 +79,8 @@ class Product:
         return product
 
     def _by_onednn(self, x: torch.Tensor) -> torch.Tensor:
+        if x.numel() <= ROWS * x.shape[-1]:
+            return _linear(x, self._weight, self._bias, "none", [])
         rows = _filled_up(x)
         product = _linear(rows, self._weight, self._bias, "none", [])
         return product[: x.shape[:-1].numel()].view(*x.shape[:-1], product.shape[-1])
@@ -141,11 +144,11 @@ class ActivatedConvolution(nn.Module):
         self, convolution: nn.Conv2d, bias: torch.Tensor | None, name: str, bounds: list[float]
     ) -> None:
         super().__init__()
-        self.convolution, self._bias = convolution, bias
-        self._name, self._bounds = name, bounds
+        self.convolution = convolution
+        self._compute = _convolution_of(convolution, bias, name, bounds)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _convolution(x, self.convolution, self._bias, self._name, self._bounds)
+        return self._compute(x)
 
 
 class PointwiseConvolution(nn.Module):
@@ -232,9 +235,9 @@ def _packed(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _filled_up(x: torch.Tensor) -> torch.Tensor:
-    """Return the rows of x (..., N) and, if they are many, zeros up to a multiple of `ROWS`."""
+    """Return the rows of x (..., N) and zeros up to a multiple of `ROWS`."""
     rows = x.flatten(0, -2)
-    added = -len(rows) % ROWS if len(rows) > ROWS else 0
+    added = -len(rows) % ROWS
     return F.pad(rows, (0, 0, 0, added)) if added else rows
 
 
@@ -259,22 +262,21 @@ def _linear_minus(x: torch.Tensor, packed: torch.Tensor, subtrahend: torch.Tenso
     return difference
 
 
-def _convolution(
-    x: torch.Tensor, c: nn.Conv2d, bias: torch.Tensor | None, activation: str, bounds: list[float]
-) -> torch.Tensor:
-    result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x,
-        c.weight,
-        bias,
-        list(c.padding),
-        list(c.stride),
-        list(c.dilation),
-        c.groups,
-        activation,
-        bounds,
-        "",
+def _convolution_of(
+    c: nn.Conv2d, bias: torch.Tensor | None, activation: str, bounds: list[float]
+) -> Function:
+    """Return a convolution and its activation as a function, with weights laid out for it."""
+    padding, stride, dilation = list(c.padding), list(c.stride), list(c.dilation)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(
+        c.weight.detach(), padding, stride, dilation, c.groups, None
     )
-    return result
+    rest = packed, bias, padding, stride, dilation, c.groups, activation, bounds, ""
+
+    def convolve(x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(x, *rest)
+        return result
+
+    return convolve
 
 
 @cache
@@ -289,7 +291,8 @@ def _onednn_works(dtype: torch.dtype) -> bool:
         # Made on "meta", it draws no random numbers for weights that are replaced.
         convolution = nn.Conv2d(1, 1, 2, bias=False, device="meta")
         convolution.weight = nn.Parameter(4 * matrix[None, None])
-        clamped = _convolution(matrix[None, None], convolution, bias[:1], "hardtanh", [0.0, 6.0])
+        convolve = _convolution_of(convolution, bias[:1], "hardtanh", [0.0, 6.0])
+        clamped = convolve(matrix[None, None])
         return torch.equal(product, matrix @ matrix.T + bias.to(dtype)) and clamped.item() == 6
 
     return _succeeds(agree)
