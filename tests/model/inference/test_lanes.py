@@ -127,7 +127,7 @@ def test_lanes_of_other_conditions_are_not_used_again() -> None:
     torch.set_num_threads(2)
     spare = SpareLanes()
     with spare.borrow(CPU) as lanes:
-        first = threads_of(lanes)
+        threads_of(lanes)
     torch.set_num_threads(4)
     with spare.borrow(CPU) as lanes:
         parts = lanes.run(describe_part, [1, 2], ["", ""])
