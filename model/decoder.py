@@ -78,8 +78,8 @@ class Decoder(nn.Module):
         query, cell = self.attention.decoder_att, self.decode_step
         word, attended = cell.weight_ih.tensor_split([self.embedding.embedding_dim], dim=1)
         return StepWeights(
-            hidden=torch.cat([query.weight, self.f_beta.weight, cell.weight_hh]),
-            hidden_bias=torch.cat([query.bias, self.f_beta.bias, cell.bias_hh + cell.bias_ih]),
+            hidden=torch.cat([-query.weight, self.f_beta.weight, cell.weight_hh]),
+            hidden_bias=torch.cat([-query.bias, self.f_beta.bias, cell.bias_hh + cell.bias_ih]),
             attended=attended,
             word=word,
         )
@@ -93,7 +93,7 @@ class Decoder(nn.Module):
             hidden=partial(F.linear, weight=weights.hidden, bias=weights.hidden_bias),
             attended=partial(F.linear, weight=weights.attended),
             word=lambda tokens: F.linear(self._embedded(tokens).to(dtype), weights.word),
-            full_att=self.attention.full_att,
+            energy=lambda x: self.attention.full_att(x).squeeze(-1),
         )
 
     def _embedded(self, tokens: torch.Tensor) -> torch.Tensor:

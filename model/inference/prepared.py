@@ -82,7 +82,7 @@ class PreparedDecoder:
             hidden=Product(weights.hidden.to(dtype), weights.hidden_bias),
             attended=Product(weights.attended.to(dtype)),
             word=partial(F.embedding, weight=table.to(dtype)),
-            full_att=copy.deepcopy(decoder.attention.full_att).requires_grad_(False),
+            energy=partial(torch.matmul, other=decoder.attention.full_att.weight[0].clone()),
         )
         first = decoder.init_h, decoder.init_c
         self._init = Product(
@@ -96,7 +96,9 @@ class PreparedDecoder:
         """Compute everything that the steps share, from the grid (B, P, D)."""
         read = grid.to(self._products.dtype)
         projected = self._products.project(read).to(grid.dtype)  # CPUs add float32 faster
-        return Memory(read, projected, self._products)
+        # Torch's products of many matrices in bfloat16 lay these out anew in every call.
+        kept = grid if grid.device.type == "cpu" else read
+        return Memory(kept, projected, self._products)
 
     def init_state(self, grid: torch.Tensor) -> DecoderState:
         """Return the first state, from the mean of the grid (B, P, D); one beam an image."""

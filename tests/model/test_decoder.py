@@ -156,14 +156,16 @@ def test_a_step_computes_what_the_paper_says(
 def test_attention_by_row_is_the_same(network: ShowAttendTell, learning: bool) -> None:
     """The beams of the second photo share one row, those of the first have one each."""
     attention = network.double().decoder.attention
-    full_att = attention.full_att
+
+    def energy(x: torch.Tensor) -> torch.Tensor:
+        return attention.full_att(x).squeeze(-1)
+
     projected = torch.randn(2, 9, attention.encoder_att.out_features, dtype=torch.float64)
     rows = torch.randn(4, projected.shape[-1], dtype=torch.float64)
     with torch.set_grad_enabled(learning):
-        every_beam = attention_weights(
-            full_att, projected, rows[torch.tensor([[0, 1, 2], [3, 3, 3]])]
-        )
-    by_row = attention_weights_by_row(full_att, projected, rows, [3, 4])
+        beams = rows[torch.tensor([[0, 1, 2], [3, 3, 3]])]
+        every_beam = attention_weights(energy, projected, beams)
+    by_row = attention_weights_by_row(energy, projected, rows, [3, 4])
     torch.testing.assert_close(by_row, torch.cat([every_beam[0], every_beam[1, :1]]))
 
 
@@ -177,8 +179,10 @@ def test_bfloat16_products_leave_scores_and_state_in_float32(network: ShowAttend
         memory = decoder.memory(grid)
         state, alpha = decoder.step(tokens, decoder.init_state(grid), memory)
         scores = decoder.scores(state.hidden)
-    assert memory.grid.dtype == memory.products.dtype == torch.bfloat16
-    assert {state.hidden.dtype, state.cell.dtype, alpha.dtype, scores.dtype} == {torch.float32}
+    assert memory.products.dtype == torch.bfloat16
+    assert {memory.grid.dtype, state.hidden.dtype, state.cell.dtype, alpha.dtype, scores.dtype} == {
+        torch.float32
+    }
     assert 0 < (state.hidden - plain.hidden).abs().max() < 0.02
 
 
