@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +33,11 @@ log = logging.getLogger("captioner")
 START_SECONDS, STOP_SECONDS = 180.0, 30.0
 MANAGEMENT_SECONDS = 2.0  # for an answer of a server that is about to be stopped
 START_LOCK = ".starting"  # held while a server is started
+# TorchServe and its workers talk by sockets in a folder for temporary files.
+TEMP_PREFIX = "captioner-"
+SOCKET = f"{TEMP_PREFIX}12345678/.ts.sock.65535"
+# Bytes of a socket's path, `sockaddr_un.sun_path`, but for the zero at its end.
+MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
 
 class Server:
@@ -48,6 +55,7 @@ class Server:
         """Return the Java to start with; raise `ValueError` if the server cannot be started."""
         self._check_stopped()
         ports.check_free()
+        _check_socket_paths()
         return find_java()
 
     def _check_stopped(self) -> None:
@@ -113,8 +121,7 @@ class Server:
         config = self.folder / "config.properties"
         write_whole(config, frontend.configuration(store, record, tokens).encode())
         self.key_file.unlink(missing_ok=True)  # keys of an earlier server
-        # Sockets lie in TEMP, and their paths may not be long.
-        temp = Path(tempfile.mkdtemp(prefix="captioner-"))
+        temp = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX))
         environment = frontend.environment(
             ports.environment(),
             overrides or {},
@@ -256,3 +263,14 @@ class Server:
             return "Its output above says why."
         relevant = [line for line in lines if re.search("ERROR|Exception|Error|Invalid", line)]
         return f"Its logs, in {self.logs}, say: {' | '.join((relevant or lines)[-3:])}"
+
+
+def _check_socket_paths() -> None:
+    """Raise `ValueError` if a socket in a folder for temporary files would have too long a path."""
+    folder = tempfile.gettempdir()
+    most = MAX_SOCKET_PATH - len(SOCKET) - 1
+    if len(os.fsencode(folder)) > most:
+        raise ValueError(
+            f"TorchServe's sockets cannot lie in {folder}: a path of more than {most} bytes is too"
+            " long for them; name another folder by the environment variable TMPDIR"
+        )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -36,11 +37,17 @@ needs_nginx = pytest.mark.skipif(
 class Started:
     """A process whose output goes to a file."""
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
-        self.log = log
+    def __init__(
+        self, command: list[str], log: Path, environment: dict[str, str], temp: Path
+    ) -> None:
+        self.log, self.temp = log, temp
         with open(log, "w") as out:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
+                command,
+                cwd=ROOT,
+                env=environment | {"TMPDIR": str(temp)},
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
 
     def wait_for(self, line: str) -> None:
@@ -69,15 +76,14 @@ def container(folder: Path, ports: Ports) -> Iterator[Started]:
         "CAPTIONER_INFERENCE": address(ports.inference),
         "CAPTIONER_MANAGEMENT": address(ports.management),
         "CAPTIONER_METRICS": address(ports.metrics),
-        "TMPDIR": str(folder / "tmp"),
     }
-    (folder / "tmp").mkdir()
     command = [sys.executable, "-m", "captioner.operations.container"]
-    started = Started(command, folder / "log", os.environ | environment)
-    try:
-        yield started
-    finally:
-        started.end()
+    with TemporaryDirectory(prefix="c-") as temp:  # the paths of sockets may not be long
+        started = Started(command, folder / "log", os.environ | environment, Path(temp))
+        try:
+            yield started
+        finally:
+            started.end()
 
 
 class Callers:
@@ -134,7 +140,7 @@ def test_what_was_accepted_is_answered_before_the_end(
         assert requests.get(management, timeout=60).json()[0]["modelVersion"] == "1.0"
 
         everyone = started.children()
-        files = [path for path in (tmp_path / "tmp").rglob("*.log") if path.stat().st_size]
+        files = [path for path in started.temp.rglob("*.log") if path.stat().st_size]
         assert not files  # /tmp is memory
         callers = Callers(ports.inference, photo)
         while len(callers.captions) < 30:
@@ -144,12 +150,12 @@ def test_what_was_accepted_is_answered_before_the_end(
         assert started.process.wait(60) == 0
         for thread in callers.threads:
             thread.join()
+        assert list(started.temp.iterdir()) == []
     log = started.log.read_text()
     assert '"PUT /predictions/captioner HTTP/1.1" 200' in log
     assert "[METRICS]" not in log
     assert not callers.lost
     assert all(f'"caption": "{wanted}"' in answer for answer in callers.captions)
-    assert list((tmp_path / "tmp").iterdir()) == []
     assert not psutil.wait_procs(everyone, 10)[1]
 
 

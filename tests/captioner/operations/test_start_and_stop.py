@@ -73,6 +73,21 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_nothing(tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+def test_a_temporary_folder_that_is_too_deep_for_sockets_is_named(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("t" * (100 - len(str(tmp_path))))
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    options = ["--folder", tmp_path / "run", "--port", Ports.find_free().inference]
+    done = run("serve", "--checkpoint", tiny_checkpoint, *options)
+    assert done.returncode == 1
+    assert f"TorchServe's sockets cannot lie in {deep}: a path of more than" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert not list(deep.iterdir())
+    assert not Server(tmp_path / "run").process()
+
+
 def test_a_process_that_took_over_the_pid_is_not_ours(tmp_path: Path) -> None:
     state = {"pid": psutil.Process().pid, "created": 1.0, "temp": str(tmp_path / "t")}
     (tmp_path / "server.json").write_text(json.dumps(state))
