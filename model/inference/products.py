@@ -144,7 +144,8 @@ class ActivatedConvolution(nn.Module):
         self, convolution: nn.Conv2d, bias: torch.Tensor | None, name: str, bounds: list[float]
     ) -> None:
         super().__init__()
-        self.convolution = convolution
+        # Without elements: by its type an encoder knows what to convert photos to.
+        self.like = nn.Parameter(convolution.weight.new_empty(0), requires_grad=False)
         self._compute = _convolution_of(convolution, bias, name, bounds)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -120,6 +120,8 @@ def test_an_activated_convolution_equals_both_modules(activation: type[nn.Module
     assert isinstance(module, ActivatedConvolution)
     found = module(x)
     torch.testing.assert_close(found, activation()(convolution(x)), rtol=1e-4, atol=1e-4)
+    # The weights that were laid out are no second copy of parameters; their type is known by one.
+    assert [(each.numel(), each.dtype) for each in module.parameters()] == [(0, torch.float32)]
 
 
 @onednn
