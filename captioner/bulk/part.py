@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,6 +144,18 @@ class Part:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._size += written
         self.rows += len(rows)
+
+    def count_appended(self, multiple: int) -> None:
+        """Count what was added before an interrupt came that left it uncounted.
+
+        Only a multiple of rows counts, as `keep_whole` would keep no more of them.
+        """
+        with open(self.path, "rb") as file:
+            file.seek(self._size)
+            added = list(takewhile(is_whole, file))
+        whole = added[: len(added) // multiple * multiple]
+        self._size += sum(map(len, whole))
+        self.rows += len(whole)
 
     def sync(self) -> None:
         """Have the rows survive a loss of power."""

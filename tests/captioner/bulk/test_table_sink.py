@@ -52,6 +52,30 @@ def test_a_table_is_alone_in_its_folder(table: Path) -> None:
     assert table.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize(("added", "counted"), [(32, 32), (33, 32), (31, 0)])
+def test_rows_that_an_interrupt_left_uncounted_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: int, counted: int
+) -> None:
+    """As many as the next run keeps."""
+
+    def interrupt() -> float:
+        raise KeyboardInterrupt
+
+    rows = [{"photo": str(number)} for number in range(32 + added)]
+    with Part.open(tmp_path / "captions.csv.part") as part:
+        part.append(rows[:32])
+        with monkeypatch.context() as after_writing:
+            after_writing.setattr("time.monotonic", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                part.append(rows[32:])
+        part.count_appended(32)
+        assert part.rows == 32 + counted
+        assert list(part.read()) == rows[: part.rows]
+    with Part.open(tmp_path / "captions.csv.part") as part:
+        part.keep_whole(0, 32)
+        assert part.rows == 32 + counted
+
+
 def test_a_run_that_ends_early_is_gone_on_with(table: Path) -> None:
     wanted = undisturbed(table, 200)
     for count in (40, 45, 77, 199):
