@@ -146,9 +146,9 @@ class Part:
         self.rows += len(rows)
 
     def count_appended(self, multiple: int) -> None:
-        """Count what was added before an interrupt came that left it uncounted.
+        """Count rows that `append` wrote before an interrupt kept it from counting them.
 
-        Only a multiple of rows counts, as `keep_whole` would keep no more of them.
+        Only whole batches of ``multiple`` rows count, because `keep_whole` keeps only those.
         """
         with open(self.path, "rb") as file:
             file.seek(self._size)

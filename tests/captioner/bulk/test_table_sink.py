@@ -56,7 +56,7 @@ def test_a_table_is_alone_in_its_folder(table: Path) -> None:
 def test_rows_that_an_interrupt_left_uncounted_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: int, counted: int
 ) -> None:
-    """As many as the next run keeps."""
+    """Only whole batches of rows count, because the next run keeps only those."""
 
     def interrupt() -> float:
         raise KeyboardInterrupt
