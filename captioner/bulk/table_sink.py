@@ -74,6 +74,10 @@ class TableSink:
         self.part.append(self._waiting)
         self._waiting = []
 
+    def count_appended(self) -> None:
+        """Count whole batches that were written, but not counted because of an interrupt."""
+        self.part.count_appended(BATCH_SIZE)
+
     def finish(self) -> Counts:
         """Make the table of the rows, and remove the files beside it."""
         self.flush()

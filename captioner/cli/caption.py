@@ -242,7 +242,6 @@ def _with_sidecars(arguments: argparse.Namespace, engine: Engine, sink: Sink) ->
 def _write_table(arguments: argparse.Namespace, listing: Listing, engine: Engine) -> Counts:
     from captioner.bulk.resumption import open_table
     from captioner.bulk.run import caption_all
-    from captioner.bulk.table_sink import BATCH_SIZE
 
     plan = _plan(arguments, engine)
     with open_table(plan) as sink:
@@ -250,7 +249,7 @@ def _write_table(arguments: argparse.Namespace, listing: Listing, engine: Engine
             written = _with_sidecars(arguments, engine, sink)
             counts = caption_all(listing, engine, written, _progress(listing, sink.done))
         except (KeyboardInterrupt, OSError, RuntimeError):
-            sink.part.count_appended(BATCH_SIZE)
+            sink.count_appended()
             if sink.part.rows:
                 there = f"{sink.done} photos are captioned in {sink.part.path}"
                 print_error(f"{there}; the same command goes on from there")
