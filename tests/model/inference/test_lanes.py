@@ -143,8 +143,12 @@ def test_a_forked_process_starts_lanes_of_its_own() -> None:
         threads_of(lanes)
     child = os.fork()
     if child == 0:  # pragma: no cover
-        with spare.borrow(CPU) as lanes:
-            os._exit(0 if len(threads_of(lanes)) == 2 else 1)
+        count = 0
+        try:
+            with spare.borrow(CPU) as lanes:
+                count = len(threads_of(lanes))
+        finally:  # it may not go on with the other tests
+            os._exit(0 if count == 2 else 1)
     deadline = time.monotonic() + 60
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
         time.sleep(0.05)
