@@ -37,15 +37,13 @@ needs_nginx = pytest.mark.skipif(
 class Started:
     """A process whose output goes to a file."""
 
-    def __init__(
-        self, command: list[str], log: Path, environment: dict[str, str], temp: Path
-    ) -> None:
-        self.log, self.temp = log, temp
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        self.log, self.temp = log, Path(environment["TMPDIR"])
         with open(log, "w") as out:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=environment | {"TMPDIR": str(temp)},
+                env=environment,
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -71,7 +69,7 @@ class Started:
 @contextmanager
 def container(folder: Path, ports: Ports) -> Iterator[Started]:
     address = "127.0.0.1:{}".format
-    environment = {
+    settings = {
         "CAPTIONER_MODEL_STORE": str(folder / "store"),
         "CAPTIONER_INFERENCE": address(ports.inference),
         "CAPTIONER_MANAGEMENT": address(ports.management),
@@ -79,7 +77,8 @@ def container(folder: Path, ports: Ports) -> Iterator[Started]:
     }
     command = [sys.executable, "-m", "captioner.operations.container"]
     with TemporaryDirectory(prefix="c-") as temp:  # the paths of sockets may not be long
-        started = Started(command, folder / "log", os.environ | environment, Path(temp))
+        environment = os.environ | settings | {"TMPDIR": temp}
+        started = Started(command, folder / "log", environment)
         try:
             yield started
         finally:
