@@ -221,25 +221,28 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
     Raises
     ------
     ValueError
-        There is no such cluster, or no actor has room on this machine.
+        There is no such cluster, the one of this machine cannot be reached, or no actor has room on
+        this machine.
     RuntimeError
         Ray cannot be started on this machine.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     ray = _module("ray")
-    if address is not None:
+    if address is None:
+        address = _address_here()
+    else:
         _check_reached(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    is_begun = address is None
     try:
-        is_begun = False
-        try:
-            ray.init(address=address or "auto", **quiet)
-        except ConnectionError as error:
-            if address is not None:
-                raise ValueError(f"--ray {address}: no cluster of Ray is there") from error
-            is_begun = True
+        if address is None:
             _begin(ray, quiet)
+        else:
+            try:
+                ray.init(address=address, **quiet)
+            except ConnectionError as error:
+                raise ValueError(f"--ray {address}: no cluster of Ray is there") from error
         resources = ray.cluster_resources()
         gpus = options.num_gpus
         if gpus is None:
@@ -261,6 +264,35 @@ def _begin(ray: Any, quiet: Mapping[str, Any]) -> None:
         ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
     except Exception as error:  # Ray raises that type itself
         raise RuntimeError(f"Ray cannot be started on this machine: {error}") from error
+
+
+def _address_here() -> str | None:
+    """Return the address of the cluster that this machine belongs to, None if there is none.
+
+    ``ray.init("auto")`` would join it too, but wait without end for one that has ended. Ray leaves
+    the address of such a one in a file, if it was killed.
+
+    Raises
+    ------
+    ValueError
+        The cluster that RAY_ADDRESS names, or to which a running node belongs, cannot be reached.
+    """
+    services = _module("ray._private.services")  # Ray has no public function for it
+    try:
+        address: str = services.get_ray_address_from_environment("auto", None)
+    except ConnectionError:
+        return None
+    if address == "local":  # as RAY_ADDRESS may say
+        return None
+    is_remembered = not os.environ.get("RAY_ADDRESS") and not services.find_gcs_addresses()
+    try:
+        check_address(address, "")
+        _check_reached(address)
+    except ValueError as error:
+        if is_remembered:
+            return None
+        raise ValueError(f"the cluster that this machine belongs to: {error}") from error
+    return address
 
 
 def _check_reached(address: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,19 +39,100 @@ def test_the_room_of_a_cluster(
     assert Pool(cpus, gpus, resources).room == room
 
 
-def test_a_ray_that_does_not_start_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ray:
-        def init(self, address: str, **_: object) -> None:
-            raise ConnectionError if address == "auto" else Exception("the node timed out")
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The address that Ray is told to join, ``local`` where it begins a cluster; it has none."""
+    addresses: list[str] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
+    monkeypatch.setattr("ray.init", lambda address, **_: addresses.append(address))
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2})
+    return addresses
 
-        def shutdown(self) -> None:
-            pass
 
-    monkeypatch.setattr(ray_pool, "_module", lambda name: Ray())
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    message = "Ray cannot be started on this machine: the node timed out"
-    with pytest.raises(RuntimeError, match=message), ray_pool.open_pool(None, PoolOptions()):
+def open_and_close() -> None:
+    with ray_pool.open_pool(None, PoolOptions()):
         pass
+
+
+def remember(address: str, folder: Path) -> None:
+    """Leave what Ray leaves of a cluster whose processes were killed."""
+    (folder / "ray").mkdir()
+    (folder / "ray" / "ray_current_cluster").write_text(address)
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def ended() -> str:
+    """An address at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_cluster_begins_where_there_is_none(joined: list[str]) -> None:
+    open_and_close()
+    assert joined == ["local"]
+
+
+def test_the_cluster_of_this_machine_is_joined(
+    joined: list[str], listening: str, tmp_path: Path
+) -> None:
+    remember(listening, tmp_path)
+    open_and_close()
+    assert joined == [listening]
+
+
+def test_a_cluster_that_was_killed_is_not_waited_for(
+    joined: list[str], ended: str, tmp_path: Path
+) -> None:
+    remember(ended, tmp_path)
+    open_and_close()
+    assert joined == ["local"]
+
+
+def test_a_head_that_does_not_answer_is_an_error(
+    joined: list[str], ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as now:
+        now.setattr("ray._private.services.find_gcs_addresses", lambda: {ended})
+        with pytest.raises(ValueError, match=f"this machine belongs to: --ray {ended}: no cluster"):
+            open_and_close()
+    with monkeypatch.context() as now:
+        now.setenv("RAY_ADDRESS", ended)
+        with pytest.raises(ValueError, match=f"this machine belongs to: --ray {ended}: no cluster"):
+            open_and_close()
+        now.setenv("RAY_ADDRESS", "ray://somewhere:1")
+        with pytest.raises(ValueError, match="is HOST:PORT"):
+            open_and_close()
+    assert joined == []
+
+
+def test_the_environment_may_ask_for_a_new_cluster(
+    joined: list[str], listening: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(listening, tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    open_and_close()
+    assert joined == ["local"]
+
+
+def test_a_ray_that_does_not_start_is_one_error(
+    joined: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(address: str, **_: object) -> None:
+        raise Exception("the node timed out")
+
+    monkeypatch.setattr("ray.init", fail)
+    message = "Ray cannot be started on this machine: the node timed out"
+    with pytest.raises(RuntimeError, match=message):
+        open_and_close()
 
 
 @pytest.fixture
