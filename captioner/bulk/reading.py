@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias
 
@@ -23,7 +23,7 @@ class Unreadable(NamedTuple):
 Content: TypeAlias = bytes | Unreadable
 
 
-def read_ahead(photos: Iterable[Photo]) -> Iterator[tuple[Photo, Content]]:
+def read_ahead(photos: Iterable[Photo]) -> Generator[tuple[Photo, Content], None, None]:
     """Yield photos with their bytes, in order, while threads read those that come next.
 
     At most `MAX_PHOTOS_AHEAD` photos are read or being read and not yet yielded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Self
 
 import httpx2
@@ -29,14 +29,16 @@ class AsyncCaptionClient(BaseCaptionClient[httpx2.AsyncBaseTransport]):
         """Caption photos, some at a time; see `CaptionClient.caption_many`."""
         return [outcome async for outcome in self.caption_stream(photos, **options)]
 
-    def caption_stream(self, photos: Iterable[Photo], **options: Any) -> AsyncIterator[Outcome]:
+    def caption_stream(
+        self, photos: Iterable[Photo], **options: Any
+    ) -> AsyncGenerator[Outcome, None]:
         """Caption any number of photos, one outcome after another; see `CaptionClient`."""
         option_headers(options)
         return self._outcomes(photos, options)
 
     async def _outcomes(
         self, photos: Iterable[Photo], options: Mapping[str, Any]
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         places = asyncio.Semaphore(self._concurrency)
 
         async def outcome(photo: Photo) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
@@ -56,7 +56,9 @@ class CaptionClient(BaseCaptionClient[httpx2.BaseTransport]):
         """
         return list(self.caption_stream(photos, **options))
 
-    def caption_stream(self, photos: Iterable[Photo], **options: Any) -> Iterator[Outcome]:
+    def caption_stream(
+        self, photos: Iterable[Photo], **options: Any
+    ) -> Generator[Outcome, None, None]:
         """Caption any number of photos, as `caption_many` does, and yield each outcome in order.
 
         Photos are taken when their turn comes: at most twice the client's ``concurrency`` are sent
@@ -65,7 +67,9 @@ class CaptionClient(BaseCaptionClient[httpx2.BaseTransport]):
         option_headers(options)
         return self._outcomes(iter(photos), options)
 
-    def _outcomes(self, photos: Iterator[Photo], options: Mapping[str, Any]) -> Iterator[Outcome]:
+    def _outcomes(
+        self, photos: Iterator[Photo], options: Mapping[str, Any]
+    ) -> Generator[Outcome, None, None]:
         def outcome(photo: Photo) -> Outcome:
             try:
                 return self.caption(photo, **options)

@@ -36,7 +36,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
                 file.write(b"A")
         return fstat(descriptor)
 
-    monkeypatch.setattr(photo_files.os, "fstat", changing)
+    monkeypatch.setattr("captioner.photo_files.os.fstat", changing)
     with pytest.raises(OSError, match="It changed while it was read"):
         read_photo(path)
     assert calls == 2

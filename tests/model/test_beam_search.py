@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from model.beam_search import DecodingOptions, beam_search
+from model.beam_search import beam_search
+from model.decoding_options import DecodingOptions
 from model.decoding_step import Attended, DecoderState, Memory, Products, attend
 from model.hypotheses import Hypothesis
 from model.network import ShowAttendTell

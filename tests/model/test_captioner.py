@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint
+from model import Captioner, DecodingOptions, InvalidImage, captioner, checkpoint, image
 from model.captioner import Timings
 from model.inference.devices import choose_precision
 from model.network import ShowAttendTell
@@ -108,9 +108,9 @@ def test_after_the_deadline_no_photo_is_begun(
     facade = Captioner(network.double(), word_map)
     photos = [render("red"), b"not one", render("blue"), *[render("green")] * 20]
     decoded: list[bytes] = []
-    decode = captioner.image.decode
+    decode = image.decode
     monkeypatch.setattr(
-        captioner.image, "decode", lambda data, size: decoded.append(data) or decode(data, size)
+        image, "decode", lambda data, size: decoded.append(data) or decode(data, size)
     )
     found = facade.caption_each(photos, deadline=0.0)
     assert [isinstance(f, InvalidImage) for f in found] == [False, True, False]

@@ -83,7 +83,7 @@ def test_the_name_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.shutil, "rmtree", killed)
+    monkeypatch.setattr("model.files.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         replace_folder(tmp_path / ".new", tmp_path / "folder")
     assert (tmp_path / "folder" / ".new").exists()
@@ -117,7 +117,7 @@ def test_a_folder_that_may_not_be_written_is_named(
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr("model.files.tempfile.mkdtemp", refuse)
     with pytest.raises(ValueError, match=f"because of {tmp_path}: Permission denied"):
         check_place(tmp_path / "new" / "out")
 

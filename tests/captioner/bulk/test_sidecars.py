@@ -18,6 +18,7 @@ from captioner.bulk.row import COLUMNS, Row
 from captioner.bulk.run import Counts, Sink, caption_all
 from captioner.bulk.sidecars import FORMS, SidecarSink, check_sources
 from captioner.bulk.sources.listing import Listing
+from model.files import write_new
 from tests.captioner.bulk.fakes import EchoEngine
 
 HARD = 'a <dog> & "cat"\tin 雪 🐕\x07'  # a bell may not be in XML
@@ -118,7 +119,6 @@ def test_a_run_that_is_gone_on_with_writes_all(
     """The disk is full at the last sidecar; the table is gone on with all the same."""
     table = tmp_path / "table.csv"
     plan = TablePlan(table, COLUMNS, {})
-    write_new = sidecars.write_new
 
     def full(path: Path, content: bytes) -> bool:
         if path.name == "c.png.xmp":

@@ -12,6 +12,7 @@ import pytest
 
 from captioner.bulk.sources import stores
 from captioner.cli.main import main
+from captioner.photo_files import read_photo
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,14 +46,13 @@ def test_each_file_that_cannot_be_read_has_its_own_error(
     folder.mkdir()
     os.mkfifo(pipe)
     denied.write_bytes(b"")
-    read = stores.read_photo
 
-    def read_photo(path: str) -> bytes:
+    def read(path: str) -> bytes:
         if path == str(denied):  # the user who runs the tests may be root, who may read everything
             raise PermissionError(13, "Permission denied", path)
-        return read(path)
+        return read_photo(path)
 
-    monkeypatch.setattr(stores, "read_photo", read_photo)
+    monkeypatch.setattr(stores, "read_photo", read)
     missing = tmp_path / "missing.jpg"
     files = [photos[0], missing, folder, photos[1], pipe, denied, Path(os.devnull), photos[2]]
     assert main(["caption", *map(str, files), *who]) == 1

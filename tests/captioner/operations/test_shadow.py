@@ -149,7 +149,7 @@ def test_nothing_is_left_behind(
     monkeypatch.setattr("captioner.operations.shadow._ask", fail)
     now = Traffic(tmp_path, [AnsweredPhoto(b"dog", DEFAULTS, "a dog")] * 3)
     real = now.worker.offer
-    now.worker.offer = lambda *each, batch: [real(*each, batch) for _ in range(3)]
+    now.worker.offer = lambda *each, **more: [real(*each, **more) for _ in range(3)]
     client = CaptionClient(scripted.url)
     with client, pytest.raises(error):
         shadow(client, tmp_path, OLD_AND_NEW, ShadowOptions(1), now)

@@ -23,7 +23,7 @@ from captioner.operations.serve import ServeOptions, serve
 from captioner.operations.store import SERVER_LOCK, UNVERSIONED_ARCHIVE, Store
 from captioner.operations.torchserve import Server
 from captioner.paths import ROOT
-from model.files import is_locked
+from model.files import is_locked, write_whole
 
 # Writes its arguments and its process id into the server's folder, and runs until it is stopped.
 JAVA = """#!/bin/sh
@@ -147,12 +147,11 @@ def test_a_signal_as_the_server_is_started_stops_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A signal comes before the state is written, and another one after."""
-    real = server_state.write_whole
 
     def interrupted(path: Path, content: bytes) -> None:
         if path.name == "server.json":
             signal.raise_signal(number)
-        real(path, content)
+        write_whole(path, content)
         if path.name == "server.json":
             signal.raise_signal(number)
 

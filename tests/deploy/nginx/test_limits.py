@@ -31,10 +31,10 @@ def test_the_limit_of_a_body_is_that_of_torchserve(proxy: Proxy) -> None:
     assert "64 MiB" in reply["error"]["message"]
 
     # Of as many bytes as are allowed the captioner is asked, which wants smaller photos.
-    reply = proxy.caption(bytes(most))
-    assert reply.status_code == 413
-    check_error(reply.json(), "too_large")
-    assert "32 MiB" in reply.json()["error"]["message"]
+    asked = proxy.caption(bytes(most))
+    assert asked.status_code == 413
+    check_error(asked.json(), "too_large")
+    assert "32 MiB" in asked.json()["error"]["message"]
 
 
 def test_too_many_requests(

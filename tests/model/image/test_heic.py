@@ -10,7 +10,7 @@ from PIL import Image
 
 from captioner.paths import ROOT
 from model import image
-from model.image import InvalidImage, UnsupportedFormat, decoding
+from model.image import InvalidImage, UnsupportedFormat, decoding, samples
 from tests.model.image.photos import heic, mean_color, photo
 from tests.model.image.pictures import saved
 
@@ -42,7 +42,7 @@ def test_a_heic_is_read_from_a_thumbnail_that_is_large_enough(
 ) -> None:
     picture = photo(1600, 1200)
     data = heic(picture, thumbnails=[160, 640])
-    read, flatten = [], decoding.flatten
+    read, flatten = [], samples.flatten
 
     def spied(loaded: Image.Image, *rest: Any, **more: Any) -> Image.Image:
         read.append(loaded.size)

@@ -75,7 +75,9 @@ def test_grids_that_do_not_fit_the_disk_are_refused_before_they_are_computed(
 ) -> None:
     """Mapped over a full disk, writing them would end the process by SIGBUS."""
     usage = shutil.disk_usage(prepared.folder)
-    monkeypatch.setattr(grid_cache.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    monkeypatch.setattr(
+        "training.data.grid_cache.shutil.disk_usage", lambda path: usage._replace(free=10)
+    )
     with pytest.raises(ValueError, match=r"take [\d,]+ bytes, 10 are free.*captioner clear-grids"):
         cached_grids(network.encoder, prepared, CPU)
     monkeypatch.undo()

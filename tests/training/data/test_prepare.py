@@ -11,7 +11,6 @@ import pytest
 
 from model import image
 from tests.training.data.reds import COUNT, SIZE, described, files, names
-from training.data import prepare as preparing
 from training.data.prepare import prepare
 from training.data.prepared import Prepared
 from training.data.problems import InvalidDataset
@@ -151,7 +150,7 @@ def test_a_place_that_cannot_be_written_is_found_before_reading(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(preparing.datasets, "read", lambda *a: pytest.fail("read first"))
+    monkeypatch.setattr("training.data.prepare.datasets.read", lambda *a: pytest.fail("read first"))
     with pytest.raises(ValueError, match=r"cannot be written, because of .*file: Not a directory"):
         prepare(source, tmp_path / "file" / "out", SIZE)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.beam_search import DecodingOptions, beam_search
+from model.beam_search import beam_search
+from model.decoding_options import DecodingOptions
 from model.network import ShowAttendTell
 from model.word_map import WordMap
 from training.data.batches import Batch

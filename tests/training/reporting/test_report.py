@@ -6,12 +6,14 @@ import json
 import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from training.reporting import report
+from training.reporting.pictures import Page
 from training.reporting.report import write_report
 
 
@@ -51,11 +53,11 @@ def test_report(metrics: list[dict[str, float]], tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.png"]
 
 
-def kept_pages(monkeypatch: pytest.MonkeyPatch) -> list[report.Page]:
+def kept_pages(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
     """The pages that are drawn from now on."""
-    pages: list[report.Page] = []
+    pages: list[Page] = []
 
-    class Kept(report.Page):
+    class Kept(Page):
         def png(self) -> bytes:
             pages.append(self)
             return super().png()
@@ -119,7 +121,9 @@ def test_report_of_trainings_that_went_on_from_one_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages = kept_pages(monkeypatch)
-    rewarded = [{"epoch": 1, "stage": "self-critical", "reward": 0.9, "CIDEr": 0.9}]
+    rewarded: list[dict[str, Any]] = [
+        {"epoch": 1, "stage": "self-critical", "reward": 0.9, "CIDEr": 0.9}
+    ]
     runs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
     for run, of_run in zip(runs, (rows(3), rewarded), strict=True):
         run.write_text("".join(json.dumps(row) + "\n" for row in of_run))

@@ -15,8 +15,8 @@ from pycocotools.coco import COCO
 from training.data.prepare import prepare
 from training.scoring import evaluation as evaluating
 from training.scoring.corpus import Corpus, Measurement
-from training.scoring.evaluation import SCORES, Evaluation, assess
-from training.scoring.metrics import METRICS, Metric, score
+from training.scoring.evaluation import Evaluation, assess
+from training.scoring.metrics import METRICS, SCORES, Metric, score
 from training.scoring.split import Split
 
 WORDS = [
