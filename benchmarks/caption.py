@@ -28,7 +28,7 @@ from model.inference.devices import choose_device, has_bf16
 # long as there, so that neither search stops before the other.
 DECODING = DecodingOptions(beam_size=5, max_length=MAX_STEPS, length_penalty=0.0, consensus=False)
 WITHOUT_CONSENSUS = DecodingOptions(consensus=False)
-THRESHOLDS = {"throughput": 15.0, "latency": 4.0, "share of the peak": 0.25, "large photos": 2.5}
+THRESHOLDS = {"throughput": 20.0, "latency": 6.0, "share of the peak": 0.25, "large photos": 2.5}
 
 
 @dataclass(frozen=True)
