@@ -239,10 +239,7 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
         if address is None:
             _begin(ray, quiet)
         else:
-            try:
-                ray.init(address=address, **quiet)
-            except ConnectionError as error:
-                raise ValueError(f"--ray {address}: no cluster of Ray is there") from error
+            _join(ray, address, quiet)
         resources = ray.cluster_resources()
         gpus = options.num_gpus
         if gpus is None:
@@ -256,6 +253,35 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
         yield pool
     finally:
         ray.shutdown()
+
+
+def _join(ray: Any, address: str, quiet: Mapping[str, Any]) -> None:
+    """Join the cluster at an address, where something listens."""
+    with _one_attempt():
+        try:
+            ray.init(address=address, **quiet)
+        except ConnectionError as error:
+            raise ValueError(
+                f"--ray {address}: no cluster of Ray answers there; the port is that of"
+                " `ray start`, 6379 unless it was told another"
+            ) from error
+
+
+@contextmanager
+def _one_attempt() -> Iterator[None]:
+    """Let Ray try once, for 40 seconds, whether a cluster answers; it would try for 14 minutes.
+
+    What the user has set stays.
+    """
+    name = "RAY_gcs_server_port_wait_time_s"  # in fact a number of attempts
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _begin(ray: Any, quiet: Mapping[str, Any]) -> None:

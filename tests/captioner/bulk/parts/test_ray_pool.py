@@ -89,6 +89,31 @@ def test_the_cluster_of_this_machine_is_joined(
     assert joined == [listening]
 
 
+def test_whatever_else_listens_is_no_cluster(
+    joined: list[str], listening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray is told to try once; where it begins a cluster itself, it tries as often as it likes."""
+    name = "RAY_gcs_server_port_wait_time_s"
+    monkeypatch.delenv(name, raising=False)
+    attempts: list[str | None] = []
+
+    def init(address: str, **_: object) -> None:
+        attempts.append(os.environ.get(name))
+        if address != "local":
+            raise ConnectionError
+
+    monkeypatch.setattr("ray.init", init)
+    message = f"--ray {listening}: no cluster of Ray answers there; the port is"
+    with pytest.raises(ValueError, match=message), ray_pool.open_pool(listening, PoolOptions()):
+        pass
+    open_and_close()
+    monkeypatch.setenv(name, "7")
+    with pytest.raises(ValueError, match=message), ray_pool.open_pool(listening, PoolOptions()):
+        pass
+    assert attempts == ["1", None, "7"]
+    assert os.environ[name] == "7"
+
+
 def test_a_cluster_that_was_killed_is_not_waited_for(
     joined: list[str], ended: str, tmp_path: Path
 ) -> None:
