@@ -62,7 +62,7 @@ class CaptionClient(BaseCaptionClient[httpx2.BaseTransport]):
         """Caption any number of photos, as `caption_many` does, and yield each outcome in order.
 
         Photos are taken when their turn comes: at most twice the client's ``concurrency`` are sent
-        or waiting at a time.
+        or waiting at a time. Closing the generator ends it early.
         """
         option_headers(options)
         return self._outcomes(iter(photos), options)

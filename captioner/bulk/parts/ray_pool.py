@@ -295,8 +295,8 @@ def _begin(ray: Any, quiet: Mapping[str, Any]) -> None:
 def _address_here() -> str | None:
     """Return the address of the cluster that this machine belongs to, None if there is none.
 
-    ``ray.init("auto")`` would join it too, but wait without end for one that has ended. Ray leaves
-    the address of such a one in a file, if it was killed.
+    ``ray.init("auto")`` would join it too, but wait for minutes for one that has ended: the address
+    of a cluster that was killed stays in a file of Ray's.
 
     Raises
     ------
