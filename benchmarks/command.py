@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.catalog import BENCHMARKS
-from benchmarks.measure import machine
+from benchmarks.measure import described, machine
 from benchmarks.options import Options, add_options
 from benchmarks.report import Report, table, write_json
 
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         for ending in ("json", "png"):
             check_new(out / f"{file_name}.{ending}", overwrite)
     reports = _run([name] if name else _names_by_default(options), options)
+    print(described(machine()))
     print(table([line for report in reports.values() for line in report.lines]))
     if out is not None:
         _write(reports, options, out / f"{file_name}.json")

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# Of the machine's description: what makes products fast, as torch names it, and packages.
+FLAGS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "neon_bf16", "sve", "sve2")
+PACKAGES = ("torch", "torchvision", "timm", "pillow")
 Timings = dict[str, list[float]]  # name of a run -> its seconds, one figure a round
 
 
@@ -83,13 +86,21 @@ def machine() -> dict[str, Any]:
     """Return what figures depend on besides this project's code: processor, threads, versions."""
     import torch  # here, because a process that times the import of torch must not have paid it
 
-    packages = ("torch", "torchvision", "timm", "pillow")
+    capabilities = torch.cpu.get_capabilities()
     return {
         "cpu": _cpu_name(),
+        "flags": [flag for flag in FLAGS if capabilities.get(flag)],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-    } | {name: importlib.metadata.version(name) for name in packages}
+    } | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def described(about: Mapping[str, Any]) -> str:
+    """Say in one line what `machine` returned."""
+    processor = " ".join([about["cpu"], *about["flags"]])
+    versions = ", ".join(f"{name} {about[name]}" for name in PACKAGES)
+    return f"{processor}; {about['threads']} threads of {about['cores']} cores; {versions}"
 
 
 def _cpu_name() -> str:

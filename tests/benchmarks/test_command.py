@@ -18,6 +18,7 @@ from PIL import Image
 from benchmarks import command, decoding
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.inputs import large_photos
+from benchmarks.measure import described, machine
 from model import checkpoint
 from model.image import accepted
 from model.network import ShowAttendTell
@@ -43,6 +44,7 @@ def test_speed(
     command.main([name, *quick, "--rounds", "1"])
     printed = capsys.readouterr().out
     assert "threshold" in printed
+    assert described(machine()) in printed.splitlines()
     assert "times the tutorial's speed" in printed
     assert list(written(tmp_path, name)["figures"]) == [name]
     assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import in_new_process, in_turn, machine, ratio, rounds_within
+from benchmarks.measure import described, in_new_process, in_turn, machine, ratio, rounds_within
 from benchmarks.options import Options
 from benchmarks.report import Line, Report, table, write_json
 
@@ -59,7 +59,10 @@ def test_json_holds_figures_lines_and_machine(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert content["figures"] == {"start": {"seconds": 1.5}}
     assert content["lines"][0]["verdict"] == "missed"
-    assert {"cpu", "cores", "threads", "torch", "timm", "pillow"} <= content["machine"].keys()
+    about = content["machine"]
+    assert {"cpu", "flags", "cores", "threads", "torch", "timm", "pillow"} <= about.keys()
+    assert described(about).startswith(" ".join([about["cpu"], *about["flags"]]) + "; ")
+    assert f"; {about['threads']} threads of {about['cores']} cores; torch " in described(about)
 
 
 def test_rounds_are_checked() -> None:
