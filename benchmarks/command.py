@@ -6,6 +6,7 @@ import argparse
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.measure import described, machine
@@ -51,10 +52,11 @@ def main(arguments: Sequence[str] = ()) -> None:
         for ending in ("json", "png"):
             check_new(out / f"{file_name}.{ending}", overwrite)
     reports = _run([name] if name else _names_by_default(options), options)
-    print(described(machine()))
+    about = _about(options)
+    print(described(about["machine"]))
     print(table([line for report in reports.values() for line in report.lines]))
     if out is not None:
-        _write(reports, options, out / f"{file_name}.json")
+        _write(reports, about, out / f"{file_name}.json")
 
 
 def _names_by_default(options: Options) -> list[str]:
@@ -71,15 +73,19 @@ def _run(names: Sequence[str], options: Options) -> dict[str, Report]:
     return reports
 
 
-def _write(reports: Mapping[str, Report], options: Options, path: Path) -> None:
-    """Write the figures as JSON and, where there is something to draw, a picture beside it."""
-    about = {
+def _about(options: Options) -> dict[str, Any]:
+    """Return what the figures are of."""
+    return {
         "machine": machine(),
         "checkpoint": str(options.checkpoint),
         "photos": str(options.photos or "synthetic"),
         "rounds": options.rounds,
         "quick": options.quick,
     }
+
+
+def _write(reports: Mapping[str, Report], about: Mapping[str, Any], path: Path) -> None:
+    """Write the figures as JSON and, where there is something to draw, a picture beside it."""
     write_json(path, reports, about)
     print(path)
     if reports.keys().isdisjoint({"search", "caption"}):
