@@ -234,7 +234,6 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
     else:
         _check_reached(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    is_begun = address is None
     try:
         if address is None:
             _begin(ray, quiet)
@@ -245,7 +244,7 @@ def open_pool(address: str | None, options: PoolOptions) -> Iterator[Pool]:
         if gpus is None:
             gpus = 1 if resources.get("GPU") else 0
         pool = Pool(options.num_cpus, gpus, resources)
-        if is_begun and pool.room < 1:
+        if address is None and pool.room < 1:
             raise ValueError(
                 f"this machine has no room for a captioner of {pool.num_cpus:g} CPUs and"
                 f" {pool.num_gpus:g} GPUs; ask for fewer by --num-cpus and --num-gpus"
